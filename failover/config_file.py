@@ -1,0 +1,107 @@
+"""From the text of a `failover.yaml` to a checked Config, with every complaint at its line."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from failover.config import Config
+from failover.errors import ConfigError
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedConfig:
+    """A configuration and the lines that its values were written on (a value without a line is a default)."""
+
+    config: Config
+    source: str
+    lines: Mapping[Path, int]
+
+    def origin(self, path: Path) -> str:
+        """ "failover.yaml:12", or "default"."""
+        return f"{self.source}:{self.lines[path]}" if path in self.lines else "default"
+
+
+def parse(text: str, source: str) -> LoadedConfig:
+    """The checked configuration; ConfigError with one line per complaint (file, line, key, value, what is allowed)."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{source}:{line}: this is no valid YAML: {error.problem}.") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}:1: a configuration is a mapping with at least providers and routes.")
+    lines = dict(_lines(root, ()))
+    _refuse_repeated_keys(root, source)
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_complaints(error, source, lines))) from error
+    return LoadedConfig(config=config, source=source, lines=lines)
+
+
+def _lines(node: yaml.Node | None, path: Path) -> Iterator[tuple[Path, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*path, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*path, index), value.start_mark.line + 1
+            yield from _lines(value, (*path, index))
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, source: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise ConfigError(f"{source}:{key.start_mark.line + 1}: {key.value!r} stands twice; YAML would keep the last.")
+            seen.add(key.value)
+            _refuse_repeated_keys(value, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(value, source)
+
+
+def _complaints(error: ValidationError, source: str, lines: Mapping[Path, int]) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        path = tuple(part for part in problem["loc"] if part != "[key]")
+        line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 1)
+        key = ".".join(str(part) for part in path) or "the file"
+        yield f"{source}:{line}: {key}: {_sentence(problem, path)}"
+
+
+def _sentence(problem: Any, path: Path) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown key; {_allowed_keys(path[:-1])}."
+        case "missing":
+            return "this key is required and is not there."
+        case _ if isinstance(problem["input"], dict | list):
+            return f"{message}."
+        case _:
+            return f"{problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}."
+
+
+def _allowed_keys(path: Path) -> str:
+    model: Any = Config
+    for part in path:
+        model = _inner(model, part)
+        if model is None:
+            return "it is not one that this section knows"
+    return "known here: " + ", ".join(sorted(model.model_fields))
+
+
+def _inner(model: type[BaseModel], part: str | int) -> type[BaseModel] | None:
+    """The section under a key, through `dict[Name, Section]` too."""
+    field = model.model_fields.get(str(part))
+    candidates = [model] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+    sections = [found for found in candidates if isinstance(found, type) and issubclass(found, BaseModel)]
+    return sections[0] if sections else None

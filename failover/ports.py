@@ -1,0 +1,69 @@
+"""What the core asks of the world, as protocols. Adapters live in `providers/`, `traffic/` and `activities/`."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from failover.completion import Answer, Chunk, Completion, ServiceStatus
+from failover.policy import Change, ChangeResult, TrafficPolicy
+from failover.telemetry import Telemetry
+
+
+class ProviderClient(Protocol):
+    """One provider's model behind one exact mapping. Makes one attempt a call: retries belong to the caller.
+
+    Every failure is a `ProviderError`, a cut stream and an unreadable answer included; nothing of the vendor leaks.
+    """
+
+    @property
+    def key(self) -> str:
+        """The provider's key in the configuration."""
+        ...
+
+    async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
+        """A whole answer, within `timeout`."""
+        ...
+
+    def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
+        """The answer in pieces. `timeout` bounds the wait for the first piece and between pieces.
+
+        Ends after the chunk that carries `finish`; a stream that ends without one raises ProviderError (CUT_STREAM).
+        """
+        ...
+
+    async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
+        """What the control plane says. Raises nothing: an unreachable one is `reachable=False` with the detail."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class TrafficPlane(Protocol):
+    """The policy store and the data plane that obeys it."""
+
+    async def read(self, routes: Sequence[str] | None = None) -> Sequence[TrafficPolicy]:
+        """Policies in force, of the named routes or of all; an unknown route is left out.
+
+        Raises DataPlaneUnavailable.
+        """
+        ...
+
+    async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
+        """One result a change, in order; each is compare-and-set and idempotent by its key.
+
+        Raises DataPlaneUnavailable when it is not known whether anything was applied: call again with the same keys.
+        """
+        ...
+
+    async def observe(self, *, window: timedelta | None = None, since: datetime | None = None) -> Telemetry | None:
+        """What was counted in the last `window`, or `since` a moment of the data plane's clock; None: it cannot tell."""
+        ...
+
+    async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:
+        """One synthetic request through the route as a user sends it → (provider that served it, answer).
+
+        Tagged so that it does not count as a user's. Raises ProviderError when the route did not answer it.
+        """
+        ...
+
+    async def aclose(self) -> None: ...

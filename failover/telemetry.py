@@ -1,0 +1,62 @@
+"""What the data plane counts: tries at the providers, before any retry hides them, and answers to users."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from failover.failure import FailureKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderWindow:
+    """Tries of users' requests at one provider for one route, by the time they started, within a window.
+
+    `first_tries` are those that the weights chose (a retry after another provider's failure is not one); `failures`
+    counts by class; latencies are of successful tries, None without any; `first_failure_at` is the oldest failed try.
+    """
+
+    provider: str
+    route: str
+    tries: int
+    first_tries: int
+    failures: Mapping[FailureKind, int] = field(default_factory=dict)
+    latency_p50: timedelta | None = None
+    latency_p95: timedelta | None = None
+    first_failure_at: datetime | None = None
+
+    @property
+    def failed(self) -> int:
+        return sum(self.failures.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteWindow:
+    """Users' requests on one route within a window, as the users saw them.
+
+    `failed` got an error, `lost` were accepted and never usefully answered (failed after all tries, or a stream that was
+    cut after bytes were sent), `empty` were answered with no content. Latencies are of answered requests.
+    """
+
+    route: str
+    requests: int
+    failed: int
+    lost: int
+    empty: int
+    latency_p50: timedelta | None = None
+    latency_p95: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """One reading of the data plane. `at` is its own clock; the window reaches back to `since`, on the same clock."""
+
+    at: datetime
+    since: datetime
+    providers: Sequence[ProviderWindow]
+    routes: Sequence[RouteWindow]
+
+    def of_provider(self, provider: str) -> list[ProviderWindow]:
+        return [window for window in self.providers if window.provider == provider]
+
+    def of_route(self, route: str) -> RouteWindow | None:
+        return next((window for window in self.routes if window.route == route), None)

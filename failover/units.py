@@ -1,0 +1,43 @@
+"""Units as people write them in configuration files, flags and requests."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: Any) -> timedelta:
+    """90, "90", "90s", "5m", "1h30m", "1500ms" → timedelta; a bare number is seconds. ValueError otherwise."""
+    if isinstance(value, timedelta):
+        return value
+    text = str(value).strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text) and not isinstance(value, bool):
+        return timedelta(seconds=float(text))
+    if not text or _PARTS.sub("", text):
+        raise ValueError(f"{text!r} is no duration; write seconds, or a number with ms, s, m, h or d, such as 90s or 5m")
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text)))
+
+
+def render_duration(value: timedelta) -> str:
+    """The shortest exact spelling that `parse_duration` reads back: "1500ms", "5m", "90s"."""
+    milliseconds = round(value / timedelta(milliseconds=1))
+    if milliseconds % 1000:
+        return f"{milliseconds}ms"
+    seconds = milliseconds // 1000
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(render_duration, return_type=str)]
+"""A timedelta, written as "30s" or "5m"."""
+
+PositiveDuration = Annotated[Duration, Field(gt=timedelta(0))]
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+"""A percentage, 0 to 100; thresholds only: shares of traffic are whole basis points (see `failover.distribution`)."""
