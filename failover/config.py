@@ -3,13 +3,12 @@
 Providers, routes and chains have no default; everything else does. Parsing a file's text is `failover.config_file`.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from datetime import timedelta
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from failover import distribution
-from failover.errors import RequestError
+from failover.distribution import Shares
 from failover.units import Duration, Percent, PositiveDuration
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -19,25 +18,7 @@ SIMULATOR = "simulator"
 """The endpoint that stands for the built-in provider simulator."""
 
 
-def _to_basis_points(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError("a distribution is a mapping of provider to percent, such as {bedrock: 70, google: 30}")
-    try:
-        return distribution.from_percents(value)
-    except RequestError as error:
-        raise ValueError(str(error)) from error
-
-
-def _to_percents(shares: Mapping[str, int]) -> dict[str, float]:
-    return {provider: points / 100 for provider, points in shares.items()}
-
-
-Shares = Annotated[
-    dict[str, int],
-    BeforeValidator(_to_basis_points),
-    PlainSerializer(_to_percents, return_type=dict[str, float]),
-]
-"""A distribution: percents in files and in JSON, basis points in code."""
+Count = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -47,8 +28,8 @@ class Section(BaseModel):
 
 
 class Capacity(Section):
-    requests_per_minute: int | None = Field(None, gt=0)
-    tokens_per_minute: int | None = Field(None, gt=0)
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
 
 
 class Provider(Section):
@@ -87,7 +68,7 @@ class Provider(Section):
 class Targets(Section):
     """What a route owes its users."""
 
-    response_time: PositiveDuration = Field("1500ms", validate_default=True)
+    response_time: PositiveDuration = timedelta(milliseconds=1500)
     """P95 of answers."""
     success_percent: Percent = 98
     availability_percent: Percent = 99.9
@@ -107,23 +88,23 @@ class Probe(Section):
     prompt: str = "Reply with only the word PONG"
     expect: str = r"(?i)\bpong\b"
     """Regular expression that a sensible answer matches."""
-    max_tokens: int = Field(10, gt=0)
-    timeout: PositiveDuration = Field("5s", validate_default=True)
-    cadence: PositiveDuration = Field("5s", validate_default=True)
+    max_tokens: Count = 10
+    timeout: PositiveDuration = timedelta(seconds=5)
+    cadence: PositiveDuration = timedelta(seconds=5)
     """How often each provider is probed."""
 
 
 class PassiveTrigger(Section):
     percent: Percent
     """Above this share of users' tries, the trigger fires."""
-    window: PositiveDuration = Field("60s", validate_default=True)
-    minimum_tries: int = Field(20, gt=0)
+    window: PositiveDuration = timedelta(seconds=60)
+    minimum_tries: Count = 20
 
 
 class LatencyTrigger(Section):
-    p95: PositiveDuration = Field("3000ms", validate_default=True)
-    window: PositiveDuration = Field("5m", validate_default=True)
-    minimum_tries: int = Field(20, gt=0)
+    p95: PositiveDuration = timedelta(milliseconds=3000)
+    window: PositiveDuration = timedelta(minutes=5)
+    minimum_tries: Count = 20
 
 
 ProcedureName = Literal["immediate", "gradual", "canary", "none"]
@@ -142,11 +123,11 @@ class Triggers(Section):
 
 class Detection(Section):
     enabled: bool = True
-    schedule_interval: PositiveDuration = Field("30s", validate_default=True)
+    schedule_interval: PositiveDuration = timedelta(seconds=30)
     """How often the schedule starts a health check; each watches until the next one is due."""
-    failure_threshold: int = Field(3, gt=0)
+    failure_threshold: Count = 3
     """Consecutive failed probes that make a provider unhealthy."""
-    failure_memory: PositiveDuration = Field("300s", validate_default=True)
+    failure_memory: PositiveDuration = timedelta(seconds=300)
     """A failure older than this no longer counts."""
     probe: Probe = Probe()
     server_errors: PassiveTrigger = PassiveTrigger(percent=5)
@@ -154,53 +135,53 @@ class Detection(Section):
     latency: LatencyTrigger = LatencyTrigger()
     accuracy_drop_points: Percent = 10
     triggers: Triggers = Triggers()
-    cool_down: Duration = Field("10m", validate_default=True)
+    cool_down: Duration = timedelta(minutes=10)
     """Between automatic runs; never holds traffic on a provider that is down."""
-    automatic_switches_per_hour: int = Field(4, gt=0)
+    automatic_switches_per_hour: Count = 4
 
 
 class Immediate(Section):
-    verdict_max_age: PositiveDuration = Field("10s", validate_default=True)
+    verdict_max_age: PositiveDuration = timedelta(seconds=10)
     """A health verdict older than this is not believed; the candidates are probed anew."""
-    probe_timeout: PositiveDuration = Field("2s", validate_default=True)
+    probe_timeout: PositiveDuration = timedelta(seconds=2)
     """For the deep probe of all candidates at once."""
-    write_attempts: int = Field(5, gt=0)
+    write_attempts: Count = 5
     """How often a refused write is read, decided and written again."""
-    verify_timeout: PositiveDuration = Field("10s", validate_default=True)
-    validate_timeout: PositiveDuration = Field("60s", validate_default=True)
-    validate_interval: PositiveDuration = Field("2s", validate_default=True)
-    validate_good_samples: int = Field(3, gt=0)
+    verify_timeout: PositiveDuration = timedelta(seconds=10)
+    validate_timeout: PositiveDuration = timedelta(seconds=60)
+    validate_interval: PositiveDuration = timedelta(seconds=2)
+    validate_good_samples: Count = 3
     """Good samples in a row that prove the restoration."""
 
 
 class Gradual(Section):
     phases: list[list[Percent]] = [[50, 30, 20], [25, 50, 25], [0, 70, 30]]
     """Percent of failed provider, secondary and tertiary in each phase."""
-    settle: Duration = Field("60s", validate_default=True)
-    monitor: Duration = Field("2m", validate_default=True)
+    settle: Duration = timedelta(seconds=60)
+    monitor: Duration = timedelta(minutes=2)
     """Monitored window after each phase but the last."""
-    transition: Duration = Field("300s", validate_default=True)
+    transition: Duration = timedelta(seconds=300)
     """For a given target distribution."""
-    minimum_step: PositiveDuration = Field("10s", validate_default=True)
+    minimum_step: PositiveDuration = timedelta(seconds=10)
 
 
 class Canary(Section):
     initial_percent: Percent = 5
-    initial_hold: Duration = Field("300s", validate_default=True)
+    initial_hold: Duration = timedelta(seconds=300)
     success_threshold_percent: Percent = 98
     percents: list[Percent] = [10, 25, 50, 75, 100]
-    step_hold: Duration = Field("120s", validate_default=True)
+    step_hold: Duration = timedelta(seconds=120)
 
 
 class Failback(Section):
-    recovery_watch: Duration = Field("30m", validate_default=True)
+    recovery_watch: Duration = timedelta(minutes=30)
     health_threshold_percent: Percent = 99
     percents: list[Percent] = [10, 25, 50, 75, 100]
-    step_hold: Duration = Field("180s", validate_default=True)
+    step_hold: Duration = timedelta(seconds=180)
 
 
 class Validation(Section):
-    sample_size: int = Field(100, gt=0)
+    sample_size: Count = 100
     success_threshold_percent: Percent = 95
     alert_error_rate_percent: Percent = 2
     """`monitor --user-impact` warns above this."""
@@ -215,15 +196,15 @@ class Procedures(Section):
 
 
 class Emergency(Section):
-    cache_ttl: PositiveDuration = Field("7200s", validate_default=True)
+    cache_ttl: PositiveDuration = timedelta(seconds=7200)
     cache_strategy: Literal["serve_stale_indefinitely"] = "serve_stale_indefinitely"
     serve_stale: bool = True
     request_handling: Literal["queue_and_retry"] = "queue_and_retry"
-    queue_size: int = Field(10_000, gt=0)
-    queue_timeout: PositiveDuration = Field("300s", validate_default=True)
+    queue_size: Count = 10_000
+    queue_timeout: PositiveDuration = timedelta(seconds=300)
     user_notification: Literal["service_degradation_banner"] = "service_degradation_banner"
     fallback_responses: Literal["static_templates"] = "static_templates"
-    targets: Targets = Targets(response_time="5000ms", success_percent=80, availability_percent=95)
+    targets: Targets = Targets(response_time=timedelta(milliseconds=5000), success_percent=80, availability_percent=95)
 
 
 class SuccessRates(Section):
@@ -235,11 +216,11 @@ class SuccessRates(Section):
 class Kpis(Section):
     """Targets of the runbook's key performance indicators."""
 
-    detection: PositiveDuration = Field("30s", validate_default=True)
-    execution: PositiveDuration = Field("60s", validate_default=True)
-    immediate_execution: PositiveDuration = Field("30s", validate_default=True)
-    restoration: PositiveDuration = Field("120s", validate_default=True)
-    total: PositiveDuration = Field("300s", validate_default=True)
+    detection: PositiveDuration = timedelta(seconds=30)
+    execution: PositiveDuration = timedelta(seconds=60)
+    immediate_execution: PositiveDuration = timedelta(seconds=30)
+    restoration: PositiveDuration = timedelta(seconds=120)
+    total: PositiveDuration = timedelta(seconds=300)
     request_loss_percent: Percent = 1
     user_error_rate_percent: Percent = 5
     degradation_percent: Percent = 20
@@ -256,17 +237,17 @@ class Slack(Section):
 class Notifications(Section):
     slack: Slack = Slack()
     console: bool = True
-    timeout: PositiveDuration = Field("30s", validate_default=True)
+    timeout: PositiveDuration = timedelta(seconds=30)
     """How long a message is tried for before the report notes that it failed."""
 
 
 class Gateway(Section):
-    try_timeout: PositiveDuration = Field("30s", validate_default=True)
+    try_timeout: PositiveDuration = timedelta(seconds=30)
     """Of one try at one provider: until the first byte of a stream, or the whole answer."""
-    request_timeout: PositiveDuration = Field("60s", validate_default=True)
+    request_timeout: PositiveDuration = timedelta(seconds=60)
     """Of all tries of one request together."""
-    max_tries: int = Field(3, gt=0)
-    max_body_bytes: int = Field(4 * 1024 * 1024, gt=0)
+    max_tries: Count = 3
+    max_body_bytes: Count = 4 * 1024 * 1024
 
 
 class Config(Section):
@@ -300,10 +281,14 @@ class Config(Section):
         problems = []
         for (where, provider), chain in chains.items():
             unknown = [member for member in [provider, *chain] if member not in self.providers]
-            problems += [f"{where}.{provider} names {member!r}, which is no provider ({self._known()})" for member in unknown]
+            problems += [
+                f"{where}.{provider} names {member!r}, which is no provider ({self._known()})" for member in unknown
+            ]
             everyone = [provider, *chain]
             twice = sorted({member for member in everyone if everyone.count(member) > 1})
-            problems += [f"{where}.{provider} names {member!r} twice; a chain names no provider twice" for member in twice]
+            problems += [
+                f"{where}.{provider} names {member!r} twice; a chain names no provider twice" for member in twice
+            ]
         return problems
 
     def _route_problems(self) -> list[str]:

@@ -61,7 +61,9 @@ def _refuse_repeated_keys(node: yaml.Node | None, source: str) -> None:
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                raise ConfigError(f"{source}:{key.start_mark.line + 1}: {key.value!r} stands twice; YAML would keep the last.")
+                raise ConfigError(
+                    f"{source}:{key.start_mark.line + 1}: {key.value!r} stands twice; YAML would keep the last."
+                )
             seen.add(key.value)
             _refuse_repeated_keys(value, source)
     elif isinstance(node, yaml.SequenceNode):
@@ -85,7 +87,7 @@ def _sentence(problem: Any, path: Path) -> str:
         case "missing":
             return "this key is required and is not there."
         case _ if isinstance(problem["input"], dict | list):
-            return f"{message}."
+            return f"{message.rstrip('.')}."
         case _:
             return f"{problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}."
 

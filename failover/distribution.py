@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from failover.errors import RequestError
 
@@ -19,7 +22,9 @@ def check(distribution: Distribution) -> Distribution:
             raise RequestError(f"The share of {provider!r} is {percent(share)} %; it must lie between 0 and 100 %.")
     total = sum(distribution.values())
     if total != WHOLE:
-        raise RequestError(f"The distribution {render(distribution)} sums to {percent(total)} %; it must sum to exactly 100 %.")
+        raise RequestError(
+            f"The distribution {render(distribution)} sums to {percent(total)} %; it must sum to exactly 100 %."
+        )
     return distribution
 
 
@@ -83,3 +88,23 @@ def move_all(distribution: Distribution, source: str, target: str) -> Distributi
 def providers(distributions: Iterable[Distribution]) -> set[str]:
     """Every provider that any of the distributions names."""
     return {provider for shares in distributions for provider in shares}
+
+
+def _validated(value: Any) -> dict[str, int]:
+    if not isinstance(value, Mapping):
+        # pydantic turns a ValueError, and only that, into a complaint with its place.
+        raise ValueError("a distribution maps providers to percents, such as {bedrock: 70, google: 30}")  # noqa: TRY004
+    try:
+        return dict(from_percents(value))
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+
+
+def _percents(shares: Distribution) -> dict[str, float]:
+    return {provider: points / 100 for provider, points in shares.items()}
+
+
+Shares = Annotated[
+    dict[str, int], BeforeValidator(_validated), PlainSerializer(_percents, return_type=dict[str, float])
+]
+"""A distribution in files, JSON and payloads: percents there, checked basis points in code."""

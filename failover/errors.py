@@ -77,5 +77,7 @@ def _leaves(root: type[FailoverError]) -> list[type[FailoverError]]:
     return found
 
 
-NON_RETRYABLE: tuple[str, ...] = tuple(sorted(error.__name__ for error in _leaves(FailoverError) if not error.retryable))
+NON_RETRYABLE: tuple[str, ...] = tuple(
+    sorted(error.__name__ for error in _leaves(FailoverError) if not error.retryable)
+)
 """Names of the error classes that Temporal must not retry."""

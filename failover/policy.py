@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from failover.distribution import Distribution, check
+from failover.distribution import Shares, check
 
 KEPT_KEYS = 64
 """How many changes of a route are remembered, to recognise one that is repeated."""
@@ -61,7 +61,7 @@ class TrafficPolicy:
 
     route: str
     revision: Revision
-    distribution: Distribution
+    distribution: Shares
     mode: Mode = Mode.NORMAL
     degraded: Mapping[str, Any] = field(default_factory=dict)
     claim: str | None = None
@@ -83,7 +83,7 @@ class Change:
     route: str
     decided_on: Revision
     key: str
-    distribution: Distribution
+    distribution: Shares
     mode: Mode | None = None
     degraded: Mapping[str, Any] | None = None
     claim: str | None = None
@@ -132,7 +132,9 @@ class RouteRecord:
 def apply(record: RouteRecord | None, change: Change, now: datetime) -> tuple[RouteRecord | None, ChangeResult]:
     """The record after the change, and what became of the change; the same record where nothing changed."""
     if record is None:
-        return None, ChangeResult(status=ChangeStatus.REFUSED, policy=None, reason=f"There is no route {change.route!r}.")
+        return None, ChangeResult(
+            status=ChangeStatus.REFUSED, policy=None, reason=f"There is no route {change.route!r}."
+        )
     policy = record.policy
     if change.key in record.keys:
         return record, _repeated(record, change)
@@ -167,7 +169,9 @@ def _repeated(record: RouteRecord, change: Change) -> ChangeResult:
     if policy.key == change.key:
         return ChangeResult(status=ChangeStatus.REPEATED, policy=policy)
     return ChangeResult(
-        status=ChangeStatus.SUPERSEDED, policy=policy, reason=f"Since then, {_who(policy)} changed route {policy.route!r}."
+        status=ChangeStatus.SUPERSEDED,
+        policy=policy,
+        reason=f"Since then, {_who(policy)} changed route {policy.route!r}.",
     )
 
 

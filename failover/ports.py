@@ -55,8 +55,13 @@ class TrafficPlane(Protocol):
         """
         ...
 
-    async def observe(self, *, window: timedelta | None = None, since: datetime | None = None) -> Telemetry | None:
-        """What was counted in the last `window`, or `since` a moment of the data plane's clock; None: it cannot tell."""
+    async def observe(
+        self, *, window: timedelta | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Telemetry | None:
+        """What was counted in the last `window`, or from `since` to `until`, moments of the data plane's clock.
+
+        `until` None means up to now. None: it cannot tell.
+        """
         ...
 
     async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:

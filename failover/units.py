@@ -18,7 +18,9 @@ def parse_duration(value: Any) -> timedelta:
     if re.fullmatch(r"\d+(\.\d+)?", text) and not isinstance(value, bool):
         return timedelta(seconds=float(text))
     if not text or _PARTS.sub("", text):
-        raise ValueError(f"{text!r} is no duration; write seconds, or a number with ms, s, m, h or d, such as 90s or 5m")
+        raise ValueError(
+            f"{text!r} is no duration; write seconds, or a number with ms, s, m, h or d, such as 90s or 5m"
+        )
     return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(text)))
 
 

@@ -1,0 +1,275 @@
+"""From probes and counted tries to a verdict about one provider.
+
+Three failed probes in a row condemn it, one good probe resets the count, and users' failed tries condemn it even while
+every probe is green. No data never condemns and never acquits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from failover.config import Detection
+from failover.failure import UNAVAILABLE_KINDS, UNUSABLE_KINDS, Failure, FailureKind
+from failover.telemetry import ProviderWindow, Telemetry
+
+
+class Health(StrEnum):
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+    UNKNOWN = "UNKNOWN"
+
+
+class Condition(StrEnum):
+    """What a provider is found to be; each but the first and last can start a procedure (`detection.triggers`)."""
+
+    HEALTHY = "healthy"
+    UNAVAILABLE = "unavailable"
+    UNUSABLE = "unusable"
+    INVALID_ANSWERS = "invalid_answers"
+    THROTTLED = "throttled"
+    SLOW = "slow"
+    DEGRADED_QUALITY = "degraded_quality"
+    BLIND = "blind"
+
+
+DOWN = frozenset({Condition.UNAVAILABLE, Condition.UNUSABLE, Condition.INVALID_ANSWERS})
+"""Conditions in which a provider may not be given traffic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One real, tiny completion: when it began, how long it took, and how it failed (None: a sensible answer).
+
+    `control_plane_up` is what the provider's listing of models said, None where it was not asked.
+    """
+
+    provider: str
+    at: datetime
+    latency: timedelta
+    failure: Failure | None = None
+    control_plane_up: bool | None = None
+
+    @property
+    def inconclusive(self) -> bool:
+        """Throttled: the provider serves, only not us, not now."""
+        return self.failure is not None and self.failure.kind is FailureKind.THROTTLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeHistory:
+    """What is remembered of a provider between probes, across health checks and worker deaths.
+
+    `failures` are the consecutive failed probes, oldest first; `slow_since` is when P95 rose over its limit for good.
+    """
+
+    failures: Sequence[Probe] = ()
+    last: Probe | None = None
+    slow_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a provider is found to be, why in one sentence, the classified cause and when the trouble was first seen."""
+
+    provider: str
+    condition: Condition
+    reason: str
+    at: datetime
+    cause: Failure | None = None
+    first_bad_at: datetime | None = None
+    share_percent: float | None = None
+
+    @property
+    def health(self) -> Health:
+        if self.condition is Condition.BLIND:
+            return Health.UNKNOWN
+        return Health.UNHEALTHY if self.condition in DOWN else Health.HEALTHY
+
+    @property
+    def down(self) -> bool:
+        return self.condition in DOWN
+
+
+def note(history: ProbeHistory, probe: Probe, detection: Detection) -> ProbeHistory:
+    """The history after one more probe."""
+    oldest = probe.at - detection.failure_memory
+    remembered = tuple(failure for failure in history.failures if failure.at >= oldest)
+    if probe.failure is None:
+        remembered = ()
+    elif not probe.inconclusive:
+        remembered = (*remembered, probe)[-detection.failure_threshold :]
+    return replace(history, failures=remembered, last=probe)
+
+
+def note_latency(
+    history: ProbeHistory, telemetry: Telemetry | None, provider: str, detection: Detection
+) -> ProbeHistory:
+    """The history after one more reading of users' latency; without enough tries it says nothing either way."""
+    tries = _Tries.of(telemetry, provider)
+    if telemetry is None or tries is None or tries.count < detection.latency.minimum_tries or tries.p95 is None:
+        return history
+    if tries.p95 <= detection.latency.p95:
+        return replace(history, slow_since=None)
+    return history if history.slow_since else replace(history, slow_since=telemetry.at)
+
+
+def judge(
+    provider: str,
+    history: ProbeHistory,
+    telemetry: Mapping[timedelta, Telemetry | None],
+    detection: Detection,
+    now: datetime,
+) -> Verdict:
+    """The verdict from the probes and from what the data plane counted, by window length."""
+    for condemn in (_by_probes, _by_users, _by_throttling, _by_latency):
+        verdict = condemn(provider, history, telemetry, detection, now)
+        if verdict is not None:
+            return verdict
+    return _acquit(provider, history, detection, now)
+
+
+def _by_probes(
+    provider: str, history: ProbeHistory, _: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+) -> Verdict | None:
+    failures = [probe for probe in history.failures if probe.at >= now - detection.failure_memory]
+    if len(failures) < detection.failure_threshold:
+        return None
+    cause = failures[-1].failure
+    assert cause is not None
+    return Verdict(
+        provider=provider,
+        condition=condition_of(cause.kind),
+        reason=f"{len(failures)} probes in a row failed; the last: {cause}",
+        at=now,
+        cause=cause,
+        first_bad_at=failures[0].at,
+    )
+
+
+def condition_of(kind: FailureKind) -> Condition:
+    """What a provider is, that goes on failing in this way."""
+    if kind in UNUSABLE_KINDS:
+        return Condition.UNUSABLE
+    if kind is FailureKind.INVALID_ANSWER:
+        return Condition.INVALID_ANSWERS
+    return Condition.THROTTLED if kind is FailureKind.THROTTLED else Condition.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tries:
+    """Tries at one provider on all routes together."""
+
+    windows: Sequence[ProviderWindow]
+
+    @classmethod
+    def of(cls, telemetry: Telemetry | None, provider: str) -> "_Tries | None":
+        return None if telemetry is None else cls(windows=telemetry.of_provider(provider))
+
+    @property
+    def count(self) -> int:
+        return sum(window.tries for window in self.windows)
+
+    @property
+    def p95(self) -> timedelta | None:
+        """The worst route's: an average of percentiles would hide it."""
+        return max((window.latency_p95 for window in self.windows if window.latency_p95 is not None), default=None)
+
+    @property
+    def first_failure_at(self) -> datetime | None:
+        return min((window.first_failure_at for window in self.windows if window.first_failure_at), default=None)
+
+    def failures(self, kinds: frozenset[FailureKind]) -> dict[FailureKind, int]:
+        counts: dict[FailureKind, int] = {}
+        for window in self.windows:
+            for kind, count in window.failures.items():
+                if kind in kinds:
+                    counts[kind] = counts.get(kind, 0) + count
+        return counts
+
+
+def _by_users(
+    provider: str, _: ProbeHistory, telemetry: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+) -> Verdict | None:
+    trigger = detection.server_errors
+    tries = _Tries.of(telemetry.get(trigger.window), provider)
+    if tries is None or tries.count < trigger.minimum_tries:
+        return None
+    for condition, kinds in (
+        (Condition.UNAVAILABLE, UNAVAILABLE_KINDS),
+        (Condition.UNUSABLE, UNUSABLE_KINDS),
+        (Condition.INVALID_ANSWERS, frozenset({FailureKind.INVALID_ANSWER})),
+    ):
+        verdict = _over(provider, condition, tries, kinds, trigger.percent, now)
+        if verdict is not None:
+            return verdict
+    return None
+
+
+def _by_throttling(
+    provider: str, _: ProbeHistory, telemetry: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+) -> Verdict | None:
+    trigger = detection.throttling
+    tries = _Tries.of(telemetry.get(trigger.window), provider)
+    if tries is None or tries.count < trigger.minimum_tries:
+        return None
+    return _over(provider, Condition.THROTTLED, tries, frozenset({FailureKind.THROTTLED}), trigger.percent, now)
+
+
+def _over(
+    provider: str, condition: Condition, tries: _Tries, kinds: frozenset[FailureKind], limit: float, now: datetime
+) -> Verdict | None:
+    failures = tries.failures(kinds)
+    share = 100 * sum(failures.values()) / tries.count
+    if share <= limit:
+        return None
+    worst = max(failures, key=lambda kind: failures[kind])
+    counted = f"{sum(failures.values())} of {tries.count} tries of users failed ({share:.1f} %, limit {limit:g} %)"
+    return Verdict(
+        provider=provider,
+        condition=condition,
+        reason=f"{counted}, mostly {worst.value.replace('_', ' ')}",
+        at=now,
+        cause=Failure(kind=worst, provider=provider, detail=counted),
+        first_bad_at=tries.first_failure_at,
+        share_percent=share,
+    )
+
+
+def _by_latency(
+    provider: str, history: ProbeHistory, _: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+) -> Verdict | None:
+    limit = detection.latency
+    if history.slow_since is None or now - history.slow_since < limit.window:
+        return None
+    limit_ms, minutes = limit.p95 / timedelta(milliseconds=1), limit.window / timedelta(minutes=1)
+    return Verdict(
+        provider=provider,
+        condition=Condition.SLOW,
+        reason=f"P95 of users' answers has been over {limit_ms:.0f} ms for {minutes:g} minutes",
+        at=now,
+        first_bad_at=history.slow_since,
+    )
+
+
+def _acquit(provider: str, history: ProbeHistory, detection: Detection, now: datetime) -> Verdict:
+    last = history.last
+    stale = detection.probe.cadence * 2 + detection.probe.timeout
+    if last is None or now - last.at > stale:
+        reason = (
+            "nothing was measured yet"
+            if last is None
+            else f"the last probe is {(now - last.at).total_seconds():.0f} s old"
+        )
+        return Verdict(provider=provider, condition=Condition.BLIND, reason=reason, at=now)
+    if last.inconclusive:
+        return Verdict(
+            provider=provider, condition=Condition.BLIND, reason=f"the last probe was throttled: {last.failure}", at=now
+        )
+    if last.failure is not None:
+        count = f"{len(history.failures)} of {detection.failure_threshold} failed probes in a row"
+        return Verdict(provider=provider, condition=Condition.HEALTHY, reason=f"{count}: {last.failure}", at=now)
+    reason = f"the last probe was answered in {last.latency / timedelta(milliseconds=1):.0f} ms"
+    if last.control_plane_up is False:
+        reason += ", though the control plane does not answer"
+    return Verdict(provider=provider, condition=Condition.HEALTHY, reason=reason, at=now)

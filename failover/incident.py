@@ -1,0 +1,121 @@
+"""The evidence record of one run: everything that its report, its KPIs and later questions are computed from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from failover.config import Kpis
+from failover.distribution import Shares
+from failover.health import Condition, Verdict
+
+
+class Outcome(StrEnum):
+    COMPLETED = "COMPLETED"
+    ROLLED_BACK = "ROLLED_BACK"
+    HELD = "HELD"
+    STOPPED = "STOPPED"
+    SUPERSEDED = "SUPERSEDED"
+    ABORTED = "ABORTED"
+    REJECTED = "REJECTED"
+    NEEDS_HUMAN = "NEEDS_HUMAN"
+
+
+class Trigger(StrEnum):
+    """What started a run; KPIs count automatic and manual runs apart."""
+
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One thing that happened: when, in which step of the procedure, in one sentence."""
+
+    at: datetime
+    step: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One reading of the users' side during a run, all its routes together. Latency is None without answers."""
+
+    at: datetime
+    window: timedelta
+    requests: int
+    failed: int
+    lost: int
+    empty: int
+    latency_p95: timedelta | None
+    first_tries: Mapping[str, int]
+    good: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impact:
+    """What users felt between the first bad sample and the restoration, and latency before and after."""
+
+    requests: int
+    failed: int
+    lost: int
+    baseline_p95: timedelta | None
+    after_p95: timedelta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteShift:
+    """One route's part in a run: the distribution before, the one in force at the end as read back, and its target."""
+
+    route: str
+    before: Shares
+    after: Shares
+    target: str | None
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """The moments that KPIs start and end at; None: it did not come to that.
+
+    Detection: first_bad → unhealthy. Execution: decided → verified. Restoration: in_force → restored.
+    """
+
+    first_bad: datetime | None = None
+    unhealthy: datetime | None = None
+    decided: datetime
+    in_force: datetime | None = None
+    verified: datetime | None = None
+    restored: datetime | None = None
+    closed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is kept of a closed run, outside Temporal. Times are UTC; `reason` explains the outcome in one sentence."""
+
+    procedure: str
+    workflow_id: str
+    run_id: str
+    trigger: Trigger
+    requested_by: str
+    request_reason: str
+    provider: str
+    verdict: Verdict | None
+    outcome: Outcome
+    reason: str
+    command: str | None
+    moments: Moments
+    waited_for_people: timedelta = timedelta(0)
+    routes: Sequence[RouteShift] = ()
+    timeline: Sequence[TimelineEntry] = ()
+    samples: Sequence[Sample] = ()
+    impact: Impact | None = None
+    unfinished_helpers: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    kpis: Kpis = field(default_factory=Kpis)
+
+    @property
+    def condition(self) -> Condition | None:
+        return self.verdict.condition if self.verdict else None
