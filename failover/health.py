@@ -12,6 +12,7 @@ from enum import StrEnum
 from failover.config import Detection
 from failover.failure import UNAVAILABLE_KINDS, UNUSABLE_KINDS, Failure, FailureKind
 from failover.telemetry import ProviderWindow, Telemetry
+from failover.units import milliseconds, render_duration
 
 
 class Health(StrEnum):
@@ -242,14 +243,13 @@ def _by_latency(
     limit = detection.latency
     if history.slow_since is None or now - history.slow_since < limit.window:
         return None
-    limit_ms, minutes = limit.p95 / timedelta(milliseconds=1), limit.window / timedelta(minutes=1)
-    return Verdict(
-        provider=provider,
-        condition=Condition.SLOW,
-        reason=f"P95 of users' answers has been over {limit_ms:.0f} ms for {minutes:g} minutes",
-        at=now,
-        first_bad_at=history.slow_since,
-    )
+        return Verdict(
+            provider=provider,
+            condition=Condition.SLOW,
+            reason=f"P95 of users' answers has been over {milliseconds(limit.p95)} ms for {render_duration(limit.window)}",
+            at=now,
+            first_bad_at=history.slow_since,
+        )
 
 
 def _acquit(provider: str, history: ProbeHistory, detection: Detection, now: datetime) -> Verdict:
@@ -269,7 +269,7 @@ def _acquit(provider: str, history: ProbeHistory, detection: Detection, now: dat
     if last.failure is not None:
         count = f"{len(history.failures)} of {detection.failure_threshold} failed probes in a row"
         return Verdict(provider=provider, condition=Condition.HEALTHY, reason=f"{count}: {last.failure}", at=now)
-    reason = f"the last probe was answered in {last.latency / timedelta(milliseconds=1):.0f} ms"
+    reason = f"the last probe was answered in {milliseconds(last.latency)} ms"
     if last.control_plane_up is False:
         reason += ", though the control plane does not answer"
     return Verdict(provider=provider, condition=Condition.HEALTHY, reason=reason, at=now)

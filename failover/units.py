@@ -26,14 +26,18 @@ def parse_duration(value: Any) -> timedelta:
 
 def render_duration(value: timedelta) -> str:
     """The shortest exact spelling that `parse_duration` reads back: "1500ms", "5m", "90s"."""
-    milliseconds = round(value / timedelta(milliseconds=1))
-    if milliseconds % 1000:
-        return f"{milliseconds}ms"
-    seconds = milliseconds // 1000
+    seconds, rest = divmod(milliseconds(value), 1000)
+    if rest:
+        return f"{milliseconds(value)}ms"
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % size == 0:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+def milliseconds(value: timedelta) -> int:
+    """Whole milliseconds, for people to read."""
+    return round(value / timedelta(milliseconds=1))
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(render_duration, return_type=str)]

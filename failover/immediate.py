@@ -1,0 +1,156 @@
+"""Immediate failover: who takes over which route's traffic from a failed provider, and why."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from failover.config import Immediate, Kpis
+from failover.distribution import Shares, move_all, percent
+from failover.errors import RequestError
+from failover.health import Condition, Verdict
+from failover.policy import Revision
+from failover.requests import ImmediateFailoverRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteNow:
+    """A route as it stands: the policy in force and who may take over, best first."""
+
+    route: str
+    revision: Revision
+    distribution: Shares
+    chain: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """Everything that an immediate failover decides on; read once, kept in the run's history."""
+
+    providers: Sequence[str]
+    routes: Sequence[RouteNow]
+    verdicts: Sequence[Verdict]
+    settings: Immediate
+    kpis: Kpis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """One route's part of the plan; absolute values, so that writing it twice is writing it once."""
+
+    route: str
+    decided_on: Revision
+    before: Shares
+    after: Shares
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to write, the routes that no provider can take over (with why), and those that need nothing."""
+
+    shifts: Sequence[Shift]
+    stranded: Mapping[str, str]
+    untouched: Sequence[str]
+
+
+def why_not_start(request: ImmediateFailoverRequest, providers: Collection[str], routes: Collection[str]) -> str | None:
+    """Why the request cannot be meant, naming what is known; None where it can."""
+    known = ", ".join(sorted(providers))
+    for role, provider in (("failed_provider", request.failed_provider), ("target_provider", request.target_provider)):
+        if provider is not None and provider not in providers:
+            return f"{role} {provider!r} is no provider of this deployment; the providers are {known}."
+    if request.target_provider == request.failed_provider:
+        return f"target_provider equals failed_provider ({request.failed_provider!r}); name another target, or none."
+    unknown = sorted(set(request.routes or ()) - set(routes))
+    if unknown:
+        return f"routes names {', '.join(map(repr, unknown))}; the routes are {', '.join(sorted(routes))}."
+    return None
+
+
+def candidates(request: ImmediateFailoverRequest, routes: Iterable[RouteNow]) -> list[str]:
+    """Every provider that might be chosen, in first-seen order."""
+    if request.target_provider is not None:
+        return [request.target_provider]
+    return list(dict.fromkeys(name for route in routes for name in _chain(route, request.failed_provider)))
+
+
+def _chain(route: RouteNow, failed: str) -> list[str]:
+    """The configured chain, then whoever else serves the route already."""
+    others = [name for name, share in sorted(route.distribution.items(), key=lambda item: -item[1]) if share]
+    return [name for name in dict.fromkeys([*route.chain, *others]) if name != failed]
+
+
+def plan(
+    request: ImmediateFailoverRequest,
+    routes: Sequence[RouteNow],
+    verdicts: Mapping[str, Verdict],
+    ruled_out: Mapping[str, str],
+) -> Plan:
+    """The failed provider's whole share on the best candidate of each route.
+
+    `ruled_out`: provider → why it may not be a target any more (a validation that failed, say).
+    """
+    shifts, stranded, untouched = [], {}, []
+    for route in routes:
+        if route.distribution.get(request.failed_provider, 0) == 0:
+            untouched.append(route.route)
+            continue
+        target, reason = choose(request, route, verdicts, ruled_out)
+        if target is None:
+            stranded[route.route] = reason
+            continue
+        shifts.append(
+            Shift(
+                route=route.route,
+                decided_on=route.revision,
+                before=route.distribution,
+                after=dict(move_all(route.distribution, request.failed_provider, target)),
+                target=target,
+                reason=reason,
+            )
+        )
+    return Plan(shifts=shifts, stranded=stranded, untouched=untouched)
+
+
+def choose(
+    request: ImmediateFailoverRequest,
+    route: RouteNow,
+    verdicts: Mapping[str, Verdict],
+    ruled_out: Mapping[str, str],
+) -> tuple[str | None, str]:
+    """The target for a route and why; or None and why no candidate will do.
+
+    A provider known to be healthy comes before one of which nothing is known, whatever the chain's order.
+    """
+    chain = [request.target_provider] if request.target_provider else _chain(route, request.failed_provider)
+    refusals = {name: why for name in chain if (why := why_not_target(name, verdicts, ruled_out))}
+    able = [name for name in chain if name not in refusals]
+    if not able:
+        said = "; ".join(refusals.values()) or f"the chain of {request.failed_provider!r} is empty"
+        return None, f"No provider can take over route {route.route!r}: {said}."
+    target = min(able, key=lambda name: not _known_healthy(name, verdicts))
+    share = percent(route.distribution[request.failed_provider])
+    passed_over = "".join(f", {why}" for why in refusals.values())
+    chosen = "was named as the target" if request.target_provider else "is next in the chain"
+    health = verdicts[target].reason if target in verdicts else "nothing speaks against it"
+    return target, f"{share} % from {request.failed_provider} to {target}, which {chosen} ({health}){passed_over}"
+
+
+def why_not_target(name: str, verdicts: Mapping[str, Verdict], ruled_out: Mapping[str, str]) -> str | None:
+    """Why a provider may not be given traffic now; None where nothing speaks against it."""
+    if name in ruled_out:
+        return f"{name} is ruled out: {ruled_out[name]}"
+    verdict = verdicts.get(name)
+    return (
+        f"{name} is {verdict.condition.value.replace('_', ' ')}: {verdict.reason}" if verdict and verdict.down else None
+    )
+
+
+def _known_healthy(name: str, verdicts: Mapping[str, Verdict]) -> bool:
+    return name in verdicts and verdicts[name].condition is not Condition.BLIND
+
+
+def refuse(reason: str | None) -> None:
+    """RequestError with the reason, where there is one."""
+    if reason is not None:
+        raise RequestError(reason)

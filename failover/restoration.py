@@ -1,0 +1,131 @@
+"""Is the service good again, from the users' side? Judged on what users got and on what the route answers when asked."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from failover.config import Targets
+from failover.incident import Impact, Sample
+from failover.telemetry import RouteWindow, Telemetry
+from failover.units import milliseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One synthetic request through a route: who served it and what was wrong with the answer (None: it made sense)."""
+
+    route: str
+    served_by: str | None
+    complaint: str | None
+
+
+def judge_sample(
+    telemetry: Telemetry,
+    asked: Sequence[Asked],
+    targets: Mapping[str, Targets],
+    evacuated: str,
+    moved: Collection[str],
+) -> Sample:
+    """One reading of the routes named in `targets`. No users and no answer to a question is not good news.
+
+    `moved`: the routes off which the provider `evacuated` was moved.
+    """
+    windows = [window for window in telemetry.routes if window.route in targets and window.requests]
+    complaints = [
+        *(f"route {ask.route}: {ask.complaint}" for ask in asked if ask.complaint),
+        *(
+            f"route {ask.route} was served by {evacuated}"
+            for ask in asked
+            if ask.served_by == evacuated and ask.route in moved
+        ),
+        *(complaint for window in windows if (complaint := why_not_good(window, targets[window.route]))),
+    ]
+    if not windows and not asked:
+        complaints.append("no user came and nothing was asked: there is no data")
+    first_tries: dict[str, int] = {}
+    for tries in telemetry.providers:
+        if tries.route in targets:
+            first_tries[tries.provider] = first_tries.get(tries.provider, 0) + tries.first_tries
+    return Sample(
+        at=telemetry.at,
+        window=telemetry.at - telemetry.since,
+        requests=sum(window.requests for window in windows),
+        failed=sum(window.failed for window in windows),
+        lost=sum(window.lost for window in windows),
+        empty=sum(window.empty for window in windows),
+        latency_p95=worst_p95(windows),
+        first_tries=first_tries,
+        good=not complaints,
+        reason="; ".join(complaints[:5]) or "users' side within the targets",
+    )
+
+
+def why_not_good(window: RouteWindow, targets: Targets) -> str | None:
+    """Why users of a route are not served as they should be; None where they are."""
+    bad = window.failed + window.empty
+    success = 100 * (window.requests - bad) / window.requests
+    if success < targets.success_percent:
+        detail = f" ({window.empty} without content)" if window.empty else ""
+        return (
+            f"route {window.route}: {success:.1f} % of {window.requests} requests succeeded{detail}, "
+            f"target {targets.success_percent:g} %"
+        )
+    if window.latency_p95 is not None and window.latency_p95 > targets.response_time:
+        return f"route {window.route}: P95 {milliseconds(window.latency_p95)} ms, target {milliseconds(targets.response_time)} ms"
+    return None
+
+
+def worst_p95(windows: Sequence[RouteWindow]) -> timedelta | None:
+    return max((window.latency_p95 for window in windows if window.latency_p95 is not None), default=None)
+
+
+def impact(during: Telemetry, before: Telemetry | None, after: Telemetry, routes: Collection[str]) -> Impact:
+    """What users felt: `during` from the first bad sample on, latency `before` it and `after` the change."""
+
+    def of(telemetry: Telemetry | None) -> list[RouteWindow]:
+        return [window for window in telemetry.routes if window.route in routes] if telemetry else []
+
+    return Impact(
+        requests=sum(window.requests for window in of(during)),
+        failed=sum(window.failed for window in of(during)),
+        lost=sum(window.lost for window in of(during)),
+        baseline_p95=worst_p95(of(before)),
+        after_p95=worst_p95(of(after)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What must be in force on a route after a step, and which provider may get no first try there."""
+
+    route: str
+    share: Mapping[str, int]
+    evacuated: str | None
+
+
+def contradictions(telemetry: Telemetry, expected: Sequence[Expectation]) -> list[str]:
+    """First tries at a provider that should get none: the data plane stored the policy and does not obey it."""
+    evacuated = {expectation.route: expectation.evacuated for expectation in expected}
+    return [
+        f"route {window.route}: {window.first_tries} first tries still went to {window.provider}"
+        for window in telemetry.providers
+        if window.first_tries and evacuated.get(window.route) == window.provider
+    ]
+
+
+def enough_tries(telemetry: Telemetry, expected: Sequence[Expectation], needed: int) -> bool:
+    """Whether every route that has users saw enough first tries to tell."""
+    counts = {expectation.route: 0 for expectation in expected}
+    for window in telemetry.providers:
+        if window.route in counts:
+            counts[window.route] += window.first_tries
+    return all(count >= needed for count in counts.values())
+
+
+def busy_routes(telemetry: Telemetry | None, routes: Collection[str]) -> set[str]:
+    """The routes that users have been asking."""
+    return (
+        {window.route for window in telemetry.routes if window.requests and window.route in routes}
+        if telemetry
+        else set()
+    )

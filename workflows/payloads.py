@@ -1,0 +1,104 @@
+"""What crosses into workflows, and what happens to what may not.
+
+By default a start or message that cannot be decoded fails the workflow *task*, which Temporal retries for ever: the
+starter sees a run that never moves. Here it becomes an error that ends the run at once, or a message that is dropped with
+a note in the timeline. Field names and reasons are told, values never.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ExecuteWorkflowInput,
+    HandleSignalInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+MALFORMED = "MalformedInput"
+"""Type of the error that malformed input becomes."""
+
+
+class StrictPayloadConverter(PydanticPayloadConverter):
+    """Pydantic's converter, with what it cannot decode as an error that is not retried."""
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        try:
+            return super().from_payloads(payloads, type_hints)
+        except ApplicationError:
+            raise
+        except Exception as error:
+            raise _malformed(_why(error)) from None
+
+
+data_converter = replace(pydantic_data_converter, payload_converter_class=StrictPayloadConverter)
+"""For every client and worker of the product."""
+
+
+def _why(error: BaseException) -> str:
+    """Fields and reasons, without a value in sight."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ValidationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return "the input could not be decoded as JSON"
+    problems = cause.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{_field(problem['loc'])}: {problem['msg']}" for problem in problems[:10])
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "the input"
+
+
+def _malformed(why: str) -> ApplicationError:
+    return ApplicationError(f"Malformed input: {why}. Nothing was changed.", type=MALFORMED, non_retryable=True)
+
+
+def why_not_callable(function: Callable[..., Any], args: Sequence[Any]) -> str | None:
+    """Why a workflow's run or handler cannot be called with these arguments; None where it can."""
+    signature = inspect.signature(function)
+    parameters = [parameter for name, parameter in signature.parameters.items() if name != "self"]
+    required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
+    if not len(required) <= len(args) <= len(parameters):
+        expected = ", ".join(parameter.name for parameter in parameters) or "no input"
+        return f"{len(args)} inputs were given; expected is one JSON object ({expected})"
+    hints = get_type_hints(function)
+    for parameter, value in zip(parameters, args, strict=False):
+        expected_type = hints.get(parameter.name)
+        if isinstance(expected_type, type) and not isinstance(value, expected_type):
+            return f"{parameter.name} must be a JSON object of the fields of {expected_type.__name__}"
+    return None
+
+
+class RefuseMalformed(Interceptor):
+    """Checks number and type of what a run or a signal is given, before any of our code sees it."""
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        return _Inbound
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        why = why_not_callable(input.run_fn, input.args)
+        if why is not None:
+            raise _malformed(why)
+        return await super().execute_workflow(input)
+
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        handler = workflow.get_signal_handler(input.signal)
+        why = why_not_callable(handler, input.args) if handler else None
+        if why is None:
+            await super().handle_signal(input)
+            return
+        instance = workflow.instance()
+        workflow.logger.warning("malformed signal dropped", extra={"signal": input.signal, "why": why})
+        if hasattr(instance, "note_dropped"):
+            instance.note_dropped(input.signal, why)

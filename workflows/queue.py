@@ -1,0 +1,3 @@
+"""The task queue that every workflow and activity of the product is polled on."""
+
+TASK_QUEUE = "failover"
