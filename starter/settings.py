@@ -1,0 +1,202 @@
+"""Wiring and secrets, from the environment, read once: where things are and which keys open them.
+
+What operators decide lives in `failover.yaml`; nothing here changes what a procedure does. `TEMPORAL_*` and
+`temporal.toml` are Temporal's own way (`temporalio.envconfig`) and only handed on.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self, cast
+
+from failover.errors import ConfigError
+
+LogFormat = Literal["json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+OWN_VARIABLES: Mapping[str, str] = {
+    "FAILOVER_CONFIG": "path of the configuration file",
+    "FAILOVER_STATE": "directory that holds what outlives a process",
+    "FAILOVER_CACHE": "directory for downloaded and built helpers, such as Temporal's dev server",
+    "FAILOVER_GATEWAY_URL": "address of the gateway",
+    "FAILOVER_REDIS_URL": "address of the Redis that shares the policies among gateways",
+    "FAILOVER_SIMULATOR_URL": "control address of the provider simulator",
+    "FAILOVER_WORKER_URL": "address of a worker's health endpoint, for the commands",
+    "FAILOVER_API_TOKEN": "bearer token of every call that changes something",
+    "FAILOVER_LOG_FORMAT": "json or console",
+    "FAILOVER_LOG_LEVEL": "debug, info, warning or error",
+    "FAILOVER_WORKER_HOST": "host that the worker's health endpoint binds",
+    "FAILOVER_WORKER_PORT": "port of the worker's health endpoint; 0: any free one",
+}
+"""Every variable of ours and what it means; any other FAILOVER_ name is a mistake, and said to be one."""
+
+OWN_PREFIX = "FAILOVER_"
+
+TEMPORAL_VARIABLES = frozenset(
+    {
+        "TEMPORAL_ADDRESS",
+        "TEMPORAL_NAMESPACE",
+        "TEMPORAL_API_KEY",
+        "TEMPORAL_PROFILE",
+        "TEMPORAL_CONFIG_FILE",
+        "TEMPORAL_TLS",
+        "TEMPORAL_TLS_CLIENT_CERT_PATH",
+        "TEMPORAL_TLS_CLIENT_CERT_DATA",
+        "TEMPORAL_TLS_CLIENT_KEY_PATH",
+        "TEMPORAL_TLS_CLIENT_KEY_DATA",
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+        "TEMPORAL_TLS_SERVER_CA_CERT_DATA",
+        "TEMPORAL_TLS_SERVER_NAME",
+        "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION",
+    }
+)
+"""Read by `temporalio.envconfig`."""
+
+VENDOR_VARIABLES = frozenset(
+    {
+        "SLACK_BOT_TOKEN",
+        "OPENAI_API_KEY",
+        "LLAMA_API_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_ROLE_ARN",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CA_BUNDLE",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_CLOUD_PROJECT",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "NO_COLOR",
+    }
+)
+"""Read by the vendors' SDKs, or named by the shipped configuration (`api_key_env`, `token_env`)."""
+
+KNOWN_VARIABLES = frozenset(OWN_VARIABLES) | TEMPORAL_VARIABLES | VENDOR_VARIABLES
+"""Every variable that means something to this product; deployment files may set no other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The environment as it was at start. None means: not set; the stack or the defaults decide.
+
+    `environ` is kept for Temporal's settings and for secrets that the configuration names; it is never shown.
+    """
+
+    config: Path | None = None
+    state: Path | None = None
+    cache: Path | None = None
+    gateway_url: str | None = None
+    redis_url: str | None = None
+    simulator_url: str | None = None
+    worker_url: str | None = None
+    api_token: str | None = field(default=None, repr=False)
+    log_format: LogFormat | None = None
+    log_level: LogLevel = "info"
+    worker_host: str = "127.0.0.1"
+    worker_port: int = 0
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """ConfigError where a variable of ours is unknown or holds what it may not."""
+        _refuse_unknown(environ)
+        return cls(
+            config=_path(environ, "FAILOVER_CONFIG"),
+            state=_path(environ, "FAILOVER_STATE"),
+            cache=_path(environ, "FAILOVER_CACHE"),
+            gateway_url=_url(environ, "FAILOVER_GATEWAY_URL", "http", "https"),
+            redis_url=_url(environ, "FAILOVER_REDIS_URL", "redis", "rediss", "unix"),
+            simulator_url=_url(environ, "FAILOVER_SIMULATOR_URL", "http", "https"),
+            worker_url=_url(environ, "FAILOVER_WORKER_URL", "http", "https"),
+            api_token=environ.get("FAILOVER_API_TOKEN") or None,
+            log_format=cast(
+                LogFormat | None,
+                _choice(environ, "FAILOVER_LOG_FORMAT", "json", "console"),
+            ),
+            log_level=cast(
+                LogLevel,
+                _choice(
+                    environ, "FAILOVER_LOG_LEVEL", "debug", "info", "warning", "error"
+                )
+                or "info",
+            ),
+            worker_host=environ.get("FAILOVER_WORKER_HOST") or "127.0.0.1",
+            worker_port=_port(environ, "FAILOVER_WORKER_PORT"),
+            environ=dict(environ),
+        )
+
+    @property
+    def temporal_address(self) -> str | None:
+        return self.environ.get("TEMPORAL_ADDRESS") or None
+
+    def cache_directory(self) -> Path:
+        """Where helpers are kept: FAILOVER_CACHE, else a .cache beside the sources, else the user's cache."""
+        if self.cache is not None:
+            return self.cache
+        root = Path(__file__).resolve().parent.parent
+        if (root / "pyproject.toml").is_file():
+            return root / ".cache"
+        return (
+            Path(self.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            / "failover-runbook"
+        )
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    for name in environ:
+        if name.startswith(OWN_PREFIX) and name not in OWN_VARIABLES:
+            near = difflib.get_close_matches(name, OWN_VARIABLES, n=1)
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"known are {', '.join(sorted(OWN_VARIABLES))}."
+            )
+            raise ConfigError(
+                f"The environment sets {name}, which is no setting; {hint}"
+            )
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    value = environ.get(name)
+    return Path(value).expanduser() if value else None
+
+
+def _url(environ: Mapping[str, str], name: str, *schemes: str) -> str | None:
+    value = environ.get(name)
+    if not value:
+        return None
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme not in schemes or not rest:
+        # The value may hold a password, so it is not repeated.
+        raise ConfigError(
+            f"{name} is no address; it begins with {' or '.join(f'{known}://' for known in schemes)}."
+        )
+    return value.rstrip("/")
+
+
+def _choice(environ: Mapping[str, str], name: str, *allowed: str) -> str | None:
+    value = environ.get(name, "").lower()
+    if not value:
+        return None
+    if value not in allowed:
+        raise ConfigError(
+            f"{name} is {value!r}; it must be {', '.join(allowed[:-1])} or {allowed[-1]}."
+        )
+    return value
+
+
+def _port(environ: Mapping[str, str], name: str) -> int:
+    value = environ.get(name) or "0"
+    if not value.isascii() or not value.isdigit() or int(value) > 65535:
+        raise ConfigError(
+            f"{name} is {value!r}; a port is a number from 0 (any free one) to 65535."
+        )
+    return int(value)
