@@ -42,7 +42,7 @@ DOWN = frozenset({Condition.UNAVAILABLE, Condition.UNUSABLE, Condition.INVALID_A
 class Probe:
     """One real, tiny completion: when it began, how long it took, and how it failed (None: a sensible answer).
 
-    `control_plane_up` is what the provider's listing of models said, None where it was not asked.
+    `control_plane_up` is what the provider's listing of models said when last asked, None where it never was.
     """
 
     provider: str
@@ -100,6 +100,8 @@ def note(history: ProbeHistory, probe: Probe, detection: Detection) -> ProbeHist
         remembered = ()
     elif not probe.inconclusive:
         remembered = (*remembered, probe)[-detection.failure_threshold :]
+    if probe.control_plane_up is None and history.last is not None:
+        probe = replace(probe, control_plane_up=history.last.control_plane_up)
     return replace(history, failures=remembered, last=probe)
 
 
@@ -243,13 +245,13 @@ def _by_latency(
     limit = detection.latency
     if history.slow_since is None or now - history.slow_since < limit.window:
         return None
-        return Verdict(
-            provider=provider,
-            condition=Condition.SLOW,
-            reason=f"P95 of users' answers has been over {milliseconds(limit.p95)} ms for {render_duration(limit.window)}",
-            at=now,
-            first_bad_at=history.slow_since,
-        )
+    return Verdict(
+        provider=provider,
+        condition=Condition.SLOW,
+        reason=f"P95 of users' answers has been over {milliseconds(limit.p95)} ms for {render_duration(limit.window)}",
+        at=now,
+        first_bad_at=history.slow_since,
+    )
 
 
 def _acquit(provider: str, history: ProbeHistory, detection: Detection, now: datetime) -> Verdict:
@@ -268,7 +270,13 @@ def _acquit(provider: str, history: ProbeHistory, detection: Detection, now: dat
         )
     if last.failure is not None:
         count = f"{len(history.failures)} of {detection.failure_threshold} failed probes in a row"
-        return Verdict(provider=provider, condition=Condition.HEALTHY, reason=f"{count}: {last.failure}", at=now)
+        return Verdict(
+            provider=provider,
+            condition=Condition.HEALTHY,
+            reason=f"{count}: {last.failure}",
+            at=now,
+            cause=last.failure,
+        )
     reason = f"the last probe was answered in {milliseconds(last.latency)} ms"
     if last.control_plane_up is False:
         reason += ", though the control plane does not answer"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from failover.config import Immediate, Kpis
-from failover.distribution import Shares, move_all, percent
+from failover.distribution import Shares, move_all, percent, render
 from failover.errors import RequestError
 from failover.health import Condition, Verdict
 from failover.policy import Revision
@@ -13,12 +13,13 @@ from failover.requests import ImmediateFailoverRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteNow:
-    """A route as it stands: the policy in force and who may take over, best first."""
+    """A route as it stands: the policy in force, who made it so, and who may take over, best first."""
 
     route: str
     revision: Revision
     distribution: Shares
     chain: Sequence[str]
+    changed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +148,36 @@ def why_not_target(name: str, verdicts: Mapping[str, Verdict], ruled_out: Mappin
 
 
 def _known_healthy(name: str, verdicts: Mapping[str, Verdict]) -> bool:
-    return name in verdicts and verdicts[name].condition is not Condition.BLIND
+    verdict = verdicts.get(name)
+    return verdict is not None and verdict.condition is not Condition.BLIND and verdict.cause is None
 
 
 def refuse(reason: str | None) -> None:
     """RequestError with the reason, where there is one."""
     if reason is not None:
         raise RequestError(reason)
+
+
+def describe(request: ImmediateFailoverRequest, plan: Plan) -> str:
+    """The plan in one sentence."""
+    if not plan.shifts and not plan.stranded:
+        return f"No route sends traffic to {request.failed_provider}: there is nothing to move."
+    said = []
+    for target in dict.fromkeys(shift.target for shift in plan.shifts):
+        shifts = [shift for shift in plan.shifts if shift.target == target]
+        detail = f" ({render(shifts[0].before)} → {render(shifts[0].after)})" if len(shifts) == 1 else ""
+        said.append(f"{count(len(shifts), 'route')} to {target}{detail}: {shifts[0].reason}")
+    said += [f"{count(len(plan.stranded), 'route')} stranded: {next(iter(plan.stranded.values()))}"] if plan.stranded else []
+    return "; ".join(said)
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 route", "3 routes"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def command(request: ImmediateFailoverRequest) -> str:
+    """What a person runs once the way is clear."""
+    target = f" --target-provider {request.target_provider}" if request.target_provider else ""
+    routes = "".join(f" --route {route}" for route in request.routes or ())
+    return f"failoverctl failover --failed-provider {request.failed_provider}{target}{routes} --yes"

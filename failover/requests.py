@@ -36,6 +36,13 @@ class ImmediateFailoverRequest(Request):
     verdicts: list[Verdict] = []
 
 
+class Note(Request):
+    """A remark for a run that is already there: who says what."""
+
+    by: str = Field(min_length=1, max_length=200)
+    text: str = Field(min_length=1, max_length=1000)
+
+
 class HealthCheckRequest(Request):
     """Watch every provider (or those named) until the next check is due."""
 

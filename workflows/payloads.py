@@ -35,7 +35,7 @@ class StrictPayloadConverter(PydanticPayloadConverter):
             return super().from_payloads(payloads, type_hints)
         except ApplicationError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever a decoder raises, the task must not retry it)
             raise _malformed(_why(error)) from None
 
 

@@ -1,0 +1,1 @@
+"""The steps: each has one external effect, is idempotent by key, and never chooses what comes next."""

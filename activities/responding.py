@@ -1,0 +1,72 @@
+"""What the health watch does about a verdict: start the procedure from within the worker, or tell people."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from failover.health import Verdict
+from failover.incident import Trigger
+from failover.requests import ImmediateFailoverRequest, Note
+
+log = structlog.get_logger(__name__)
+
+REQUESTED_BY = "health-check"
+
+TASK_TIMEOUT = timedelta(seconds=2)
+"""Of workflow tasks: how long the work of a dead worker waits for the next one."""
+
+
+class TemporalResponder:
+    """Starts procedures by the worker's own client: only then does a run begin without a round trip through the queue."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+
+    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
+        """One run a provider: while one is open, the verdict is a note on it."""
+        if procedure != "immediate":
+            log.warning("this verdict asks for a procedure that people start", procedure=procedure, reason=verdict.reason)
+            return True
+        run_id = f"failover/{verdict.provider}"
+        try:
+            await self._start_immediate(run_id, verdict, others)
+        except WorkflowAlreadyStartedError:
+            return await self._join(run_id, verdict)
+        except RPCError as error:
+            log.error("the failover could not be started", workflow_id=run_id, error=str(error))
+            return False
+        log.info("failover started", workflow_id=run_id, reason=verdict.reason)
+        return True
+
+    async def _start_immediate(self, run_id: str, verdict: Verdict, others: Sequence[Verdict]) -> None:
+        request = ImmediateFailoverRequest(
+            failed_provider=verdict.provider,
+            reason=verdict.reason[:1000],
+            requested_by=REQUESTED_BY,
+            trigger=Trigger.AUTOMATIC,
+            emergency=True,
+            verdicts=[verdict, *others],
+        )
+        await self._client.start_workflow(
+            "ImmediateFailover",
+            request,
+            id=run_id,
+            task_queue=self._task_queue,
+            task_timeout=TASK_TIMEOUT,
+            request_eager_start=True,
+            static_summary=f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}"[:200],
+        )
+
+    async def _join(self, run_id: str, verdict: Verdict) -> bool:
+        note = Note(by=REQUESTED_BY, text=verdict.reason[:1000])
+        try:
+            await self._client.get_workflow_handle(run_id).signal("note", note)
+        except RPCError as error:
+            log.warning("the run that was there is over already", workflow_id=run_id, error=str(error))
+            return False
+        return True

@@ -1,0 +1,97 @@
+"""Validation: does the route serve again, from the users' side?"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio import activity
+
+from activities.probing import Prober
+from failover import restoration
+from failover.config import Config
+from failover.errors import DataPlaneUnavailable, ProviderError
+from failover.incident import Impact, Sample
+from failover.policy import Mode
+from failover.ports import TrafficPlane
+from failover.restoration import Asked
+from failover.telemetry import Telemetry
+
+ASKED_ROUTES = 5
+"""How many routes get a question of their own a sample; more would be load, not evidence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleOrder:
+    """Which routes to look at, since when (the data plane's clock), and which provider must not serve which of them."""
+
+    routes: Sequence[str]
+    since: datetime
+    window: timedelta
+    evacuated: str
+    moved: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpactOrder:
+    """From the first bad sample on; `restored` is when the users' side was good again."""
+
+    routes: Sequence[str]
+    first_bad: datetime
+    restored: datetime
+
+
+class Restoration:
+    """Samples of the users' side. One reading an activity: the waits between are the workflow's."""
+
+    def __init__(self, config: Config, plane: TrafficPlane, prober: Prober) -> None:
+        self._config = config
+        self._plane = plane
+        self._prober = prober
+
+    @activity.defn(name="validate.sample")
+    async def sample(self, order: SampleOrder) -> Sample:
+        """What users got in the last window, and what the routes answer when asked."""
+        asked, telemetry = await asyncio.gather(self._ask(order.routes[:ASKED_ROUTES]), self._observe(order))
+        modes = {policy.route: policy.mode for policy in await self._plane.read(order.routes)}
+        targets = {
+            route: self._config.emergency.targets
+            if modes.get(route) is Mode.DEGRADED
+            else self._config.routes[route].targets
+            for route in order.routes
+        }
+        return restoration.judge_sample(telemetry, asked, targets, order.evacuated, order.moved)
+
+    async def _observe(self, order: SampleOrder) -> Telemetry:
+        telemetry = await self._plane.observe(window=order.window)
+        if telemetry is not None and telemetry.since < order.since:
+            telemetry = await self._plane.observe(since=order.since)
+        if telemetry is None:
+            raise DataPlaneUnavailable("The data plane cannot tell what users get; validation waits for it.")
+        return telemetry
+
+    async def _ask(self, routes: Sequence[str]) -> list[Asked]:
+        return await asyncio.gather(*(self._ask_one(route) for route in routes))
+
+    async def _ask_one(self, route: str) -> Asked:
+        timeout = self._config.detection.probe.timeout
+        try:
+            served_by, answer = await self._plane.ask(route, self._prober.question, timeout=timeout)
+        except ProviderError as error:
+            return Asked(route=route, served_by=None, complaint=f"a question was not answered: {error}")
+        sensible = self._prober.makes_sense(answer.text)
+        complaint = None if sensible else f"{served_by} gave an answer that makes no sense"
+        return Asked(route=route, served_by=served_by, complaint=complaint)
+
+    @activity.defn(name="validate.impact")
+    async def impact(self, order: ImpactOrder) -> Impact | None:
+        """What users felt, from the data plane's counters; None where it does not count."""
+        minute = timedelta(minutes=1)
+        during, before, after = await asyncio.gather(
+            self._plane.observe(since=order.first_bad, until=order.restored),
+            self._plane.observe(since=order.first_bad - minute, until=order.first_bad),
+            self._plane.observe(since=order.restored - timedelta(seconds=10)),
+        )
+        if during is None or after is None:
+            return None
+        return restoration.impact(during, before, after, order.routes)

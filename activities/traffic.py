@@ -1,0 +1,183 @@
+"""Reading, changing and verifying traffic policies."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from temporalio import activity
+
+from activities.board import VerdictBoard
+from failover import restoration
+from failover.config import Config
+from failover.distribution import Shares, render, same
+from failover.errors import DataPlaneUnavailable
+from failover.immediate import Brief, RouteNow, refuse, why_not_start
+from failover.policy import Change, ChangeStatus, Revision, TrafficPolicy
+from failover.ports import TrafficPlane
+from failover.requests import ImmediateFailoverRequest
+from failover.restoration import Expectation
+
+CONVINCING_TRIES = 20
+"""First tries without one at the evacuated provider that convince, where a route has users."""
+
+POLL = timedelta(milliseconds=200)
+"""Between two looks at the counters; they are local to the data plane and cheap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of one route's change; the policy in force is named by revision, distribution and author."""
+
+    route: str
+    status: ChangeStatus
+    revision: Revision | None
+    distribution: Shares = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def in_force(self) -> bool:
+        return self.status in (ChangeStatus.APPLIED, ChangeStatus.REPEATED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether the data plane obeys: None, it cannot tell, is never yes. `policies` are as read back."""
+
+    verified: bool | None
+    reason: str
+    in_force: list[Written]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOrder:
+    """What should be in force, and how long to wait for users' tries that show it."""
+
+    expected: Sequence[Expectation]
+    timeout: timedelta
+
+
+class Traffic:
+    """The data plane's door for procedures. Each call has one effect, and is safe to repeat."""
+
+    def __init__(self, config: Config, plane: TrafficPlane, board: VerdictBoard) -> None:
+        self._config = config
+        self._plane = plane
+        self._board = board
+
+    @activity.defn(name="traffic.brief")
+    async def brief(self, request: ImmediateFailoverRequest) -> Brief:
+        """Everything that an immediate failover decides on; refuses a request that names what is not there."""
+        refuse(why_not_start(request, self._config.providers, self._config.routes))
+        policies = await self._plane.read(request.routes)
+        settings = self._config.procedures.immediate
+        return Brief(
+            providers=sorted(self._config.providers),
+            routes=[self._now(policy, request.failed_provider) for policy in policies],
+            verdicts=self._board.fresh(datetime.now(UTC), settings.verdict_max_age),
+            settings=settings,
+            kpis=self._config.kpis,
+        )
+
+    def _now(self, policy: TrafficPolicy, failed: str) -> RouteNow:
+        return RouteNow(
+            route=policy.route,
+            revision=policy.revision,
+            distribution=policy.distribution,
+            chain=self._config.chain(policy.route, failed),
+            changed_by=policy.changed_by.workflow_id or policy.changed_by.actor,
+        )
+
+    @activity.defn(name="traffic.reread")
+    async def reread(self, request: ImmediateFailoverRequest) -> list[RouteNow]:
+        """The named routes as they stand now, to decide again on what somebody else changed."""
+        return [self._now(policy, request.failed_provider) for policy in await self._plane.read(request.routes)]
+
+    @activity.defn(name="traffic.apply")
+    async def apply(self, changes: list[Change]) -> list[Written]:
+        """Write a batch; repeating it with the same keys changes nothing more.
+
+        Heartbeats while it waits, so that a cancellation stops the write before anything is restored.
+        """
+        writing = asyncio.create_task(_results(self._plane, changes))
+        try:
+            while not (await asyncio.wait({writing}, timeout=POLL.total_seconds()))[0]:
+                activity.heartbeat()
+        finally:
+            writing.cancel()
+        return writing.result()
+
+    @activity.defn(name="traffic.verify")
+    async def verify(self, order: VerifyOrder) -> Verification:
+        """Read the policies back, then look where users' first tries go from now on."""
+        expected = {expectation.route: expectation for expectation in order.expected}
+        policies = {policy.route: policy for policy in await self._plane.read(list(expected))}
+        in_force = [_written(policy) for policy in policies.values()]
+        wrong = [why for e in order.expected if (why := _why_not_in_force(e, policies.get(e.route)))]
+        now = datetime.now(UTC)
+        if wrong:
+            return Verification(verified=False, reason="; ".join(wrong[:5]), in_force=in_force, at=now)
+        verified, reason = await self._watch_first_tries(order)
+        return Verification(verified=verified, reason=reason, in_force=in_force, at=datetime.now(UTC))
+
+    async def _watch_first_tries(self, order: VerifyOrder) -> tuple[bool | None, str]:
+        before = await self._plane.observe(window=timedelta(seconds=30))
+        if before is None:
+            return None, "the policies read back as written, but the data plane cannot tell what it serves"
+        busy = restoration.busy_routes(before, {expectation.route for expectation in order.expected})
+        watched = [expectation for expectation in order.expected if expectation.route in busy]
+        if not watched:
+            return True, "the policies read back as written; no users came that could show more"
+        deadline = datetime.now(UTC) + order.timeout
+        while True:
+            seen = await self._plane.observe(since=before.at)
+            if seen is None:
+                return None, "the policies read back as written, but the data plane stopped counting"
+            wrong = restoration.contradictions(seen, watched)
+            if wrong:
+                return False, "; ".join(wrong[:5])
+            if restoration.enough_tries(seen, watched, CONVINCING_TRIES) or datetime.now(UTC) >= deadline:
+                tries = sum(window.first_tries for window in seen.providers if window.route in busy)
+                return True, f"the policies read back as written, and {tries} first tries since went where they should"
+            activity.heartbeat()
+            await asyncio.sleep(POLL.total_seconds())
+
+
+async def _results(plane: TrafficPlane, changes: Sequence[Change]) -> list[Written]:
+    results = await plane.apply(changes)
+    if len(results) != len(changes):
+        raise DataPlaneUnavailable(f"The data plane answered {len(results)} of {len(changes)} changes; asking again.")
+    return [
+        Written(
+            route=change.route,
+            status=result.status,
+            revision=result.policy.revision if result.policy else None,
+            distribution=result.policy.distribution if result.policy else {},
+            reason=result.reason,
+        )
+        for change, result in zip(changes, results, strict=True)
+    ]
+
+
+def _written(policy: TrafficPolicy) -> Written:
+    return Written(
+        route=policy.route,
+        status=ChangeStatus.APPLIED,
+        revision=policy.revision,
+        distribution=policy.distribution,
+        reason=policy.reason,
+    )
+
+
+def _why_not_in_force(expectation: Expectation, policy: TrafficPolicy | None) -> str | None:
+    if policy is None:
+        return f"route {expectation.route!r} has no policy any more"
+    if same(policy.distribution, expectation.share):
+        return None
+    if expectation.evacuated and policy.distribution.get(expectation.evacuated, 0) == 0:
+        return None  # Somebody moved it on, off another provider; ours is still out.
+    return (
+        f"route {expectation.route!r} reads back as {render(policy.distribution)}, "
+        f"not {render(expectation.share)} (changed by {policy.changed_by.workflow_id or policy.changed_by.actor})"
+    )

@@ -1,0 +1,167 @@
+"""The health watch: one long activity a provider, that probes it, reads what users got, and acts on a change at once."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+from pydantic import TypeAdapter
+from temporalio import activity
+
+from activities.board import VerdictBoard
+from activities.probing import Prober
+from failover.config import Config
+from failover.distribution import Distribution
+from failover.errors import DataPlaneUnavailable
+from failover.health import Probe, Verdict, judge, note, note_latency
+from failover.ports import TrafficPlane
+from failover.telemetry import Telemetry
+from failover.triggers import Response, WatchState, after, respond
+
+log = structlog.get_logger(__name__)
+
+CONTROL_PLANE_EVERY = 6
+"""Every so many probes the control plane is asked too: its word is noted, never believed alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOrder:
+    """Watch `state.provider` until a moment that survives retries."""
+
+    state: WatchState
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchPlan:
+    """Which providers are watched, how often a check is due, and how often each is probed."""
+
+    providers: Sequence[str]
+    interval: timedelta
+    cadence: timedelta
+    probe_timeout: timedelta
+
+
+class Responder(Protocol):
+    """Carries out a response to a verdict. Must not raise: a helper's failure never stops a watch."""
+
+    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
+        """Start the procedure, or join the run that is there already; whether that worked."""
+        ...
+
+    async def tell(self, verdict: Verdict, response: Response) -> None: ...
+
+
+class Watching:
+    """The health check's activities.
+
+    Probes overlap: one is sent each cadence whatever became of the last, so that three hanging ones cost three cadences
+    and one timeout. They outlive the activity that sent them: the next watch on this worker takes their results.
+    """
+
+    def __init__(
+        self, config: Config, plane: TrafficPlane, prober: Prober, board: VerdictBoard, responder: Responder
+    ) -> None:
+        self._config = config
+        self._plane = plane
+        self._prober = prober
+        self._board = board
+        self._responder = responder
+        self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
+        self._sent: dict[str, int] = {}
+        self._told: set[asyncio.Task[None]] = set()
+
+    @activity.defn(name="health.plan")
+    async def plan(self, providers: list[str] | None) -> WatchPlan:
+        """What there is to watch; the settings land in the run's history."""
+        detection = self._config.detection
+        return WatchPlan(
+            providers=sorted(providers or self._config.providers),
+            interval=detection.schedule_interval,
+            cadence=detection.probe.cadence,
+            probe_timeout=detection.probe.timeout,
+        )
+
+    @activity.defn(name="health.watch")
+    async def watch(self, order: WatchOrder) -> WatchState:
+        """Probe at the configured cadence until the deadline; → what the next watch must know."""
+        state = _resumed(order.state)
+        cadence = self._config.detection.probe.cadence
+        due = datetime.now(UTC) if state.history.last is None else state.history.last.at + cadence
+        while (now := datetime.now(UTC)) < order.until:
+            if now >= due:
+                self._send(state.provider)
+                due = max(due, now - cadence) + cadence
+            state = await self._turn(state, min(due, order.until))
+            activity.heartbeat(state)
+        return state
+
+    def _send(self, provider: str) -> None:
+        sent = self._sent[provider] = self._sent.get(provider, 0) + 1
+        timeout = self._config.detection.probe.timeout
+        ask = sent % CONTROL_PLANE_EVERY == 1
+        task = asyncio.create_task(self._prober.probe(provider, timeout, ask_control_plane=ask))
+        self._probes.setdefault(provider, set()).add(task)
+
+    async def _turn(self, state: WatchState, until: datetime) -> WatchState:
+        """Wait for probes or the next due moment, then judge on everything that is known."""
+        provider, detection = state.provider, self._config.detection
+        history = state.history
+        for probe in await self._finished(provider, until):
+            history = note(history, probe, detection)
+        telemetry = await self._telemetry()
+        history = note_latency(history, telemetry[detection.server_errors.window], provider, detection)
+        now = datetime.now(UTC)
+        verdict = judge(provider, history, telemetry, detection, now)
+        self._board.post(verdict)
+        return await self._act(replace(state, history=history), verdict, now)
+
+    async def _finished(self, provider: str, until: datetime) -> list[Probe]:
+        running = self._probes.setdefault(provider, set())
+        wait = max(0.0, (until - datetime.now(UTC)).total_seconds())
+        if not running:
+            await asyncio.sleep(wait)
+            return []
+        done, self._probes[provider] = await asyncio.wait(running, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        return sorted((task.result() for task in done), key=lambda probe: probe.at)
+
+    async def _telemetry(self) -> Mapping[timedelta, Telemetry | None]:
+        """What was counted, by window. A data plane that does not answer leaves the probes to speak alone."""
+        detection = self._config.detection
+        windows = {detection.server_errors.window, detection.throttling.window}
+        readings: dict[timedelta, Telemetry | None] = dict.fromkeys(windows)
+        for window in windows:
+            try:
+                readings[window] = await self._plane.observe(window=window)
+            except DataPlaneUnavailable as error:
+                log.warning("the data plane could not be observed", error=str(error))
+        return readings
+
+    async def _act(self, state: WatchState, verdict: Verdict, now: datetime) -> WatchState:
+        detection = self._config.detection
+        max_age = self._config.procedures.immediate.verdict_max_age
+        others = [other for other in self._board.fresh(now, max_age) if other.provider != state.provider]
+        policies = await self._policies() if verdict.condition is not state.condition or verdict.down else None
+        response = respond(verdict, state, policies, others, detection, now)
+        if response.tell:
+            telling = asyncio.create_task(self._responder.tell(verdict, response))
+            self._told.add(telling)
+            telling.add_done_callback(self._told.discard)
+        if response.procedure and not await self._responder.start(response.procedure, verdict, others):
+            return state
+        return after(state, verdict, response, now)
+
+    async def _policies(self) -> Mapping[str, Distribution] | None:
+        try:
+            return {policy.route: policy.distribution for policy in await self._plane.read()}
+        except DataPlaneUnavailable as error:
+            log.warning("the traffic policies could not be read", error=str(error))
+            return None
+
+
+def _resumed(state: WatchState) -> WatchState:
+    """The state of the attempt before this one, where there was one: heartbeats outlive the worker."""
+    details = activity.info().heartbeat_details
+    return TypeAdapter(WatchState).validate_python(details[0]) if details else state

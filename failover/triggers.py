@@ -1,0 +1,73 @@
+"""Should a verdict start a procedure now? One place for every automatic start, and its reason."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from failover.config import Detection
+from failover.distribution import Distribution, users_of
+from failover.health import Condition, ProbeHistory, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchState:
+    """What one provider's watch carries from probe to probe, run to run and worker to worker.
+
+    `condition` is the last one that was acted on or told; `started_at` when it last started a procedure.
+    """
+
+    provider: str
+    history: ProbeHistory = field(default_factory=ProbeHistory)
+    condition: Condition = Condition.HEALTHY
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What to do about a verdict: start `procedure` (None: nothing), tell people, and why."""
+
+    procedure: str | None
+    tell: bool
+    reason: str
+
+
+def respond(
+    verdict: Verdict,
+    state: WatchState,
+    policies: Mapping[str, Distribution] | None,
+    others: Sequence[Verdict],
+    detection: Detection,
+    now: datetime,
+) -> Response:
+    """The response to a verdict about a provider; `others` are the fresh verdicts about every other provider.
+
+    A change is told once. A provider that is down is left again and again, until no route uses it, but only towards
+    somebody healthy: without a healthy candidate the first run has told people, and repeating it would not help.
+    """
+    changed = verdict.condition is not state.condition
+    procedure = _procedure(verdict.condition, detection)
+    if procedure is None:
+        return Response(procedure=None, tell=changed, reason=verdict.reason)
+    if policies is not None and not users_of(verdict.provider, policies):
+        return Response(procedure=None, tell=changed, reason=f"No route uses {verdict.provider}: {verdict.reason}")
+    if not changed and not _again(state, others, detection, now):
+        return Response(procedure=None, tell=False, reason=f"Answered already: {verdict.reason}")
+    return Response(procedure=procedure, tell=changed, reason=verdict.reason)
+
+
+def _procedure(condition: Condition, detection: Detection) -> str | None:
+    if condition in (Condition.HEALTHY, Condition.BLIND):
+        return None
+    procedure: str = getattr(detection.triggers, condition.value)
+    return None if procedure == "none" else procedure
+
+
+def _again(state: WatchState, others: Sequence[Verdict], detection: Detection, now: datetime) -> bool:
+    rested = state.started_at is None or now - state.started_at >= detection.schedule_interval
+    return rested and any(other.condition is Condition.HEALTHY and other.cause is None for other in others)
+
+
+def after(state: WatchState, verdict: Verdict, response: Response, now: datetime) -> WatchState:
+    """The state once the response was carried out."""
+    started = now if response.procedure else state.started_at
+    return replace(state, condition=verdict.condition, started_at=started)

@@ -1,0 +1,84 @@
+"""The data plane as procedures see it: writes, verification and samples, with what went wrong as values."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from activities.restoration import ImpactOrder, Restoration, SampleOrder
+from activities.traffic import Traffic, Verification, VerifyOrder, Written
+from failover.immediate import RouteNow
+from failover.incident import Impact, Sample
+from failover.policy import Change
+from failover.requests import ImmediateFailoverRequest
+from failover.restoration import Expectation
+from workflows.options import READ, WRITE
+
+BATCH = 500
+"""Changes a payload; more would come near Temporal's limit for one."""
+
+
+class WriteFailed(Exception):
+    """The data plane did not answer a change in time; whether it applied it is not known."""
+
+
+async def write(changes: Sequence[Change], summary: str) -> list[Written]:
+    """Every change's fate, in order. Raises WriteFailed; a cancellation passes through, after the write has stopped."""
+    batches = [
+        workflow.execute_activity_method(Traffic.apply, list(changes[start : start + BATCH]), summary=summary, **WRITE)
+        for start in range(0, len(changes), BATCH)
+    ]
+    try:
+        return [written for batch in await asyncio.gather(*batches) for written in batch]
+    except ActivityError as error:
+        raise WriteFailed(why(error)) from error
+
+
+async def reread(request: ImmediateFailoverRequest, routes: Sequence[str]) -> list[RouteNow]:
+    """The named routes as they stand now."""
+    narrowed = request.model_copy(update={"routes": list(routes)})
+    return await workflow.execute_local_activity_method(Traffic.reread, narrowed, **READ)
+
+
+async def verify(expected: Sequence[Expectation], timeout: timedelta) -> Verification:
+    """Whether the data plane obeys; one that does not answer cannot tell."""
+    options = {**READ, "start_to_close_timeout": timeout + timedelta(seconds=10)}
+    try:
+        return await workflow.execute_activity_method(
+            Traffic.verify,
+            VerifyOrder(expected=expected, timeout=timeout),
+            heartbeat_timeout=timedelta(seconds=10),
+            summary="verify",
+            **options,
+        )
+    except ActivityError as error:
+        return Verification(verified=None, reason=why(error), in_force=[], at=workflow.now())
+
+
+async def sample(order: SampleOrder) -> Sample | str:
+    """One reading of the users' side, or why there is none."""
+    options = {**READ, "start_to_close_timeout": timedelta(seconds=15)}
+    try:
+        return await workflow.execute_activity_method(Restoration.sample, order, summary="sample", **options)
+    except ActivityError as error:
+        return f"no sample could be taken: {why(error)}"
+
+
+async def impact(routes: Sequence[str], first_bad: datetime, restored: datetime) -> Impact | None:
+    """What users felt; None where the data plane cannot tell."""
+    order = ImpactOrder(routes=list(routes), first_bad=first_bad, restored=restored)
+    options = {**READ, "schedule_to_close_timeout": timedelta(seconds=10)}
+    try:
+        return await workflow.execute_activity_method(Restoration.impact, order, summary="impact on users", **options)
+    except ActivityError as error:
+        workflow.logger.warning("the impact on users is not known", extra={"why": why(error)})
+        return None
+
+
+def why(error: ActivityError) -> str:
+    """The sentence of what went wrong in an activity. A cancellation is not an answer: it goes on upwards."""
+    if is_cancelled_exception(error):
+        raise error
+    return str(error.cause or error)

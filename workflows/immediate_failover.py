@@ -1,0 +1,339 @@
+"""ImmediateFailover: all traffic off a failed provider, now; verified, and validated from the users' side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from activities.probing import CandidateProbe, Probing
+from activities.restoration import SampleOrder
+from activities.traffic import Traffic, Written
+from failover import immediate
+from failover.health import Verdict
+from failover.immediate import Brief, Plan, RouteNow, Shift
+from failover.incident import Outcome, RouteShift, RunRecord, Sample
+from failover.policy import Change, ChangedBy
+from failover.requests import ImmediateFailoverRequest, RunResult
+from failover.restoration import Expectation
+from workflows import data_plane
+from workflows.ending import Ended, close
+from workflows.herald import Herald
+from workflows.journal import Journal, Visible
+from workflows.options import PROBE, READ
+
+NAME = "ImmediateFailover"
+
+STEPS = ("observe", "decide", "shift", "verify", "validate", "report")
+
+ABANDON = timedelta(seconds=60)
+"""How long a cancelled run may take to put back what it found."""
+
+
+@workflow.defn(name=NAME)
+class ImmediateFailover(Visible):
+    """Observe, decide, shift, verify, validate, report; and the next candidate where validation says no."""
+
+    def __init__(self) -> None:
+        self.journal = Journal(NAME, STEPS)
+        self._herald = Herald(self.journal)
+        self._verdicts: dict[str, Verdict] = {}
+        self._snapshot: dict[str, RouteNow] = {}
+        self._shifted: dict[str, Shift] = {}
+        self._read_back: dict[str, Written] = {}
+        self._samples: list[Sample] = []
+        self._writes = 0
+
+    @workflow.run
+    async def run(self, request: ImmediateFailoverRequest) -> RunResult:
+        self._open(request)
+        brief = await self._observe(request)
+        try:
+            ended = await self._procedure(request, brief)
+        except BaseException as error:
+            if not is_cancelled_exception(error):
+                raise
+            ended = await self._abandon(request, brief)
+            await close(self.journal, self._herald, await self._record(request, brief, ended))
+            raise
+        return await close(self.journal, self._herald, await self._record(request, brief, ended))
+
+    async def _procedure(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
+        routes, ruled_out = brief.routes, dict[str, str]()
+        try:
+            while True:
+                plan = self._decide(request, routes, ruled_out)
+                await self._shift(request, brief, plan, ruled_out)
+                await self._verify(request, brief)
+                complaint = await self._validate(request, brief)
+                if complaint is None:
+                    return self._done(request, plan)
+                self._journal_failed_validation(complaint)
+                ruled_out |= {shift.target: complaint for shift in self._shifted.values()}
+                routes = self._as_found()
+        except Ended as ended:
+            return ended
+
+    # Observe
+
+    def _open(self, request: ImmediateFailoverRequest) -> None:
+        self._verdicts = {verdict.provider: verdict for verdict in request.verdicts}
+        verdict = self._verdicts.get(request.failed_provider)
+        self.journal.open(
+            request.failed_provider,
+            decided=verdict.at if verdict else workflow.info().start_time,
+            first_bad=verdict.first_bad_at if verdict else None,
+            unhealthy=verdict.at if verdict and verdict.down else None,
+        )
+        why = verdict.reason if verdict else request.reason or "an operator asked for it"
+        self.journal.enter("observe", f"Immediate failover of {request.failed_provider}: {why}")
+
+    async def _observe(self, request: ImmediateFailoverRequest) -> Brief:
+        """The policies, chains and what is known of the candidates; whoever is not known is probed, all at once."""
+        brief = await workflow.execute_local_activity_method(Traffic.brief, request, **READ)
+        self._snapshot = {route.route: route for route in brief.routes}
+        for verdict in brief.verdicts:
+            self._verdicts.setdefault(verdict.provider, verdict)
+        users = [route for route in brief.routes if route.distribution.get(request.failed_provider)]
+        unknown = [name for name in immediate.candidates(request, users) if not self._fresh(name, brief)]
+        if unknown:
+            self._verdicts |= await self._probe(unknown, brief)
+        return brief
+
+    def _fresh(self, provider: str, brief: Brief) -> bool:
+        verdict = self._verdicts.get(provider)
+        return verdict is not None and workflow.now() - verdict.at <= brief.settings.verdict_max_age
+
+    async def _probe(self, providers: Sequence[str], brief: Brief) -> dict[str, Verdict]:
+        order = CandidateProbe(providers=providers, timeout=brief.settings.probe_timeout)
+        summary = f"probe {', '.join(providers)}"
+        try:
+            probed = await workflow.execute_activity_method(Probing.candidates, order, summary=summary, **PROBE)
+        except ActivityError as error:
+            self.journal.note(f"The candidates could not be probed: {data_plane.why(error)}")
+            return {}
+        return {verdict.provider: verdict for verdict in probed}
+
+    # Decide
+
+    def _decide(
+        self, request: ImmediateFailoverRequest, routes: Sequence[RouteNow], ruled_out: Mapping[str, str]
+    ) -> Plan:
+        plan = immediate.plan(request, routes, self._verdicts, ruled_out)
+        decision = immediate.describe(request, plan)
+        self.journal.enter("decide", decision)
+        if request.dry_run:
+            raise Ended(Outcome.COMPLETED, f"Dry run, nothing was changed. {decision}")
+        if not plan.shifts and plan.stranded:
+            raise self._stranded(request, plan)
+        if not plan.shifts:
+            raise Ended(Outcome.COMPLETED, decision)
+        self.journal.concerns([shift.route for shift in plan.shifts])
+        return plan
+
+    def _stranded(self, request: ImmediateFailoverRequest, plan: Plan) -> Ended:
+        why = " ".join(list(plan.stranded.values())[:3])
+        if request.target_provider and not self._shifted:
+            return Ended(Outcome.REJECTED, f"{why} Nothing was changed; name another target, or none.")
+        return Ended(Outcome.NEEDS_HUMAN, why, immediate.command(request))
+
+    # Shift
+
+    async def _shift(
+        self, request: ImmediateFailoverRequest, brief: Brief, plan: Plan, ruled_out: Mapping[str, str]
+    ) -> None:
+        """Write every route; decide and write again, for the routes that somebody else changed meanwhile."""
+        self.journal.enter("shift", f"Writing {immediate.count(len(plan.shifts), 'route')}")
+        self._herald.opened(request.failed_provider, self.journal, immediate.describe(request, plan))
+        pending = plan.shifts
+        for _ in range(brief.settings.write_attempts):
+            refused = await self._write(request, pending)
+            if refused:
+                self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
+                routes = await data_plane.reread(request, [written.route for written in refused])
+                plan = immediate.plan(request, routes, self._verdicts, ruled_out)
+                if plan.stranded:
+                    raise self._stranded(request, plan)
+            pending = plan.shifts if refused else []
+            if not pending:
+                self.journal.mark(in_force=workflow.now())
+                return
+        reason = f"{immediate.count(len(pending), 'route')} changed faster under this run than it could write."
+        raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
+
+    async def _write(self, request: ImmediateFailoverRequest, shifts: Sequence[Shift]) -> list[Written]:
+        """Write one batch; → the routes that were refused."""
+        self._writes += 1
+        changes = [self._change(request, shift) for shift in shifts]
+        try:
+            results = await data_plane.write(changes, f"shift {immediate.count(len(shifts), 'route')}")
+        except data_plane.WriteFailed as error:
+            raise Ended(Outcome.NEEDS_HUMAN, f"The data plane took no change: {error}", immediate.command(request)) from error
+        for shift, written in zip(shifts, results, strict=True):
+            if written.in_force:
+                self._shifted[shift.route] = shift
+                self._read_back[shift.route] = written
+        return [written for written in results if not written.in_force]
+
+    def _change(self, request: ImmediateFailoverRequest, shift: Shift) -> Change:
+        info = workflow.info()
+        return Change(
+            route=shift.route,
+            decided_on=shift.decided_on,
+            key=f"{info.workflow_id}/{info.run_id}/{self._writes}",
+            distribution=shift.after,
+            claim="",
+            changed_by=ChangedBy(
+                actor=request.requested_by or "failover",
+                workflow_id=info.workflow_id,
+                run_id=info.run_id,
+                step=f"{self.journal.phase}-{self._writes}",
+            ),
+            reason=request.reason or shift.reason,
+        )
+
+    # Verify
+
+    async def _verify(self, request: ImmediateFailoverRequest, brief: Brief) -> None:
+        expected = [
+            Expectation(route=shift.route, share=shift.after, evacuated=request.failed_provider)
+            for shift in self._shifted.values()
+        ]
+        verification = await data_plane.verify(expected, brief.settings.verify_timeout)
+        self._read_back |= {written.route: written for written in verification.in_force}
+        self.journal.enter("verify", verification.reason)
+        if verification.verified is not True:
+            reason = f"The change could not be verified: {verification.reason}."
+            raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
+        self.journal.mark(verified=workflow.now())
+        self._herald.update(f"Traffic is off {request.failed_provider}, verified; validating the users' side.")
+
+    # Validate
+
+    async def _validate(self, request: ImmediateFailoverRequest, brief: Brief) -> str | None:
+        """Sample the users' side until it is good for long enough; → why it did not become so, or None."""
+        needed = brief.settings.validate_good_samples
+        self.journal.enter("validate", f"Waiting for {needed} good samples in a row")
+        started, good = workflow.now(), 0
+        while True:
+            sample = await data_plane.sample(self._sample_order(request, brief, started))
+            reason = sample if isinstance(sample, str) else sample.reason
+            if isinstance(sample, Sample):
+                self._samples.append(sample)
+            good = good + 1 if isinstance(sample, Sample) and sample.good else 0
+            self.journal.note(f"{'good' if good else 'not good'}: {reason}")
+            if good >= needed:
+                self.journal.mark(restored=workflow.now())
+                return None
+            if workflow.now() - started >= brief.settings.validate_timeout:
+                return reason
+            await workflow.sleep(brief.settings.validate_interval, summary="until the next sample")
+
+    def _sample_order(self, request: ImmediateFailoverRequest, brief: Brief, since: datetime) -> SampleOrder:
+        return SampleOrder(
+            routes=list(self._shifted),
+            since=since,
+            window=3 * brief.settings.validate_interval,
+            evacuated=request.failed_provider,
+            moved=list(self._shifted),
+        )
+
+    def _journal_failed_validation(self, complaint: str) -> None:
+        targets = ", ".join(sorted({shift.target for shift in self._shifted.values()}))
+        self.journal.note(f"{targets} did not restore the service: {complaint}")
+
+    def _as_found(self) -> list[RouteNow]:
+        """The routes as they were, at their present revisions: the next candidate gets the same share."""
+        return [
+            replace(
+                self._snapshot[route],
+                distribution=shift.before,
+                revision=self._read_back[route].revision or shift.decided_on,
+            )
+            for route, shift in self._shifted.items()
+        ]
+
+    # End
+
+    def _done(self, request: ImmediateFailoverRequest, plan: Plan) -> Ended:
+        if plan.stranded:
+            return self._stranded(request, plan)
+        targets = ", ".join(sorted({shift.target for shift in self._shifted.values()}))
+        where = immediate.count(len(self._shifted), "route")
+        return Ended(
+            Outcome.COMPLETED,
+            f"The traffic of {request.failed_provider} on {where} goes to {targets}, and the users' side is good.",
+        )
+
+    async def _abandon(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
+        """Cancelled: put back what was found, unless that would send traffic to a provider known to be down."""
+        if not self._shifted:
+            return Ended(Outcome.ABORTED, "Cancelled before any traffic was moved.")
+        failed = self._verdicts.get(request.failed_provider)
+        if failed is not None and failed.down:
+            return Ended(
+                Outcome.ABORTED,
+                f"Cancelled, and held as it stands: {request.failed_provider} is {failed.condition.value}, "
+                "and traffic is never sent back to a provider known to be down.",
+            )
+        self.journal.enter("shift", "Cancelled: putting back what was found")
+        return await self._restore(request, brief)
+
+    async def _restore(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
+        try:
+            routes = {route.route: route for route in await data_plane.reread(request, list(self._shifted))}
+            mine = [name for name, route in routes.items() if route.changed_by == workflow.info().workflow_id]
+            restored = [
+                replace(shift, decided_on=routes[name].revision, before=shift.after, after=shift.before)
+                for name, shift in self._shifted.items()
+                if name in mine
+            ]
+            refused = await self._write(request, restored) if restored else []
+            expected = [Expectation(route=s.route, share=s.after, evacuated=None) for s in restored]
+            verification = await data_plane.verify(expected, brief.settings.verify_timeout)
+        except (ActivityError, Ended) as error:
+            return Ended(Outcome.NEEDS_HUMAN, f"Cancelled, but nothing could be put back: {error}", immediate.command(request))
+        if refused or verification.verified is not True:
+            reason = f"Cancelled, but the routes could not be put back: {verification.reason}"
+            return Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
+        return Ended(Outcome.ABORTED, f"Cancelled; {immediate.count(len(restored), 'route')} put back as found, verified.")
+
+    async def _record(self, request: ImmediateFailoverRequest, brief: Brief, ended: Ended) -> RunRecord:
+        moments = self.journal.close(ended.outcome, ended.reason)
+        impact = None
+        if self._shifted:
+            first_bad = moments.first_bad or moments.decided
+            impact = await data_plane.impact(list(self._shifted), first_bad, moments.restored or workflow.now())
+        info = workflow.info()
+        return RunRecord(
+            procedure=NAME,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            trigger=request.trigger,
+            requested_by=request.requested_by,
+            request_reason=request.reason,
+            provider=request.failed_provider,
+            verdict=self._verdicts.get(request.failed_provider),
+            outcome=ended.outcome,
+            reason=ended.reason,
+            command=ended.command,
+            moments=moments,
+            routes=[self._route_shift(name) for name in self._shifted],
+            timeline=self.journal.timeline,
+            samples=self._samples,
+            impact=impact,
+            unfinished_helpers=self._herald.unfinished,
+            notes=self.journal.notes,
+            kpis=brief.kpis,
+        )
+
+    def _route_shift(self, route: str) -> RouteShift:
+        written, shift = self._read_back[route], self._shifted[route]
+        return RouteShift(
+            route=route,
+            before=self._snapshot[route].distribution,
+            after=written.distribution,
+            target=shift.target,
+            revision=str(written.revision),
+        )

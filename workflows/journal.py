@@ -1,0 +1,132 @@
+"""What a run remembers of itself: timeline, phase, moments; what operators see of it while it goes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdate
+
+from failover.incident import Moments, Outcome, TimelineEntry
+from failover.requests import Note, RunStatus
+
+PROCEDURE = SearchAttributeKey.for_keyword("FailoverProcedure")
+PROVIDER = SearchAttributeKey.for_keyword("FailoverProvider")
+ROUTES = SearchAttributeKey.for_keyword_list("FailoverRoutes")
+ROUTE_COUNT = SearchAttributeKey.for_int("FailoverRouteCount")
+PHASE = SearchAttributeKey.for_keyword("FailoverPhase")
+OUTCOME = SearchAttributeKey.for_keyword("FailoverOutcome")
+SEARCH_ATTRIBUTES: Sequence[SearchAttributeKey[Any]] = (PROCEDURE, PROVIDER, ROUTES, ROUTE_COUNT, PHASE, OUTCOME)
+"""Registered by the worker at its start."""
+
+LISTED_ROUTES = 20
+"""Past so many routes there is a count instead: the server terminates a run whose keyword list passes 2,048 bytes."""
+
+KEPT_ENTRIES = 500
+"""Bound of a timeline; a run that says more than that says the same again."""
+
+
+class Journal:
+    """One run's memory. `steps` are the checklist of its current details, in order."""
+
+    def __init__(self, procedure: str, steps: Sequence[str]) -> None:
+        self.procedure = procedure
+        self.steps = steps
+        self.phase = "starting"
+        self.provider = ""
+        self.reason = ""
+        self.outcome: Outcome | None = None
+        self.routes: list[str] = []
+        self.moments: Moments | None = None
+        self.timeline: list[TimelineEntry] = []
+        self.notes: list[str] = []
+
+    def open(self, provider: str, decided: datetime, first_bad: datetime | None, unhealthy: datetime | None) -> None:
+        self.provider = provider
+        self.moments = Moments(decided=decided, first_bad=first_bad, unhealthy=unhealthy)
+        self._upsert([PROCEDURE.value_set(self.procedure), PROVIDER.value_set(provider), PHASE.value_set(self.phase)])
+
+    def concerns(self, routes: Sequence[str]) -> None:
+        """The routes that this run changes."""
+        self.routes = list(routes)
+        self._upsert([ROUTE_COUNT.value_set(len(routes)), ROUTES.value_set(self.routes[:LISTED_ROUTES])])
+
+    def enter(self, step: str, text: str) -> None:
+        """The run goes on to a step of its checklist."""
+        self.phase = step
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """One thing that happened, now."""
+        if len(self.timeline) < KEPT_ENTRIES:
+            self.timeline.append(TimelineEntry(at=workflow.now(), step=self.phase, text=text))
+        workflow.set_current_details(self._details())
+
+    def mark(self, **moments: datetime) -> None:
+        assert self.moments is not None
+        self.moments = replace(self.moments, **moments)
+
+    def close(self, outcome: Outcome, reason: str) -> Moments:
+        """The run is over; → its moments."""
+        self.outcome, self.reason = outcome, reason
+        self.mark(closed=workflow.now())
+        self.enter("closed", f"{outcome.value}: {reason}")
+        self._upsert([OUTCOME.value_set(outcome.value), PHASE.value_set(self.phase)])
+        assert self.moments is not None
+        return self.moments
+
+    def status(self) -> RunStatus:
+        return RunStatus(
+            procedure=self.procedure,
+            phase=self.phase,
+            provider=self.provider,
+            outcome=self.outcome,
+            reason=self.reason,
+            routes=self.routes,
+            moments=self.moments or Moments(decided=workflow.now()),
+            timeline=self.timeline[-50:],
+            details={},
+        )
+
+    def _upsert(self, updates: Sequence[SearchAttributeUpdate[Any]]) -> None:
+        workflow.upsert_search_attributes(updates)
+
+    def _details(self) -> str:
+        """The plan as a checklist, then what happened last; shown by the Web UI as Markdown."""
+        reached = self.steps.index(self.phase) if self.phase in self.steps else len(self.steps)
+        boxes = [f"- [{'x' if index < reached else ' '}] {step}" for index, step in enumerate(self.steps)]
+        if self.phase in self.steps:
+            boxes[reached] += " ← now"
+        happened = [f"- `{entry.at:%H:%M:%S}` {entry.text}" for entry in self.timeline[-10:]]
+        return "\n".join([*boxes, "", *happened])
+
+
+class Visible:
+    """Base of every procedure: what can be asked of a run, and the note that others may leave with it."""
+
+    journal: Journal
+
+    @workflow.query
+    def status(self) -> RunStatus:
+        """Where the run is, and what has happened."""
+        return self.journal.status()
+
+    @workflow.query
+    def timeline(self) -> list[TimelineEntry]:
+        """Everything that happened, oldest first."""
+        return self.journal.timeline
+
+    @workflow.signal
+    def note(self, message: RawValue) -> None:
+        """Something that the run should know of: another alert about its provider, a remark by a person."""
+        try:
+            said = workflow.payload_converter().from_payload(message.payload, Note)
+        except Exception as error:  # noqa: BLE001 (whatever was sent, a message never harms a run)
+            self.note_dropped("note", str(error))
+            return
+        self.journal.note(f"{said.by}: {said.text}")
+
+    def note_dropped(self, name: str, why: str) -> None:
+        """A message that could not be understood is told, not obeyed."""
+        self.journal.note(f"A malformed {name} message was dropped: {why}")

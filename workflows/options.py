@@ -1,0 +1,49 @@
+"""How each kind of activity is tried: timeouts and retries, in one place."""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+from failover.errors import NON_RETRYABLE
+
+BRISK = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=2),
+    non_retryable_error_types=list(NON_RETRYABLE),
+)
+"""Traffic is waiting: try again soon, and never in vain."""
+
+PATIENT = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(seconds=10),
+    non_retryable_error_types=list(NON_RETRYABLE),
+)
+
+READ: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=5),
+    "schedule_to_close_timeout": timedelta(seconds=60),
+    "retry_policy": BRISK,
+}
+"""Looks at the data plane; as a local activity where the traffic waits for it."""
+
+WRITE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=10),
+    "schedule_to_close_timeout": timedelta(seconds=60),
+    "heartbeat_timeout": timedelta(seconds=1),
+    "retry_policy": BRISK,
+    "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+"""Changes traffic: a regular activity (its schedule is the record of intent), stopped before anything is restored."""
+
+PROBE: dict[str, Any] = {"schedule_to_close_timeout": timedelta(seconds=15), "retry_policy": BRISK}
+
+HELPER: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=10),
+    "schedule_to_close_timeout": timedelta(seconds=30),
+    "retry_policy": PATIENT,
+}
+"""Slack, evidence: their failure is noted, and holds nothing up."""
