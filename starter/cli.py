@@ -1,0 +1,68 @@
+"""failoverctl: the operators' command line. Commands are declared under `starter.commands`; their work is done elsewhere,
+imported only when it is asked for, so that help is instant."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from failover.errors import FailoverError
+from starter.commands import incident, setup, stack
+
+app = typer.Typer(
+    name="failoverctl",
+    help="Run the AI provider failover runbook: detect, move traffic, prove it, write it down.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (stack, incident, setup):
+    commands.add_to(app)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Do what the arguments say → exit code. Every expected error is a sentence on stderr."""
+    try:
+        code = app(list(argv), prog_name="failoverctl", standalone_mode=False)
+    except FailoverError as error:
+        print(f"failoverctl: {error}", file=sys.stderr)
+        return error.exit_code
+    except typer.Exit as leaving:
+        return int(leaving.exit_code)
+    except typer.Abort:
+        print("failoverctl: nothing was done.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("failoverctl: interrupted.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        usage = _usage_error(error)
+        if usage is None:
+            raise
+        return usage
+    return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: Exception) -> int | None:
+    """A mistake in the arguments, shown as the parser shows it; None where it is something else."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if show is None or not isinstance(code, int):
+        return None
+    show()
+    return code
+
+
+def main() -> NoReturn:
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our pipe left (`| head`); that is its right.
+        code = 0
+    sys.stderr.flush()
+    # The SDK's native threads may abort while the interpreter is taken down; an exit code must not depend on it.
+    os._exit(code)

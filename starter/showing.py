@@ -1,0 +1,70 @@
+"""`failoverctl config`: whether a configuration can be used, and what it comes to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from failover.config_file import LoadedConfig
+from failover.distribution import render
+from failover.errors import BadInput
+from starter.output import as_json, table
+from starter.settings import Settings
+from starter.stack import load
+
+USUAL_FILE = Path("failover.yaml")
+
+
+def run_check(settings: Settings, config: Path | None) -> int:
+    loaded = load(named(settings, config))
+    known = loaded.config
+    print(f"{loaded.source} can be used: {len(known.providers)} providers, {len(known.routes)} routes.")
+    return 0
+
+
+def run_show(settings: Settings, config: Path | None, *, json: bool) -> int:
+    loaded = load(named(settings, config))
+    rows = list(effective(loaded))
+    if json:
+        as_json([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
+    else:
+        table(loaded.source, ("key", "value", "from"), [(key, _shown(value), origin) for key, value, origin in rows])
+    return 0
+
+
+def named(settings: Settings, config: Path | None) -> Path:
+    """The file that a command means; BadInput where none is named and none is there."""
+    found = config or settings.config or (USUAL_FILE if USUAL_FILE.is_file() else None)
+    if found is None:
+        raise BadInput("There is no failover.yaml here; name a configuration with --config, or set FAILOVER_CONFIG.")
+    return found
+
+
+def effective(loaded: LoadedConfig) -> Iterator[tuple[str, Any, str]]:
+    """Every value: its key, the value as it is written in files, and "file:line" or "default"."""
+    yield from _leaves(loaded, loaded.config, loaded.config.model_dump(mode="json"), ())
+
+
+def _leaves(
+    loaded: LoadedConfig, value: Any, written: Any, path: tuple[str | int, ...]
+) -> Iterator[tuple[str, Any, str]]:
+    inner = value if isinstance(value, dict) else dict(value) if isinstance(value, BaseModel) else {}
+    if inner and path[-1:] != ("distribution",):
+        for key, item in inner.items():
+            yield from _leaves(loaded, item, written[key], (*path, key))
+    else:
+        shown = render(value) if path[-1:] == ("distribution",) else written
+        yield ".".join(map(str, path)), shown, loaded.origin(path)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_shown(item) for item in value) + "]"
+    return str(value) if value != {} else "none"

@@ -1,0 +1,258 @@
+"""The embedded stack: Temporal's dev server, simulator, gateway and worker as children of this process.
+
+They come up in the order in which they need one another, end in the reverse order, and none is ever restarted: if one
+ends by itself, so does the stack.
+"""
+
+import asyncio
+import importlib.resources
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from failover.config import SIMULATOR, Config
+from failover.config_file import LoadedConfig, parse
+from failover.errors import ConfigError
+from starter.ports import LOOPBACK, choose
+from starter.processes import Child, first_to_end, ready, start
+from starter.running import Addresses, Occupancy, Stack, api_token
+from starter.settings import Settings
+from workflows.queue import TASK_QUEUE
+
+NAMESPACE = "default"
+
+PATIENCE = timedelta(seconds=60)
+"""For one part to become ready; imports alone take seconds on a busy machine."""
+
+GRACE = timedelta(seconds=8)
+"""For one part to end by itself; the worker lets its activities finish."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackPlan:
+    """What to run. `ports` by part: None takes the usual one where it is free, 0 any free one.
+
+    `durable`: Temporal keeps its database in the state directory; else everything starts afresh.
+    """
+
+    config: Path
+    state: Path
+    durable: bool
+    ports: Mapping[str, int | None] = field(default_factory=dict)
+    schedules: bool = True
+    seed: int = 1
+
+
+USUAL_PORTS = {"temporal": 7233, "ui": 8233, "gateway": 8080}
+
+ANY_PORTS = dict.fromkeys(USUAL_PORTS, 0)
+
+
+def demo_config() -> Path:
+    """The configuration that is run when none is named: three simulated providers."""
+    return Path(str(importlib.resources.files("starter") / "configs" / "demo.yaml"))
+
+
+def load(path: Path) -> LoadedConfig:
+    """ConfigError where the file cannot be read or says what it may not."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ConfigError(f"The configuration {path} cannot be read: {why}.") from error
+    return parse(text, str(path))
+
+
+def simulated(config: Config) -> dict[str, str]:
+    """Provider → kind, of those that the configuration points at the simulator."""
+    return {key: provider.kind for key, provider in config.providers.items() if provider.endpoint == SIMULATOR}
+
+
+class RunningStack:
+    """A stack whose parts all answered."""
+
+    def __init__(self, addresses: Addresses, config: Path, children: Sequence[Child], token: str) -> None:
+        self.addresses = addresses
+        self.config = config
+        self.token = token
+        self._children = children
+
+    def as_found(self) -> Stack:
+        """The same stack as another command would find it."""
+        told = self.addresses
+        return Stack(
+            home=Path(told.state),
+            temporal=told.temporal,
+            temporal_ui=told.temporal_ui,
+            gateway=told.gateway,
+            simulator=told.simulator,
+            worker=told.worker,
+            namespace=told.namespace,
+            state=Path(told.state),
+            config=self.config,
+            api_token=self.token,
+        )
+
+    async def until_broken(self) -> str:
+        """Wait until a part ends by itself → which one, and how."""
+        return (await first_to_end(self._children)).ending()
+
+
+@asynccontextmanager
+async def running(plan: StackPlan, settings: Settings, say: Say) -> AsyncIterator[RunningStack]:
+    """The stack while the block runs. FailoverError where a part does not come up; nothing is left behind."""
+    config = load(plan.config).config
+    async with AsyncExitStack() as parts:
+        occupancy = Occupancy.take(plan.state)
+        parts.callback(occupancy.leave)
+        if not plan.durable:
+            _start_afresh(occupancy.state)
+        stack = await _Builder(replace(plan, state=occupancy.state), config, settings, say, parts).build()
+        occupancy.describe(stack.addresses, plan.config)
+        yield stack
+        say("Ending the worker, the gateway, the simulator and Temporal.")
+
+
+def _start_afresh(state: Path) -> None:
+    for entry in state.iterdir():
+        if entry.name == "stack.lock":
+            continue
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+class _Builder:
+    """Brings the parts up; whatever is up when one fails is ended by `parts`."""
+
+    def __init__(self, plan: StackPlan, config: Config, settings: Settings, say: Say, parts: AsyncExitStack) -> None:
+        self._plan = plan
+        self._config = config
+        self._settings = settings
+        self._say = say
+        self._parts = parts
+        self._children: list[Child] = []
+        self._token = settings.api_token or api_token(plan.state)
+        self._environ = {
+            **settings.environ,
+            "FAILOVER_STATE": str(plan.state),
+            "FAILOVER_CONFIG": str(plan.config.resolve()),
+            "FAILOVER_API_TOKEN": self._token,
+            "FAILOVER_LOG_FORMAT": settings.log_format or "json",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    async def build(self) -> RunningStack:
+        gateway_port = self._port("the gateway", "gateway")
+        (temporal, temporal_ui), simulator = await self._side_by_side()
+        gateway = f"http://{LOOPBACK}:{gateway_port}"
+        self._environ |= {"FAILOVER_GATEWAY_URL": gateway}
+        await self._gateway(gateway_port)
+        worker = await self._worker()
+        addresses = Addresses(
+            temporal=temporal,
+            temporal_ui=temporal_ui,
+            gateway=gateway,
+            simulator=simulator,
+            worker=worker,
+            task_queue=TASK_QUEUE,
+            namespace=self._environ.get("TEMPORAL_NAMESPACE", NAMESPACE),
+            state=str(self._plan.state),
+        )
+        stack = RunningStack(addresses, self._plan.config, self._children, self._token)
+        if self._plan.schedules:
+            await self._schedule(stack)
+        return stack
+
+    async def _side_by_side(self) -> tuple[tuple[str, str | None], str | None]:
+        """Temporal and the simulator, which do not need each other; both are waited for, even if one fails."""
+        temporal, simulator = await asyncio.gather(self._temporal(), self._simulator(), return_exceptions=True)
+        if isinstance(temporal, BaseException):
+            raise temporal
+        if isinstance(simulator, BaseException):
+            raise simulator
+        return temporal, simulator
+
+    def _port(self, what: str, part: str) -> int:
+        asked = self._plan.ports.get(part)
+        return choose(what, asked=asked, usual=USUAL_PORTS[part], option=f"--{part}-port", say=self._say)
+
+    async def _temporal(self) -> tuple[str, str | None]:
+        if self._settings.temporal_address:
+            self._say(f"Temporal: the server at {self._settings.temporal_address}, as TEMPORAL_ADDRESS says.")
+            return self._settings.temporal_address, None
+        from starter.temporal_server import find_cli, start_dev_server
+
+        port = self._port("Temporal", "temporal")
+        ui_port = self._port("Temporal's Web UI", "ui")
+        cli = await asyncio.to_thread(find_cli, self._settings.cache_directory(), self._say)
+        self._say("Starting Temporal's dev server.")
+        server = await start_dev_server(
+            cli,
+            port=port,
+            ui_port=ui_port,
+            db=self._plan.state / "temporal.db" if self._plan.durable else None,
+            log=self._log("temporal"),
+            namespace=NAMESPACE,
+        )
+        self._parts.push_async_callback(server.stop)
+        # A profile or key meant for another server must not reach the children.
+        foreign = [name for name in self._environ if name.startswith("TEMPORAL_")]
+        for name in foreign:
+            del self._environ[name]
+        self._environ |= {"TEMPORAL_ADDRESS": server.address, "TEMPORAL_NAMESPACE": NAMESPACE}
+        return server.address, server.ui_url
+
+    async def _simulator(self) -> str | None:
+        providers = simulated(self._config)
+        if not providers:
+            return None
+        self._say(f"Starting the simulator of {', '.join(providers)}.")
+        options = [f"--provider={key}={kind}" for key, kind in providers.items()]
+        options += [f"--model={key}={self._config.model_id(key)}" for key in providers]
+        if any(self._config.providers[key].transport == "grpc" for key in providers):
+            options.append("--grpc")
+        told = await self._child("simulator", "simulator", [*options, f"--seed={self._plan.seed}"])
+        control: str = told["control"]
+        self._environ |= {"FAILOVER_SIMULATOR_URL": control}
+        return control
+
+    async def _gateway(self, port: int) -> None:
+        self._say("Starting the gateway.")
+        await self._child("gateway", "starter", ["gateway", f"--host={LOOPBACK}", f"--port={port}"])
+
+    async def _worker(self) -> str:
+        self._say("Starting the worker.")
+        told = await self._child("worker", "worker", [])
+        health: str = told["health"]
+        return health
+
+    async def _child(self, name: str, module: str, options: Sequence[str]) -> dict[str, Any]:
+        """Start a part and wait for what it tells once it is ready."""
+        ready_file = self._plan.state / "ready" / f"{name}.json"
+        ready_file.parent.mkdir(parents=True, exist_ok=True)
+        ready_file.unlink(missing_ok=True)
+        common = [f"--ready-file={ready_file}"]
+        if name != "simulator":
+            common += [f"--config={self._plan.config.resolve()}", f"--state={self._plan.state}"]
+        command = [sys.executable, "-m", module, *options, *common]
+        child = await start(name, command, log=self._log(name), environ=self._environ)
+        self._parts.push_async_callback(child.stop, GRACE)
+        self._children.append(child)
+        return await ready(child, ready_file, PATIENCE)
+
+    def _log(self, name: str) -> Path:
+        return self._plan.state / "logs" / f"{name}.log"
+
+    async def _schedule(self, stack: RunningStack) -> None:
+        from starter.connection import connect
+        from starter.schedules import apply
+
+        client = await connect(self._settings, stack.as_found())
+        applied = await apply(client, self._config)
+        self._say(f"Schedule of the health check: {applied}.")
