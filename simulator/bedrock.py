@@ -16,7 +16,7 @@ from starlette.routing import Route
 from simulator import eventstream
 from simulator.answers import Reply, pieces_of
 from simulator.bedrock_errors import BedrockError, error_for, not_served, unknown_model, without_credentials
-from simulator.exchange import Listing, build_app, control_plane, inference
+from simulator.exchange import Listing, build_app, control_plane, delay_of, inference
 from simulator.faults import Fault
 from simulator.provider import Ask, Call, SimulatedProvider
 from simulator.wire import Dialect, Frames, compact, last_user_text, whole_number
@@ -249,7 +249,7 @@ def _headers(call: Call) -> dict[str, str]:
 
 
 def _milliseconds(call: Call) -> int:
-    return round(call.latency.total_seconds() * 1000)
+    return round(delay_of(call).total_seconds() * 1000)
 
 
 def _stop_reason(reply: Reply) -> str:
