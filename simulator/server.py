@@ -45,9 +45,9 @@ class Endpoint:
         self._host = host
         self._grpc: PredictionPort | None = None
         self._grpc_reservation: socket.socket | None = None
-        self._expiry: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
-        self._background: set[asyncio.Task[None]] = set()
+        self._changes = 0
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def add_grpc(self, port: int) -> None:
         """Adds the second transport; its vendor messages are imported here, off the event loop."""
@@ -68,7 +68,8 @@ class Endpoint:
             await self._grpc.close()
 
     async def release(self) -> None:
-        self._cancel_expiry()
+        for ending in self._endings:
+            ending.cancel()
         async with self._lock:
             await self.close()
             await self.listener.release()
@@ -77,29 +78,29 @@ class Endpoint:
 
     async def set_fault(self, fault: Fault | None) -> None:
         """Puts the fault in force, or none, and has the ports follow before it returns."""
-        self._cancel_expiry()
         async with self._lock:
-            was_refusing = self.provider.fault is not None and self.provider.fault.kind is FaultKind.REFUSED
-            refuses = fault is not None and fault.kind is FaultKind.REFUSED
-            self.provider.set_fault(fault)
-            if refuses and not was_refusing:
-                await self.close()
-            elif was_refusing and not refuses:
-                await self.open()
+            await self._replace(fault)
+
+    async def _replace(self, fault: Fault | None) -> None:
+        was_refusing = self.provider.fault is not None and self.provider.fault.kind is FaultKind.REFUSED
+        refuses = fault is not None and fault.kind is FaultKind.REFUSED
+        self.provider.set_fault(fault)
+        self._changes += 1
+        if refuses and not was_refusing:
+            await self.close()
+        elif was_refusing and not refuses:
+            await self.open()
         if fault and fault.lifetime:
-            seconds = fault.lifetime.total_seconds()
-            self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire, fault)
+            ending = asyncio.create_task(self._end_after(fault.lifetime, self._changes))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
 
-    def _expire(self, fault: Fault) -> None:
-        if self.provider.fault is fault:
-            task = asyncio.get_running_loop().create_task(self.set_fault(None))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
-
-    def _cancel_expiry(self) -> None:
-        if self._expiry:
-            self._expiry.cancel()
-        self._expiry = None
+    async def _end_after(self, lifetime: timedelta, change: int) -> None:
+        """Ends the fault that came with `change`, unless another one has replaced it by then."""
+        await asyncio.sleep(lifetime.total_seconds())
+        async with self._lock:
+            if self._changes == change:
+                await self._replace(None)
 
 
 class Simulator:
