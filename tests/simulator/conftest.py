@@ -1,6 +1,6 @@
 """A simulator with one provider of each kind, and the vendors' own clients pointed at it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import boto3
@@ -52,11 +52,12 @@ async def control(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def aws(simulator: Simulator) -> Callable[[str], Any]:
+def aws(simulator: Simulator) -> Iterator[Callable[[str], Any]]:
     """aws(service): boto3's client of that service."""
+    clients: list[Any] = []
 
     def client(service: str) -> Any:
-        return boto3.client(  # type: ignore[call-overload]
+        made = boto3.client(  # type: ignore[call-overload]
             service,
             endpoint_url=simulator.urls["bedrock"],
             region_name="eu-west-1",
@@ -64,8 +65,12 @@ def aws(simulator: Simulator) -> Callable[[str], Any]:
             aws_secret_access_key="simulated",
             config=ONE_ATTEMPT,
         )
+        clients.append(made)
+        return made
 
-    return client
+    yield client
+    for made in clients:
+        made.close()
 
 
 @pytest.fixture

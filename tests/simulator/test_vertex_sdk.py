@@ -1,6 +1,7 @@
 """google.cloud.aiplatform_v1 over REST, and google-genai, unmodified, against the simulated Vertex AI."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,8 +30,15 @@ def rest(simulator: Simulator, google_credentials: Credentials) -> dict[str, Any
 
 
 @pytest.fixture
-def prediction(rest: dict[str, Any]) -> Any:
-    return aiplatform_v1.PredictionServiceClient(**rest)
+def prediction(rest: dict[str, Any]) -> Iterator[Any]:
+    with aiplatform_v1.PredictionServiceClient(**rest) as client:
+        yield client
+
+
+@pytest.fixture
+def garden(rest: dict[str, Any]) -> Iterator[Any]:
+    with aiplatform_v1.ModelGardenServiceClient(**rest) as client:
+        yield client
 
 
 async def generate(prediction: Any, text: str = "What is 6 * 7?", **config: Any) -> Any:
@@ -68,15 +76,14 @@ async def test_a_stream_ends_with_a_finish_reason(prediction: Any) -> None:
     assert messages[-1].usage_metadata.candidates_token_count > 0
 
 
-async def test_publisher_models_can_be_read_and_listed(rest: dict[str, Any]) -> None:
+async def test_publisher_models_can_be_read_and_listed(rest: dict[str, Any], garden: Any) -> None:
     """Both control-plane calls that exist answer with the models."""
-    garden = aiplatform_v1.ModelGardenServiceClient(**rest)
     name = "publishers/google/models/gemini-2.5-flash"
     assert (await asyncio.to_thread(garden.get_publisher_model, name=name, timeout=1)).name == name
-    beta = aiplatform_v1beta1.ModelGardenServiceClient(**rest)
-    listed = await asyncio.to_thread(
-        lambda: [model.name for model in beta.list_publisher_models(parent="publishers/google", timeout=1)]
-    )
+    with aiplatform_v1beta1.ModelGardenServiceClient(**rest) as beta:
+        listed = await asyncio.to_thread(
+            lambda: [model.name for model in beta.list_publisher_models(parent="publishers/google", timeout=1)]
+        )
     assert name in listed
 
 
@@ -117,14 +124,11 @@ async def test_three_kinds_of_429_can_be_told_apart(prediction: Any, inject: Any
     assert seen["capacity"]["message"].startswith("Resource exhausted. Please try again later.")
 
 
-async def test_a_region_that_is_down_is_named_by_both_planes(
-    prediction: Any, rest: dict[str, Any], inject: Any
-) -> None:
+async def test_a_region_that_is_down_is_named_by_both_planes(prediction: Any, garden: Any, inject: Any) -> None:
     """Inference names the location of the request; the control plane is down with it."""
     await inject("google", "region_down")
     with pytest.raises(exceptions.ServiceUnavailable, match="europe-west4"):
         await generate(prediction)
-    garden = aiplatform_v1.ModelGardenServiceClient(**rest)
     with pytest.raises(exceptions.ServiceUnavailable):
         await asyncio.to_thread(garden.get_publisher_model, name="publishers/google/models/gemini-pro", timeout=1)
 
@@ -186,4 +190,5 @@ async def test_google_genai_streams_by_server_sent_events(
     chunks = await asyncio.to_thread(
         lambda: list(client.models.generate_content_stream(model="gemini-2.5-flash", contents=question))
     )
+    client.close()
     assert "".join(chunk.text or "" for chunk in chunks) == "ready"
