@@ -1,6 +1,7 @@
 """Connections that the commands make: to Temporal, and to the HTTP ends of the stack."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
@@ -39,10 +40,16 @@ async def connect(settings: Settings, stack: Stack) -> Client:
             return await Client.connect(**options, data_converter=data_converter)
     except (RuntimeError, TimeoutError) as error:
         hint = "start a stack with `failoverctl dev`" if own else "check TEMPORAL_ADDRESS"
-        why = "no answer" if isinstance(error, TimeoutError) else _short(error)
+        why = "no answer" if isinstance(error, TimeoutError) else _refused(error) or _short(error)
         raise TemporalUnavailable(
             f"Temporal does not answer at {address} ({why}). Nothing was started; {hint}, then try again."
         ) from error
+
+
+def _refused(error: BaseException) -> str | None:
+    """The operating system's words within the transport's."""
+    words = re.search(r'message: "([^"]+)"', str(error))
+    return words[1].lower() if words else None
 
 
 def _short(error: BaseException) -> str:

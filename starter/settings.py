@@ -123,10 +123,7 @@ class Settings:
             ),
             log_level=cast(
                 LogLevel,
-                _choice(
-                    environ, "FAILOVER_LOG_LEVEL", "debug", "info", "warning", "error"
-                )
-                or "info",
+                _choice(environ, "FAILOVER_LOG_LEVEL", "debug", "info", "warning", "error") or "info",
             ),
             worker_host=environ.get("FAILOVER_WORKER_HOST") or "127.0.0.1",
             worker_port=_port(environ, "FAILOVER_WORKER_PORT"),
@@ -144,24 +141,15 @@ class Settings:
         root = Path(__file__).resolve().parent.parent
         if (root / "pyproject.toml").is_file():
             return root / ".cache"
-        return (
-            Path(self.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            / "failover-runbook"
-        )
+        return Path(self.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "failover-runbook"
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     for name in environ:
         if name.startswith(OWN_PREFIX) and name not in OWN_VARIABLES:
-            near = difflib.get_close_matches(name, OWN_VARIABLES, n=1)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"known are {', '.join(sorted(OWN_VARIABLES))}."
-            )
-            raise ConfigError(
-                f"The environment sets {name}, which is no setting; {hint}"
-            )
+            near = difflib.get_close_matches(name, OWN_VARIABLES, n=1, cutoff=0.85)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(OWN_VARIABLES))}."
+            raise ConfigError(f"The environment sets {name}, which is no setting; {hint}")
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
@@ -176,9 +164,7 @@ def _url(environ: Mapping[str, str], name: str, *schemes: str) -> str | None:
     scheme, separator, rest = value.partition("://")
     if not separator or scheme not in schemes or not rest:
         # The value may hold a password, so it is not repeated.
-        raise ConfigError(
-            f"{name} is no address; it begins with {' or '.join(f'{known}://' for known in schemes)}."
-        )
+        raise ConfigError(f"{name} is no address; it begins with {' or '.join(f'{known}://' for known in schemes)}.")
     return value.rstrip("/")
 
 
@@ -187,16 +173,12 @@ def _choice(environ: Mapping[str, str], name: str, *allowed: str) -> str | None:
     if not value:
         return None
     if value not in allowed:
-        raise ConfigError(
-            f"{name} is {value!r}; it must be {', '.join(allowed[:-1])} or {allowed[-1]}."
-        )
+        raise ConfigError(f"{name} is {value!r}; it must be {', '.join(allowed[:-1])} or {allowed[-1]}.")
     return value
 
 
 def _port(environ: Mapping[str, str], name: str) -> int:
     value = environ.get(name) or "0"
     if not value.isascii() or not value.isdigit() or int(value) > 65535:
-        raise ConfigError(
-            f"{name} is {value!r}; a port is a number from 0 (any free one) to 65535."
-        )
+        raise ConfigError(f"{name} is {value!r}; a port is a number from 0 (any free one) to 65535.")
     return int(value)

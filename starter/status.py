@@ -1,0 +1,160 @@
+"""`failoverctl status`: health, shares and open runs, each from whoever knows it; what cannot be asked is said."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from temporalio.service import RPCError
+
+from failover.distribution import render
+from failover.errors import FailoverError, Unavailable
+from failover.health import Verdict
+from failover.policy import TrafficPolicy
+from failover.telemetry import Telemetry
+from starter.connection import Http, connect, gateway_plane
+from starter.output import as_json, say, table
+from starter.running import Stack, find
+from starter.settings import Settings
+
+WINDOW = timedelta(seconds=60)
+"""Over which the share really served is counted."""
+
+OPEN_RUNS = 'ExecutionStatus = "Running" AND WorkflowType != "HealthCheck"'
+
+_VERDICTS = TypeAdapter(list[Verdict])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    workflow_id: str
+    procedure: str
+    started_at: datetime
+
+
+def run_status(settings: Settings, state: Path | None, *, health: bool, traffic: bool, json: bool) -> int:
+    """Exit code: that of the last part that could not be asked, else 0."""
+    stack = find(settings, state)
+    asked = asyncio.run(_ask(settings, stack, health=health, traffic=traffic))
+    missing = {part: answer for part, answer in asked.items() if isinstance(answer, FailoverError)}
+    if json:
+        as_json({part: {"error": str(answer)} if part in missing else answer for part, answer in asked.items()})
+    else:
+        for part, answer in asked.items():
+            if part not in missing:
+                _SHOW[part](answer)
+    for error in {str(error): error for error in missing.values()}.values():
+        say(f"failoverctl: {error}")
+    return max((error.exit_code for error in missing.values()), default=0)
+
+
+async def _ask(settings: Settings, stack: Stack, *, health: bool, traffic: bool) -> dict[str, Any]:
+    """Every part asked at once → its answer, or why there is none."""
+    questions: dict[str, Awaitable[Any]] = {}
+    if health:
+        questions["providers"] = verdicts(stack)
+    if traffic:
+        questions |= {"routes": _policies(stack), "served": _served(stack), "runs": open_runs(settings, stack)}
+    answers = await asyncio.gather(*questions.values(), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, FailoverError):
+            raise answer
+    return dict(zip(questions, answers, strict=True))
+
+
+async def verdicts(stack: Stack) -> list[Verdict]:
+    """The newest verdict about each provider, from the worker."""
+    async with Http("worker", stack.need("worker")) as worker:
+        return _VERDICTS.validate_python(await worker.get("/verdicts"))
+
+
+async def _policies(stack: Stack) -> Sequence[TrafficPolicy]:
+    async with gateway_plane(stack) as plane:
+        return await plane.read()
+
+
+async def _served(stack: Stack) -> Telemetry:
+    async with gateway_plane(stack) as plane:
+        telemetry = await plane.observe(window=WINDOW)
+    if telemetry is None:
+        raise Unavailable("The gateway cannot tell what it served.")
+    return telemetry
+
+
+async def open_runs(settings: Settings, stack: Stack) -> list[OpenRun]:
+    """Procedures under way."""
+    client = await connect(settings, stack)
+    try:
+        return [
+            OpenRun(workflow_id=run.id, procedure=run.workflow_type, started_at=run.start_time)
+            async for run in client.list_workflows(OPEN_RUNS)
+        ]
+    except RPCError as error:
+        raise Unavailable(f"Temporal did not list the open runs: {error.message}.") from error
+
+
+def _show_health(found: Sequence[Verdict]) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        (
+            verdict.provider,
+            verdict.health,
+            verdict.condition.value.replace("_", " "),
+            f"{max(0, round((now - verdict.at).total_seconds()))} s",
+            verdict.reason,
+        )
+        for verdict in found
+    ]
+    table("Providers", ("provider", "health", "condition", "age", "why"), rows)
+    if not found:
+        say("The worker has no verdict yet: is the schedule applied? (`failoverctl schedules apply`)")
+
+
+def _show_routes(policies: Sequence[TrafficPolicy]) -> None:
+    rows = [
+        (
+            policy.route,
+            render(policy.distribution),
+            policy.mode.value,
+            str(policy.revision),
+            policy.changed_by.workflow_id or policy.changed_by.actor,
+            policy.reason,
+        )
+        for policy in policies
+    ]
+    table("Routes", ("route", "distribution", "mode", "revision", "changed by", "why"), rows)
+
+
+def _show_served(telemetry: Telemetry) -> None:
+    rows = [
+        (
+            window.route,
+            window.provider,
+            window.first_tries,
+            window.tries,
+            window.failed,
+            f"{window.latency_p95 / timedelta(milliseconds=1):.0f} ms" if window.latency_p95 else "",
+        )
+        for window in telemetry.providers
+    ]
+    columns = ("route", "provider", "first tries", "tries", "failed", "P95")
+    table(f"Served in the last {WINDOW.total_seconds():.0f} s", columns, rows)
+
+
+def _show_runs(runs: Sequence[OpenRun]) -> None:
+    if not runs:
+        print("No procedure is under way.")
+        return
+    rows = [(run.workflow_id, run.procedure, f"{run.started_at:%H:%M:%S} UTC") for run in runs]
+    table("Open runs", ("workflow id", "procedure", "since"), rows)
+
+
+_SHOW: dict[str, Any] = {
+    "providers": _show_health,
+    "routes": _show_routes,
+    "served": _show_served,
+    "runs": _show_runs,
+}

@@ -1,0 +1,134 @@
+"""What each fault must lead to, and how it is told from what it must not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from failover.failure import Failure, FailureKind
+from failover.health import Condition, Verdict
+from failover.incident import Moments, Outcome, RunRecord, Trigger
+from simulator.faults import FaultKind
+from starter.expectations import BLIP, CONVINCING_TRIES, Expectation, Seen, expected, judge, known
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+MOVED = frozenset(FaultKind) - {FaultKind.CONTROL_PLANE_DOWN, FaultKind.THROTTLED, FaultKind.SLOW}
+
+
+def verdict(condition: Condition, kind: FailureKind | None = None, reason: str = "because") -> Verdict:
+    cause = Failure(kind=kind, provider="bedrock", detail="x") if kind else None
+    return Verdict(provider="bedrock", condition=condition, reason=reason, at=NOW, cause=cause)
+
+
+def record(found: Verdict, outcome: Outcome = Outcome.COMPLETED) -> RunRecord:
+    return RunRecord(
+        procedure="ImmediateFailover",
+        workflow_id="failover/bedrock",
+        run_id="r",
+        trigger=Trigger.AUTOMATIC,
+        requested_by="health-check",
+        request_reason="",
+        provider="bedrock",
+        verdict=found,
+        outcome=outcome,
+        reason="done",
+        command=None,
+        moments=Moments(decided=NOW),
+    )
+
+
+def of(fault: str) -> Expectation:
+    expectation = expected(fault)
+    assert expectation is not None
+    return expectation
+
+
+def moved() -> Seen:
+    found = verdict(Condition.UNAVAILABLE, FailureKind.SERVER_ERROR)
+    tries = {"bedrock": 0, "google": CONVINCING_TRIES}
+    return Seen(
+        provider="bedrock", verdicts=[found], share_before=7000, policy_share=0, first_tries=tries, record=record(found)
+    )
+
+
+def stayed(condition: Condition = Condition.HEALTHY) -> Seen:
+    tries = {"bedrock": 70, "google": 30}
+    return Seen(
+        provider="bedrock",
+        verdicts=[verdict(condition)],
+        share_before=7000,
+        policy_share=7000,
+        first_tries=tries,
+        record=None,
+    )
+
+
+def good(fault: str, seen: Seen) -> bool:
+    return all(check.met for check in judge(of(fault), seen))
+
+
+@pytest.mark.parametrize("fault", known())
+def test_every_fault_has_an_expected_outcome(fault: str) -> None:
+    """No kind of the simulator is without a right end; those that are down move, the others do not."""
+    expectation = of(fault)
+    assert expectation.moves == (fault in MOVED)
+    assert expectation.conditions and bool(expectation.causes) == expectation.moves
+
+
+def test_a_fault_that_does_not_exist_has_none() -> None:
+    """Unknown names are for the caller to refuse."""
+    assert expected("flood") is None
+
+
+def test_traffic_that_moved_is_seen_as_moved() -> None:
+    """Found, named, completed, at 0 in the policy, and at 0 of the first tries."""
+    assert good(FaultKind.SERVER_ERROR, moved())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"record": None},
+        {"policy_share": 100},
+        {"first_tries": {"bedrock": 1, "google": 100}},
+        {"first_tries": {"google": CONVINCING_TRIES - 1}},
+        {"first_tries": {}},
+        {"record": record(verdict(Condition.UNUSABLE, FailureKind.SERVER_ERROR))},
+        {"record": record(verdict(Condition.UNAVAILABLE, FailureKind.TIMEOUT))},
+        {"record": record(verdict(Condition.UNAVAILABLE, FailureKind.SERVER_ERROR), Outcome.NEEDS_HUMAN)},
+    ],
+    ids=["no run", "a share left", "a first try", "too few tries", "no tries", "condition", "cause", "outcome"],
+)
+def test_anything_short_of_it_is_not(change: dict[str, object]) -> None:
+    """One missing piece of evidence fails the whole."""
+    assert not good(FaultKind.SERVER_ERROR, replace(moved(), **change))
+
+
+@pytest.mark.parametrize("fault", [FaultKind.SLOW, BLIP])
+def test_traffic_that_stayed_is_seen_as_stayed(fault: str) -> None:
+    """Found healthy, the policy as before, and still getting first tries."""
+    assert good(fault, stayed())
+    assert not good(fault, moved())
+    assert not good(fault, stayed(Condition.UNAVAILABLE))
+
+
+def test_without_a_verdict_nothing_was_seen() -> None:
+    """With nobody watching, even a fault that moves nothing does not pass."""
+    assert not good(FaultKind.SLOW, replace(stayed(), verdicts=[]))
+    assert not good(FaultKind.SLOW, stayed(Condition.BLIND))
+
+
+def test_a_red_control_plane_must_be_noted() -> None:
+    """Healthy is not enough: the verdict says what it saw."""
+    seen = stayed()
+    assert not good(FaultKind.CONTROL_PLANE_DOWN, seen)
+    noted = verdict(Condition.HEALTHY, reason="answered, though the control plane does not answer")
+    assert good(FaultKind.CONTROL_PLANE_DOWN, replace(seen, verdicts=[*seen.verdicts, noted]))
+
+
+def test_throttling_must_be_found_and_must_not_move_all() -> None:
+    """A probe that was throttled leaves a blind moment; that is no harm."""
+    seen = replace(stayed(), verdicts=[verdict(Condition.BLIND), verdict(Condition.THROTTLED)])
+    assert good(FaultKind.THROTTLED, seen)
+    assert not good(FaultKind.THROTTLED, stayed())
