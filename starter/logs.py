@@ -37,9 +37,7 @@ _NOISY = (
 """Libraries that tell every request at INFO."""
 
 
-def configure(
-    log_format: LogFormat, level: LogLevel = "info", stream: TextIO = sys.stderr
-) -> None:
+def configure(log_format: LogFormat, level: LogLevel = "info", stream: TextIO = sys.stderr) -> None:
     """Send every log line to `stream` in one form. Call once, before anything logs."""
     # The ids go into fields of their own, not into the sentence.
     workflow.logger.workflow_info_on_message = False
@@ -60,9 +58,7 @@ def configure(
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=_rendering(log_format, stream)
-        )
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendering(log_format, stream))
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -82,20 +78,14 @@ def _rendering(log_format: LogFormat, stream: TextIO) -> list[Any]:
     plain = structlog.dev.plain_traceback
     return [
         strip,
-        structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=plain
-        ),
+        structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain),
     ]
 
 
-def _name_the_run(
-    _: Any, __: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _name_the_run(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Lift the ids out of what the SDK hands over as one mapping."""
     for key in ("temporal_workflow", "temporal_activity"):
         details = event.pop(key, None)
         if isinstance(details, dict):
-            event.update(
-                {name: details[name] for name in _FROM_TEMPORAL if name in details}
-            )
+            event.update({name: details[name] for name in _FROM_TEMPORAL if name in details})
     return event
