@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
 
 from failover.errors import DataPlaneUnavailable, RequestError, TemporalUnavailable, Unavailable
 from starter.running import Stack
@@ -26,7 +27,7 @@ def temporal_environ(environ: Mapping[str, str], stack: Stack) -> dict[str, str]
     return {**kept, "TEMPORAL_ADDRESS": stack.need("temporal"), "TEMPORAL_NAMESPACE": stack.namespace or "default"}
 
 
-async def connect(settings: Settings, stack: Stack) -> Client:
+async def connect(settings: Settings, stack: Stack, *, runtime: Runtime | None = None) -> Client:
     """TemporalUnavailable, with the address and what to do, where nobody answers."""
     own = not settings.temporal_address
     options: dict[str, Any] = dict(
@@ -37,7 +38,7 @@ async def connect(settings: Settings, stack: Stack) -> Client:
     address = options.get("target_host", stack.temporal)
     try:
         async with asyncio.timeout(TEMPORAL_PATIENCE.total_seconds()):
-            return await Client.connect(**options, data_converter=data_converter)
+            return await Client.connect(**options, data_converter=data_converter, runtime=runtime)
     except (RuntimeError, TimeoutError) as error:
         hint = "start a stack with `failoverctl dev`" if own else "check TEMPORAL_ADDRESS"
         why = "no answer" if isinstance(error, TimeoutError) else _refused(error) or _short(error)

@@ -13,11 +13,12 @@ from failover.errors import FailoverError, RequestError
 from failover.health import Verdict
 from failover.incident import RunRecord
 from starter.conclusion import Result, conclude, tell
-from starter.connection import Http, connect, gateway_plane
+from starter.connection import Http, connect
 from starter.expectations import CONVINCING_TRIES, Expectation, Seen, expected, injected_kind, known
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.live import View, view
 from starter.observer import Observer, Snapshot
+from starter.parts import EVIDENCE, closing, plane_of
 from starter.running import DEFAULT_HOME
 from starter.settings import Settings
 from starter.stack import ANY_PORTS, RunningStack, StackPlan, demo_config, load, running, simulated
@@ -120,14 +121,14 @@ class _Demo:
         found = stack.as_found()
         client = await connect(self._settings, found)
         async with AsyncExitStack() as parts:
-            plane = await parts.enter_async_context(gateway_plane(found))
+            plane = await parts.enter_async_context(closing(plane_of(found)))
             users = await parts.enter_async_context(
                 Users(f"{stack.addresses.gateway}/v1", self._route, self._options.rate).coming()
             )
             observer = Observer(found, plane, client, users, route=self._route, provider=self._options.provider)
             before = await self._baseline(observer)
             self._fault_at = await self._break(stack, observer)
-            evidence = EvidenceStore(Path(stack.addresses.state) / "evidence")
+            evidence = EvidenceStore(Path(stack.addresses.state) / EVIDENCE)
             last, record = await self._watch(observer, evidence)
             seen = await self._seen(observer, before, last, record)
             self._screen.close()

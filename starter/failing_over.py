@@ -13,13 +13,14 @@ from temporalio.service import RPCError
 
 from activities.responding import TASK_TIMEOUT
 from failover.config import Config
-from failover.distribution import from_percents, render, users_of
+from failover.distribution import render, users_of
 from failover.errors import FailoverError, NeedsHuman, RequestError, TemporalUnavailable, Unavailable
 from failover.immediate import refuse, why_not_start
 from failover.incident import Outcome, TimelineEntry
 from failover.requests import ImmediateFailoverRequest, Note, RunResult
-from starter.connection import Http, connect
+from starter.connection import connect
 from starter.output import as_json, interactive, say
+from starter.parts import closing, plane_of
 from starter.running import Stack, find
 from starter.settings import Settings
 from starter.showing import named
@@ -151,8 +152,8 @@ async def _why_nothing_to_do(stack: Stack, request: ImmediateFailoverRequest) ->
     if stack.gateway is None:
         return None
     try:
-        async with Http("gateway", stack.gateway, stack.api_token) as gateway:
-            shares = shares_of(await gateway.get("/policies"))
+        async with closing(plane_of(stack)) as plane:
+            shares = {policy.route: policy.distribution for policy in await plane.read()}
     except Unavailable:
         return None
     asked = {route: share for route, share in shares.items() if request.routes is None or route in request.routes}
@@ -160,13 +161,6 @@ async def _why_nothing_to_do(stack: Stack, request: ImmediateFailoverRequest) ->
         return None
     now = "; ".join(f"{route}: {render(share)}" for route, share in sorted(asked.items()))
     return f"No route uses {request.failed_provider}, so there is nothing to move ({now})."
-
-
-def shares_of(policies: Any) -> dict[str, dict[str, int]]:
-    """Route → basis points, from the gateway's answer (percents there)."""
-    rows = policies["policies"] if isinstance(policies, dict) and "policies" in policies else policies
-    rows = list(rows.values()) if isinstance(rows, dict) else rows
-    return {row["route"]: dict(from_percents(row["distribution"])) for row in rows}
 
 
 async def _follow(handle: WorkflowHandle[Any, RunResult], order: Order) -> int:

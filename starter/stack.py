@@ -6,6 +6,7 @@ ends by itself, so does the stack.
 
 import asyncio
 import importlib.resources
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -205,7 +206,11 @@ class _Builder:
         foreign = [name for name in self._environ if name.startswith("TEMPORAL_")]
         for name in foreign:
             del self._environ[name]
-        self._environ |= {"TEMPORAL_ADDRESS": server.address, "TEMPORAL_NAMESPACE": NAMESPACE}
+        self._environ |= {
+            "TEMPORAL_ADDRESS": server.address,
+            "TEMPORAL_NAMESPACE": NAMESPACE,
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+        }
         return server.address, server.ui_url
 
     async def _simulator(self) -> str | None:

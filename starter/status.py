@@ -15,8 +15,9 @@ from failover.errors import FailoverError, Unavailable
 from failover.health import Verdict
 from failover.policy import TrafficPolicy
 from failover.telemetry import Telemetry
-from starter.connection import Http, connect, gateway_plane
+from starter.connection import Http, connect
 from starter.output import as_json, say, table
+from starter.parts import closing, plane_of
 from starter.running import Stack, find
 from starter.settings import Settings
 
@@ -72,12 +73,12 @@ async def verdicts(stack: Stack) -> list[Verdict]:
 
 
 async def _policies(stack: Stack) -> Sequence[TrafficPolicy]:
-    async with gateway_plane(stack) as plane:
+    async with closing(plane_of(stack)) as plane:
         return await plane.read()
 
 
 async def _served(stack: Stack) -> Telemetry:
-    async with gateway_plane(stack) as plane:
+    async with closing(plane_of(stack)) as plane:
         telemetry = await plane.observe(window=WINDOW)
     if telemetry is None:
         raise Unavailable("The gateway cannot tell what it served.")

@@ -84,14 +84,14 @@ def gateway(
     ready_file: ReadyFile = None,
 ) -> int:
     """Run the gateway alone: the data plane that users' requests go through."""
-    from starter.parts import run_gateway
+    from starter.alone import run_gateway
 
     return run_gateway(environment(), config=config, state=state, host=host, port=port, ready_file=ready_file)
 
 
 def simulator(context: typer.Context) -> int:
     """Run the provider simulator alone; options are those of `python -m simulator`."""
-    from starter.parts import run_simulator
+    from starter.alone import run_simulator
 
     return run_simulator(context.args)
 

@@ -1,0 +1,53 @@
+"""The adapters that processes are put together from, as settings and configuration wire them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from failover.config import Config
+from failover.errors import ConfigError, Unavailable
+from failover.ports import ProviderClient, TrafficPlane
+from starter.connection import Http
+from starter.running import Stack, find
+from starter.settings import Settings
+from starter.stack import simulated
+
+EVIDENCE = "incidents"
+"""Where under the state directory the records of closed runs are kept."""
+
+
+async def provider_clients(config: Config, settings: Settings) -> dict[str, ProviderClient]:
+    """One client for each configured provider; those that the configuration points at the simulator speak to it."""
+    from providers.factory import build_clients
+
+    simulator = await _simulator_addresses(settings) if simulated(config) else None
+    return dict(build_clients(config, secrets=settings.environ, simulator=simulator))
+
+
+async def _simulator_addresses(settings: Settings) -> dict[str, Any]:
+    try:
+        control = find(settings).need("simulator")
+    except Unavailable as error:
+        raise ConfigError(f"The configuration points at the simulator, and none is known. {error}") from error
+    async with Http("simulator", control) as simulator:
+        addresses: dict[str, Any] = await simulator.get("/providers")
+        return addresses
+
+
+def gateway_plane(settings: Settings) -> TrafficPlane:
+    """The embedded gateway, where settings or the running stack say that it is."""
+    return plane_of(find(settings))
+
+
+def plane_of(stack: Stack) -> TrafficPlane:
+    from traffic.embedded import EmbeddedGateway
+
+    return EmbeddedGateway(stack.need("gateway"), token=stack.api_token)
+
+
+@asynccontextmanager
+async def closing(plane: TrafficPlane) -> AsyncIterator[TrafficPlane]:
+    try:
+        yield plane
+    finally:
+        await plane.aclose()
