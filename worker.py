@@ -2,26 +2,26 @@
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.board import VerdictBoard
 from activities.evidence import Evidence, EvidenceStore
-from activities.notify import Notify, build_notifier
+from activities.notify import Notify
 from activities.probing import Prober, Probing
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
@@ -30,10 +30,22 @@ from activities.watching import Watching
 from failover.config import Config
 from failover.errors import FailoverError
 from failover.ports import ProviderClient, TrafficPlane
+from gateway.process import listening
+from starter.connection import connect
+from starter.logs import configure
+from starter.parts import gateway_plane, notifier, provider_clients
+from starter.ports import LOOPBACK, free_port
+from starter.running import DEFAULT_HOME, find, write_atomically
+from starter.settings import Settings
+from starter.stack import load
+from starter.worker_health import Readiness, create_app
 from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
-from workflows.payloads import RefuseMalformed, data_converter
+from workflows.journal import SEARCH_ATTRIBUTES
+from workflows.payloads import RefuseMalformed
 from workflows.queue import TASK_QUEUE
+
+log = structlog.get_logger("worker")
 
 WORKFLOWS: Sequence[type] = (HealthCheck, ImmediateFailover)
 
@@ -49,7 +61,7 @@ class Parts:
     """What a worker is made of, real or not: tests put other adapters in the same places."""
 
     config: Config
-    clients: dict[str, ProviderClient]
+    clients: Mapping[str, ProviderClient]
     plane: TrafficPlane
     notify: Notify
     evidence: EvidenceStore
@@ -83,3 +95,83 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_concurrent_activities=200,
     )
+
+
+async def serve(options: argparse.Namespace, settings: Settings) -> None:
+    """Run one worker until SIGTERM or SIGINT; its activities may finish, within bounds."""
+    config = load(options.config).config
+    stop = stop_on_signals()
+    async with AsyncExitStack() as held:
+        metrics = f"{LOOPBACK}:{free_port()}"
+        client = await connect_worker(settings, metrics)
+        parts = await assemble(config, settings, options.state)
+        for part in (*parts.clients.values(), parts.plane):
+            held.push_async_callback(part.aclose)
+        worker = await held.enter_async_context(build_worker(client, parts))
+        readiness = Readiness(client, worker)
+        app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
+        url = await held.enter_async_context(listening(app, settings.worker_host, settings.worker_port))
+        if options.ready_file:
+            write_atomically(options.ready_file, {"health": url})
+        log.info("ready", task_queue=TASK_QUEUE, health=url)
+        await stop.wait()
+        readiness.draining = True
+        log.info("stopping")
+
+
+async def assemble(config: Config, settings: Settings, state: Path) -> Parts:
+    """The real adapters, as the settings wire them."""
+    return Parts(
+        config=config,
+        clients=await provider_clients(config, settings),
+        plane=gateway_plane(settings),
+        notify=Notify(notifier(config, settings)),
+        evidence=EvidenceStore(state / "incidents"),
+        board=VerdictBoard(),
+    )
+
+
+async def connect_worker(settings: Settings, metrics: str) -> Client:
+    """A client with the SDK's metrics on `metrics` (host:port), and our search attributes registered."""
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=metrics)))
+    client = await connect(settings, find(settings), runtime=runtime)
+    await register_search_attributes(client)
+    return client
+
+
+async def register_search_attributes(client: Client) -> None:
+    """Add what is missing; a start that names an attribute which is not registered would be retried for ever."""
+    operator, namespace = client.operator_service, client.namespace
+    known = await operator.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
+    wanted = {key.name: key.indexed_value_type for key in SEARCH_ATTRIBUTES}
+    missing = {name: kind for name, kind in wanted.items() if name not in known.custom_attributes}
+    if missing:
+        request = AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
+        await operator.add_search_attributes(request)
+
+
+def stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`failover-worker`: exit 0 after a signal, the error's code and its sentence otherwise."""
+    settings = Settings.from_env(os.environ)
+    parser = argparse.ArgumentParser(prog="failover-worker", description="Runs the workflows and their activities.")
+    parser.add_argument("--config", type=Path, default=settings.config, required=settings.config is None)
+    parser.add_argument("--state", type=Path, default=settings.state or DEFAULT_HOME)
+    parser.add_argument("--ready-file", type=Path, default=None, help="written once everything answers")
+    options = parser.parse_args(argv)
+    configure(settings.log_format or "console", settings.log_level)
+    try:
+        asyncio.run(serve(options, settings))
+    except FailoverError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

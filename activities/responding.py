@@ -30,7 +30,9 @@ class TemporalResponder:
     async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
         """One run a provider: while one is open, the verdict is a note on it."""
         if procedure != "immediate":
-            log.warning("this verdict asks for a procedure that people start", procedure=procedure, reason=verdict.reason)
+            log.warning(
+                "this verdict asks for a procedure that people start", procedure=procedure, reason=verdict.reason
+            )
             return True
         run_id = f"failover/{verdict.provider}"
         try:

@@ -167,7 +167,11 @@ def describe(request: ImmediateFailoverRequest, plan: Plan) -> str:
         shifts = [shift for shift in plan.shifts if shift.target == target]
         detail = f" ({render(shifts[0].before)} → {render(shifts[0].after)})" if len(shifts) == 1 else ""
         said.append(f"{count(len(shifts), 'route')} to {target}{detail}: {shifts[0].reason}")
-    said += [f"{count(len(plan.stranded), 'route')} stranded: {next(iter(plan.stranded.values()))}"] if plan.stranded else []
+    said += (
+        [f"{count(len(plan.stranded), 'route')} stranded: {next(iter(plan.stranded.values()))}"]
+        if plan.stranded
+        else []
+    )
     return "; ".join(said)
 
 

@@ -30,7 +30,9 @@ async def close(journal: Journal, herald: Herald, record: RunRecord) -> RunResul
     """Tell, keep the evidence, and return; a run that needs a person fails with the command in its message."""
     herald.closed(record)
     unfinished = await herald.finish(PATIENCE)
-    record = RunRecord(**{**{name: getattr(record, name) for name in record.__slots__}, "unfinished_helpers": unfinished})
+    record = RunRecord(
+        **{**{name: getattr(record, name) for name in record.__slots__}, "unfinished_helpers": unfinished}
+    )
     evidence = await _keep(record)
     if record.outcome is Outcome.NEEDS_HUMAN:
         raise ApplicationError(f"{record.reason} Run: {record.command}", type="NeedsHuman", non_retryable=True)

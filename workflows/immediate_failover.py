@@ -169,7 +169,9 @@ class ImmediateFailover(Visible):
         try:
             results = await data_plane.write(changes, f"shift {immediate.count(len(shifts), 'route')}")
         except data_plane.WriteFailed as error:
-            raise Ended(Outcome.NEEDS_HUMAN, f"The data plane took no change: {error}", immediate.command(request)) from error
+            raise Ended(
+                Outcome.NEEDS_HUMAN, f"The data plane took no change: {error}", immediate.command(request)
+            ) from error
         for shift, written in zip(shifts, results, strict=True):
             if written.in_force:
                 self._shifted[shift.route] = shift
@@ -293,11 +295,15 @@ class ImmediateFailover(Visible):
             expected = [Expectation(route=s.route, share=s.after, evacuated=None) for s in restored]
             verification = await data_plane.verify(expected, brief.settings.verify_timeout)
         except (ActivityError, Ended) as error:
-            return Ended(Outcome.NEEDS_HUMAN, f"Cancelled, but nothing could be put back: {error}", immediate.command(request))
+            return Ended(
+                Outcome.NEEDS_HUMAN, f"Cancelled, but nothing could be put back: {error}", immediate.command(request)
+            )
         if refused or verification.verified is not True:
             reason = f"Cancelled, but the routes could not be put back: {verification.reason}"
             return Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
-        return Ended(Outcome.ABORTED, f"Cancelled; {immediate.count(len(restored), 'route')} put back as found, verified.")
+        return Ended(
+            Outcome.ABORTED, f"Cancelled; {immediate.count(len(restored), 'route')} put back as found, verified."
+        )
 
     async def _record(self, request: ImmediateFailoverRequest, brief: Brief, ended: Ended) -> RunRecord:
         moments = self.journal.close(ended.outcome, ended.reason)

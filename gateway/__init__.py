@@ -1,0 +1,1 @@
+"""The embedded data plane: OpenAI-compatible in, provider clients out, the traffic policy obeyed per request."""

@@ -1,0 +1,71 @@
+"""The gateway as one application: users' door, operators' door, metrics and health."""
+
+import random
+import secrets
+from collections.abc import Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from failover.config import Config
+from failover.ports import ProviderClient
+from gateway.auth import Auth
+from gateway.counters import Counters, utc_now
+from gateway.metrics import Metrics
+from gateway.openai_api import ApiError, OpenAiApi
+from gateway.policies_api import PoliciesApi
+from gateway.routing import Router
+from gateway.store import PolicyStore
+
+
+def create_app(
+    config: Config,
+    clients: Mapping[str, ProviderClient],
+    store: PolicyStore,
+    *,
+    token: str | None,
+    loopback: bool = True,
+    rng: random.Random | None = None,
+) -> Starlette:
+    """A gateway over these clients and this store. `loopback`: whether only this machine can reach it."""
+    counters, metrics, auth = Counters(), Metrics(config, store), Auth(token, loopback=loopback)
+    router = Router(config, clients, store, counters, metrics, utc_now, rng or random.Random())
+    users = OpenAiApi(router, store, auth, config.gateway.max_body_bytes)
+    operators = PoliciesApi(store, counters, auth, config.providers, instance=secrets.token_hex(4))
+
+    async def scrape(_: Request) -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"alive": True})
+
+    async def readyz(_: Request) -> Response:
+        missing = sorted(set(config.routes) - set(store.policies))
+        return JSONResponse({"ready": not missing, "routes_without_policy": missing}, 503 if missing else 200)
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", users.chat, methods=["POST"]),
+            Route("/v1/models", users.models),
+            Route("/v1/models/{model:path}", users.model),
+            Route("/policies", operators.list, methods=["GET"]),
+            Route("/policies", operators.post, methods=["POST"]),
+            Route("/policies/{route}", operators.read, methods=["GET"]),
+            Route("/policies/{route}", operators.put, methods=["PUT"]),
+            Route("/telemetry", operators.telemetry),
+            Route("/metrics", scrape),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+        ],
+        exception_handlers={404: _not_found, 405: _not_found},
+    )
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """In OpenAI's form, since its clients show that."""
+    status = getattr(error, "status_code", 404)
+    message = f"There is no {request.method} {request.url.path} here."
+    return ApiError(status, message, code="not_found").response()

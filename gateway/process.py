@@ -1,0 +1,94 @@
+"""The gateway as a process: bind, serve, drain, end."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from failover.config import Config
+from failover.errors import BadInput
+from failover.ports import ProviderClient
+from gateway.app import create_app
+from gateway.counters import utc_now
+from gateway.store import FileStore
+
+DRAIN = timedelta(seconds=5)
+"""For requests in flight when the gateway is told to end."""
+
+
+async def run(
+    config: Config,
+    clients: Mapping[str, ProviderClient],
+    *,
+    host: str,
+    port: int,
+    state: Path,
+    token: str | None,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve until cancelled. `ready` is told the URL once requests are answered; port 0 takes any free one.
+
+    BadInput where the port is taken; ConfigError where the policy store cannot be read.
+    """
+    initial = {name: route.distribution for name, route in config.routes.items()}
+    store = FileStore.open(state / "policies.json", initial, utc_now)
+    app = create_app(config, clients, store, token=token, loopback=_is_loopback(host))
+    async with listening(app, host, port) as url:
+        ready(url)
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
+    """The app served while the block runs; → its URL. Requests in flight at the end are answered, within bounds."""
+    with bind(host, port) as sock:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=int(DRAIN.total_seconds()),
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        try:
+            yield f"http://{host}:{sock.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to whoever runs the process."""
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, from which on no connection is refused."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise BadInput(
+            f"Port {port} on {host} cannot be bound ({error.strerror}); give another with --port."
+        ) from error
+    sock.listen(1024)
+    return sock
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,228 @@
+"""One request: whom the weights choose, who comes next when they fail, and what is counted of it."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from failover.completion import Answer, Chunk, Completion, FinishReason
+from failover.config import Config
+from failover.errors import ProviderError
+from failover.failure import Failure, FailureKind
+from failover.policy import TrafficPolicy
+from failover.ports import ProviderClient
+from failover.units import render_duration
+from gateway.counters import Counters, RequestOutcome
+from gateway.store import PolicyStore
+
+
+class Observer(Protocol):
+    """Hears of every try, users' and synthetic ones, for metrics."""
+
+    def tried(self, attempt: "Try", failure: Failure | None, latency: timedelta) -> None: ...
+
+    def used(self, attempt: "Try", input_tokens: int, output_tokens: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One try of one request at one provider; `number` counts from 1, and 1 is whom the weights chose."""
+
+    policy: TrafficPolicy
+    provider: str
+    number: int
+    started: datetime
+    synthetic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A whole answer, and the try that gave it."""
+
+    attempt: Try
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """An answer whose first piece is here, the rest of it, and the try that gives it."""
+
+    attempt: Try
+    chunks: AsyncIterator[Chunk]
+
+
+class AllFailed(Exception):
+    """No provider answered; `failures` in the order of the tries."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        super().__init__("; ".join(str(failure) for failure in failures))
+        self.failures = failures
+
+    @property
+    def last(self) -> Failure:
+        return self.failures[-1]
+
+
+class Router:
+    """Sends requests to providers as the policy in force says. Never twice to the same one, never after bytes were sent."""
+
+    def __init__(
+        self,
+        config: Config,
+        clients: Mapping[str, ProviderClient],
+        store: PolicyStore,
+        counters: Counters,
+        observer: Observer,
+        clock: Callable[[], datetime],
+        rng: random.Random,
+    ) -> None:
+        self._config = config
+        self._clients = clients
+        self._store = store
+        self._counters = counters
+        self._observer = observer
+        self._clock = clock
+        self._rng = rng
+
+    async def answer(self, route: str, completion: Completion, *, synthetic: bool) -> Served:
+        """A whole answer with content; AllFailed, or ProviderError where the request itself is bad."""
+        began, failures = self._clock(), list[Failure]()
+        for attempt, timeout in self._tries(route, began, synthetic, failures):
+            try:
+                answer = await self._invoke(attempt, completion, timeout)
+            except ProviderError as error:
+                failures.append(self._failed(attempt, error))
+                continue
+            self._succeeded(attempt)
+            self._observer.used(attempt, answer.usage.input_tokens, answer.usage.output_tokens)
+            self._ended(attempt, began, RequestOutcome.ANSWERED)
+            return Served(attempt=attempt, answer=answer)
+        raise self._all_failed(route, began, synthetic, failures)
+
+    async def _invoke(self, attempt: Try, completion: Completion, timeout: timedelta) -> Answer:
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                answer = await self._clients[attempt.provider].invoke(completion, timeout=timeout)
+        except TimeoutError:
+            raise _too_slow(attempt.provider, timeout) from None
+        if not answer.text and answer.finish is not FinishReason.CONTENT_FILTER:
+            raise _empty(attempt.provider)
+        return answer
+
+    async def stream(self, route: str, completion: Completion, *, synthetic: bool) -> Streamed:
+        """An answer that has begun; failures before its first piece were retried, later ones end it."""
+        began, failures = self._clock(), list[Failure]()
+        for attempt, timeout in self._tries(route, began, synthetic, failures):
+            chunks = self._clients[attempt.provider].stream(completion, timeout=timeout)
+            try:
+                async with asyncio.timeout(timeout.total_seconds()):
+                    first = await _first_piece(chunks, attempt.provider)
+            except TimeoutError:
+                failures.append(self._failed(attempt, _too_slow(attempt.provider, timeout)))
+                continue
+            except ProviderError as error:
+                failures.append(self._failed(attempt, error))
+                continue
+            return Streamed(attempt=attempt, chunks=self._rest(attempt, began, first, chunks))
+        raise self._all_failed(route, began, synthetic, failures)
+
+    async def _rest(
+        self, attempt: Try, began: datetime, first: Chunk, chunks: AsyncIterator[Chunk]
+    ) -> AsyncIterator[Chunk]:
+        """From the first piece on. ProviderError midway: bytes were sent, so nobody else is tried."""
+        try:
+            yield first
+            async with aclosing(chunks) as rest:  # type: ignore[type-var]
+                async for chunk in rest:
+                    if chunk.usage is not None:
+                        self._observer.used(attempt, chunk.usage.input_tokens, chunk.usage.output_tokens)
+                    yield chunk
+        except ProviderError as error:
+            self._failed(attempt, error)
+            self._ended(attempt, began, RequestOutcome.LOST)
+            raise
+        self._succeeded(attempt)
+        self._ended(attempt, began, RequestOutcome.ANSWERED)
+
+    def _tries(
+        self, route: str, began: datetime, synthetic: bool, failures: list[Failure]
+    ) -> Iterator[tuple[Try, timedelta]]:
+        """Who is tried, one after the other, each with the time that is left for it."""
+        policy, limits = self._store.policies[route], self._config.gateway
+        for number, provider in enumerate(self._order(policy)[: limits.max_tries], start=1):
+            now = self._clock()
+            left = began + limits.request_timeout - now
+            if left <= timedelta(0):
+                return
+            attempt = Try(policy=policy, provider=provider, number=number, started=now, synthetic=synthetic)
+            yield attempt, min(left, limits.try_timeout)
+
+    def _order(self, policy: TrafficPolicy) -> list[str]:
+        """Whom the weights choose; then the chain, those with a share before those that the policy gives nothing."""
+        shares = {name: share for name, share in policy.distribution.items() if share and name in self._clients}
+        if not shares:
+            return []
+        chosen = self._rng.choices(list(shares), weights=list(shares.values()))[0]
+        chain = [*self._config.chain(policy.route, chosen), *sorted(shares, key=lambda name: -shares[name])]
+        others = [name for name in dict.fromkeys(chain) if name != chosen and name in self._clients]
+        return [chosen, *sorted(others, key=lambda name: name not in shares)]
+
+    def _succeeded(self, attempt: Try) -> None:
+        self._count(attempt, None)
+
+    def _failed(self, attempt: Try, error: ProviderError) -> Failure:
+        """Count a failed try. The user's own mistake is nobody's failure, and no reason to try elsewhere."""
+        if error.failure.kind is FailureKind.BAD_REQUEST:
+            self._observer.tried(attempt, error.failure, self._clock() - attempt.started)
+            raise error
+        self._count(attempt, error.failure)
+        return error.failure
+
+    def _count(self, attempt: Try, failure: Failure | None) -> None:
+        latency = self._clock() - attempt.started
+        self._observer.tried(attempt, failure, latency)
+        if not attempt.synthetic:
+            self._counters.count_try(
+                attempt.policy.route,
+                attempt.provider,
+                started=attempt.started,
+                first=attempt.number == 1,
+                failure=failure.kind if failure else None,
+                latency=latency,
+            )
+
+    def _ended(self, attempt: Try, began: datetime, outcome: RequestOutcome) -> None:
+        if not attempt.synthetic:
+            latency = self._clock() - began
+            self._counters.count_request(attempt.policy.route, started=began, outcome=outcome, latency=latency)
+
+    def _all_failed(self, route: str, began: datetime, synthetic: bool, failures: list[Failure]) -> AllFailed:
+        if not synthetic:
+            latency = self._clock() - began
+            self._counters.count_request(route, started=began, outcome=RequestOutcome.FAILED, latency=latency)
+        nobody = Failure(kind=FailureKind.NETWORK, provider=route, detail="no provider could be tried")
+        return AllFailed(failures or [nobody])
+
+
+async def _first_piece(chunks: AsyncIterator[Chunk], provider: str) -> Chunk:
+    """The first piece with text; a stream that ends without any is an empty answer."""
+    async for chunk in chunks:
+        if chunk.text or chunk.finish is FinishReason.CONTENT_FILTER:
+            return chunk
+        if chunk.finish is not None:
+            break
+    raise _empty(provider)
+
+
+def _empty(provider: str) -> ProviderError:
+    return ProviderError(
+        Failure(kind=FailureKind.INVALID_ANSWER, provider=provider, detail="an answer without content")
+    )
+
+
+def _too_slow(provider: str, timeout: timedelta) -> ProviderError:
+    detail = f"no answer within {render_duration(timeout)}"
+    return ProviderError(Failure(kind=FailureKind.TIMEOUT, provider=provider, detail=detail))

@@ -1,0 +1,127 @@
+"""The policy store of one gateway: a file, replaced whole before a change is answered."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from failover.distribution import Distribution
+from failover.errors import ConfigError
+from failover.policy import Change, ChangedBy, ChangeResult, Revision, RouteRecord, TrafficPolicy, apply
+
+
+class PolicyStore(Protocol):
+    """Where the policies live and are compared and set: the one truth."""
+
+    @property
+    def policies(self) -> Mapping[str, TrafficPolicy]:
+        """Route → the policy that this process obeys now."""
+        ...
+
+    async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
+        """One result a change, in order; kept for good before it returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What the file holds. A store that is made anew has another epoch."""
+
+    epoch: str
+    records: Mapping[str, RouteRecord] = field(default_factory=dict)
+
+
+_CONTENTS = TypeAdapter(Contents)
+
+
+class FileStore:
+    """Policies in one JSON file: written beside, synced, renamed. One batch of changes is one sync."""
+
+    def __init__(self, path: Path, contents: Contents, clock: Callable[[], datetime]) -> None:
+        self._path = path
+        self._contents = contents
+        self._clock = clock
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    def open(cls, path: Path, initial: Mapping[str, Distribution], clock: Callable[[], datetime]) -> "FileStore":
+        """The store at `path`; routes that it does not know yet begin with their initial distribution.
+
+        ConfigError where the file cannot be read: starting anew in silence would forget what was decided.
+        """
+        contents = _read(path) if path.exists() else Contents(epoch=secrets.token_hex(4))
+        now = clock()
+        new = {route: _first(route, shares, contents.epoch, now) for route, shares in initial.items()}
+        contents = Contents(epoch=contents.epoch, records={**new, **contents.records})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, contents)
+        return cls(path, contents, clock)
+
+    @property
+    def policies(self) -> Mapping[str, TrafficPolicy]:
+        return {route: record.policy for route, record in self._contents.records.items()}
+
+    def policy(self, route: str) -> TrafficPolicy:
+        return self._contents.records[route].policy
+
+    async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
+        async with self._lock:
+            records, results = dict(self._contents.records), []
+            now = self._clock()
+            for change in changes:
+                record, result = apply(records.get(change.route), change, now)
+                results.append(result)
+                if record is not None:
+                    records[change.route] = record
+            after = Contents(epoch=self._contents.epoch, records=records)
+            if any(records[route] is not record for route, record in self._contents.records.items()):
+                # Shielded: a client that gives up must not leave the file ahead of what is obeyed.
+                await asyncio.shield(self._keep(after))
+            return results
+
+    async def _keep(self, contents: Contents) -> None:
+        await asyncio.to_thread(_write, self._path, contents)
+        self._contents = contents
+
+
+def _first(route: str, shares: Distribution, epoch: str, now: datetime) -> RouteRecord:
+    policy = TrafficPolicy(
+        route=route,
+        revision=Revision(epoch, 1),
+        distribution=dict(shares),
+        changed_by=ChangedBy(actor="configuration"),
+        reason="the route's configured distribution",
+        changed_at=now,
+    )
+    return RouteRecord(policy=policy)
+
+
+def _read(path: Path) -> Contents:
+    try:
+        return _CONTENTS.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigError(
+            f"The policy store {path} cannot be read ({type(error).__name__}). Restore it from a backup, or move it "
+            "away to begin anew with the configured distributions."
+        ) from error
+
+
+def _write(path: Path, contents: Contents) -> None:
+    """All of it or nothing, also when the power fails."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        file.write(_CONTENTS.dump_json(contents))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,90 @@
+"""Bad input fails at once, and clearly, whichever door it came through: here, the `temporal` command line."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
+
+SECRET = "hunter2"
+
+BAD_STARTS: dict[str, list[str]] = {
+    "missing field": ["--input", "{}"],
+    "wrong type": ["--input", json.dumps({"failed_provider": {"name": SECRET}})],
+    "unknown field": ["--input", json.dumps({"failed_provider": "bedrock", "passwd": SECRET})],
+    "list": ["--input", json.dumps([SECRET])],
+    "string": ["--input", json.dumps(SECRET)],
+    "number": ["--input", "42"],
+    "null": ["--input", "null"],
+    "no input": [],
+    "two inputs": ["--input", '{"failed_provider":"bedrock"}', "--input", json.dumps(SECRET)],
+    "bad JSON": ["--input-base64", "--input", base64.b64encode(b'{"failed_provider": ' + SECRET.encode()).decode()],
+    "binary": [
+        *("--input-base64", "--input", base64.b64encode(SECRET.encode()).decode()),
+        *("--input-meta", "encoding=binary/plain"),
+    ],
+    "unknown encoding": ["--input", json.dumps(SECRET), "--input-meta", "encoding=application/x-unknown"],
+}
+
+NAMED = {"missing field": "failed_provider", "wrong type": "failed_provider", "unknown field": "passwd"}
+
+Temporal = Callable[..., Any]
+
+
+@pytest.fixture
+async def temporal(temporal_cli: Path, dev_server: Any) -> AsyncIterator[Temporal]:
+    """The real command line, against the real server."""
+
+    async def run(*args: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(str(temporal_cli), *args, "--address", dev_server.address),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    yield run
+
+
+@pytest.mark.parametrize("kind", BAD_STARTS)
+async def test_a_malformed_start_fails_within_seconds(
+    kind: str, temporal: Temporal, temporal_client: Client, failover_worker: str
+) -> None:
+    """The run is FAILED, not retried for ever; the field is named where there is one, no value is shown."""
+    run_id = f"malformed-{kind.replace(' ', '-')}"
+    start = ("workflow", "start", "--type", "ImmediateFailover", "--task-queue", failover_worker)
+    code, output = await temporal(*start, "--workflow-id", run_id, *BAD_STARTS[kind])
+    assert code == 0, output
+    with pytest.raises(WorkflowFailureError) as failed:
+        await asyncio.wait_for(temporal_client.get_workflow_handle(run_id).result(), timeout=10)
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type == "MalformedInput"
+    assert NAMED.get(kind, "") in str(cause)
+    assert SECRET not in str(cause)
+
+
+@pytest.mark.parametrize("kind", BAD_STARTS)
+async def test_a_malformed_message_neither_wedges_nor_kills_a_run(
+    kind: str, temporal: Temporal, waiting_run: Any
+) -> None:
+    """The run goes on, still answers queries, and what it could say of the message is in its timeline."""
+    signal = ("workflow", "signal", "--workflow-id", waiting_run.id, "--name", "note")
+    code, output = await temporal(*signal, *BAD_STARTS[kind])
+    assert code == 0, output
+    await temporal(*signal, "--input", json.dumps({"by": "anna", "text": f"after {kind}"}))
+
+    async def noted() -> list[str]:
+        return [entry["text"] for entry in await waiting_run.query("timeline")]
+
+    async with asyncio.timeout(10):
+        while f"anna: after {kind}" not in (said := await noted()):
+            await asyncio.sleep(0.05)
+    assert not any(SECRET in text for text in said)

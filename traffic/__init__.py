@@ -1,0 +1,1 @@
+"""One adapter per data plane, behind one port: read, apply, observe, ask."""
