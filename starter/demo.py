@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from activities.evidence import EvidenceStore
-
 from failover.config import Config
 from failover.errors import FailoverError, RequestError
 from failover.health import Verdict
@@ -111,7 +110,7 @@ class _Demo:
             finally:
                 self._screen.close()
                 await _end(incident, broken)
-            tell(result, json=self._options.json)
+            tell(result, json=self._options.json, links=self._options.keep_open)
             if self._options.keep_open:
                 self._screen.say("The stack stays up until Ctrl-C.")
                 raise FailoverError(f"{await stack.until_broken()}\nThe stack ends with it; nothing was restarted.")
@@ -131,8 +130,8 @@ class _Demo:
             evidence = EvidenceStore(Path(stack.addresses.state) / EVIDENCE)
             last, record = await self._watch(observer, evidence)
             seen = await self._seen(observer, before, last, record)
-            self._screen.close()
-            return conclude(self._expectation, seen, stack.addresses, self._options.output, self._fault_at, users)
+            felt = users.experience(self._fault_at)
+            return conclude(self._expectation, seen, stack.addresses, self._options.output, self._fault_at, felt)
 
     async def _baseline(self, observer: Observer) -> Snapshot:
         """What is normal."""

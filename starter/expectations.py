@@ -11,10 +11,10 @@ from simulator.faults import FaultKind
 
 
 class Kpi(StrEnum):
-    """Names of the indicators that an expectation may excuse, as the report has them."""
+    """Names of the indicators that an expectation may excuse, as they are measured."""
 
-    REQUEST_LOSS = "request_loss"
-    USER_ERROR_RATE = "user_error_rate"
+    REQUEST_LOSS = "request loss"
+    USER_ERROR_RATE = "user error rate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,9 +40,9 @@ def gateway_plane(settings: Settings) -> TrafficPlane:
 
 
 def plane_of(stack: Stack) -> TrafficPlane:
-    from traffic.embedded import EmbeddedGateway
+    from traffic.gateway import GatewayPlane
 
-    return EmbeddedGateway(stack.need("gateway"), token=stack.api_token)
+    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
 
 
 @asynccontextmanager

@@ -87,7 +87,7 @@ def test_the_module_is_the_command() -> None:
     [
         ("nonsense", 2, "No such command"),
         ("failover", 2, "Missing option"),
-        ("dev --gateway-port 99999", 2, "99999"),
+        ("dev --gateway-port 99999", 2, "less than or equal to 65535"),
         ("failover --from bedrock --mode sideways", 2, "immediate"),
         ("status", 5, "failoverctl dev"),
         ("fault bedrock hang", 5, "failoverctl dev"),
