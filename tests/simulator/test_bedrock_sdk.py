@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -27,7 +28,9 @@ async def converse(aws: Aws, text: str = "What is 19 + 23?", max_tokens: int = 1
 async def converse_stream(aws: Aws) -> list[dict[str, Any]]:
     def events() -> list[dict[str, Any]]:
         messages = [{"role": "user", "content": [{"text": "Tell me about the sea."}]}]
-        return list(aws("bedrock-runtime").converse_stream(modelId=MODEL, messages=messages)["stream"])
+        answer = aws("bedrock-runtime").converse_stream(modelId=MODEL, messages=messages)
+        with closing(answer["stream"]) as stream:
+            return list(stream)
 
     return await asyncio.to_thread(events)
 

@@ -48,7 +48,15 @@ async def generate(prediction: Any, text: str = "What is 6 * 7?", **config: Any)
 
 async def stream(prediction: Any) -> list[Any]:
     request = {"model": MODEL, "contents": ask("Tell me about the sea.")}
-    return await asyncio.to_thread(lambda: list(prediction.stream_generate_content(request, timeout=0.5)))
+
+    def messages() -> list[Any]:
+        answer = prediction.stream_generate_content(request, timeout=0.5)
+        try:
+            return list(answer)
+        finally:
+            answer.cancel()
+
+    return await asyncio.to_thread(messages)
 
 
 async def test_generate_content_answers_with_usage(prediction: Any) -> None:
