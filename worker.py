@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
@@ -21,7 +21,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.board import VerdictBoard
 from activities.evidence import Evidence, EvidenceStore
-from activities.notify import Notify
+from activities.notifiers.console import ConsoleNotifier
+from activities.notifiers.slack import SlackNotifier
+from activities.notify import Notifier, Notify
 from activities.probing import Prober, Probing
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
@@ -33,7 +35,7 @@ from failover.ports import ProviderClient, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
-from starter.parts import gateway_plane, notifier, provider_clients
+from starter.parts import EVIDENCE, gateway_plane, provider_clients
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -63,7 +65,7 @@ class Parts:
     config: Config
     clients: Mapping[str, ProviderClient]
     plane: TrafficPlane
-    notify: Notify
+    notifier: Notifier
     evidence: EvidenceStore
     board: VerdictBoard
 
@@ -73,14 +75,14 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     prober = Prober(parts.config, parts.clients)
     traffic = Traffic(parts.config, parts.plane, parts.board)
     restoration = Restoration(parts.config, parts.plane, prober)
-    responder = TemporalResponder(client, task_queue, parts.notify)
+    responder = TemporalResponder(client, task_queue, parts.notifier)
     watching = Watching(parts.config, parts.plane, prober, parts.board, responder)
     evidence = Evidence(parts.evidence)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
         *(watching.plan, watching.watch),
-        *(Probing(prober).candidates, parts.notify.post, evidence.keep),
+        *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
     ]
     return Worker(
         client,
@@ -105,8 +107,9 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         metrics = f"{LOOPBACK}:{free_port()}"
         client = await connect_worker(settings, metrics)
         parts = await assemble(config, settings, options.state)
-        for part in (*parts.clients.values(), parts.plane):
-            held.push_async_callback(part.aclose)
+        held.push_async_callback(parts.plane.aclose)
+        for provider in parts.clients.values():
+            held.push_async_callback(provider.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
         readiness = Readiness(client, worker)
         app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
@@ -125,10 +128,19 @@ async def assemble(config: Config, settings: Settings, state: Path) -> Parts:
         config=config,
         clients=await provider_clients(config, settings),
         plane=gateway_plane(settings),
-        notify=Notify(notifier(config, settings)),
-        evidence=EvidenceStore(state / "incidents"),
+        notifier=notifier(config, settings),
+        evidence=EvidenceStore(state / EVIDENCE),
         board=VerdictBoard(),
     )
+
+
+def notifier(config: Config, settings: Settings) -> Notifier:
+    """Slack where its token is set, the log otherwise."""
+    slack = config.notifications.slack
+    token = settings.environ.get(slack.token_env)
+    if not token:
+        return ConsoleNotifier()
+    return SlackNotifier(token, slack.channel, api_url=slack.api_url, timeout=config.notifications.timeout)
 
 
 async def connect_worker(settings: Settings, metrics: str) -> Client:
@@ -143,7 +155,7 @@ async def register_search_attributes(client: Client) -> None:
     """Add what is missing; a start that names an attribute which is not registered would be retried for ever."""
     operator, namespace = client.operator_service, client.namespace
     known = await operator.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-    wanted = {key.name: key.indexed_value_type for key in SEARCH_ATTRIBUTES}
+    wanted = {key.name: cast(Any, key.indexed_value_type.value) for key in SEARCH_ATTRIBUTES}
     missing = {name: kind for name, kind in wanted.items() if name not in known.custom_attributes}
     if missing:
         request = AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)

@@ -8,9 +8,12 @@ from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from activities.notify import Notifier
 from failover.health import Verdict
 from failover.incident import Trigger
+from failover.messages import verdict_changed
 from failover.requests import ImmediateFailoverRequest, Note
+from failover.triggers import Response
 
 log = structlog.get_logger(__name__)
 
@@ -23,9 +26,10 @@ TASK_TIMEOUT = timedelta(seconds=2)
 class TemporalResponder:
     """Starts procedures by the worker's own client: only then does a run begin without a round trip through the queue."""
 
-    def __init__(self, client: Client, task_queue: str) -> None:
+    def __init__(self, client: Client, task_queue: str, notifier: Notifier) -> None:
         self._client = client
         self._task_queue = task_queue
+        self._notifier = notifier
 
     async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
         """One run a provider: while one is open, the verdict is a note on it."""
@@ -72,3 +76,15 @@ class TemporalResponder:
             log.warning("the run that was there is over already", workflow_id=run_id, error=str(error))
             return False
         return True
+
+    async def tell(self, verdict: Verdict, response: Response) -> None:
+        """Once, and as well as it goes: the next change is told again."""
+        if response.procedure == "immediate":
+            return  # The run speaks for itself.
+        text = response.reason
+        if response.procedure is not None:
+            text += f". The configured answer is a {response.procedure} failover, which people start"
+        try:
+            await self._notifier.post(verdict_changed(verdict, text), retried=False)
+        except Exception as error:  # noqa: BLE001 (a helper's failure never stops a watch)
+            log.warning("people could not be told", provider=verdict.provider, error=str(error))

@@ -1,16 +1,17 @@
 """How every run ends: helpers waited for a little, evidence kept, the outcome told."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.evidence import Evidence
+from activities.evidence import Evidence, EvidenceRef
 from failover.incident import Outcome, RunRecord
 from failover.requests import RunResult
 from workflows import data_plane
 from workflows.herald import Herald
-from workflows.journal import LISTED_ROUTES, Journal
+from workflows.journal import LISTED_ROUTES
 from workflows.options import HELPER
 
 
@@ -26,13 +27,11 @@ PATIENCE = timedelta(seconds=10)
 """How long a run that is over waits for its messages to go out."""
 
 
-async def close(journal: Journal, herald: Herald, record: RunRecord) -> RunResult:
+async def close(herald: Herald, record: RunRecord) -> RunResult:
     """Tell, keep the evidence, and return; a run that needs a person fails with the command in its message."""
     herald.closed(record)
     unfinished = await herald.finish(PATIENCE)
-    record = RunRecord(
-        **{**{name: getattr(record, name) for name in record.__slots__}, "unfinished_helpers": unfinished}
-    )
+    record = replace(record, unfinished_helpers=unfinished)
     evidence = await _keep(record)
     if record.outcome is Outcome.NEEDS_HUMAN:
         raise ApplicationError(f"{record.reason} Run: {record.command}", type="NeedsHuman", non_retryable=True)
@@ -49,7 +48,9 @@ async def close(journal: Journal, herald: Herald, record: RunRecord) -> RunResul
 
 async def _keep(record: RunRecord) -> str:
     try:
-        kept = await workflow.execute_activity_method(Evidence.keep, record, summary="keep the evidence", **HELPER)
+        kept: EvidenceRef = await workflow.execute_activity_method(
+            Evidence.keep, record, summary="keep the evidence", **HELPER
+        )
     except ActivityError as error:
         workflow.logger.error("the evidence could not be kept", extra={"why": data_plane.why(error)})
         return ""

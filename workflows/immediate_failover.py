@@ -37,7 +37,7 @@ class ImmediateFailover(Visible):
 
     def __init__(self) -> None:
         self.journal = Journal(NAME, STEPS)
-        self._herald = Herald(self.journal)
+        self._herald = Herald()
         self._verdicts: dict[str, Verdict] = {}
         self._snapshot: dict[str, RouteNow] = {}
         self._shifted: dict[str, Shift] = {}
@@ -55,9 +55,9 @@ class ImmediateFailover(Visible):
             if not is_cancelled_exception(error):
                 raise
             ended = await self._abandon(request, brief)
-            await close(self.journal, self._herald, await self._record(request, brief, ended))
+            await close(self._herald, await self._record(request, brief, ended))
             raise
-        return await close(self.journal, self._herald, await self._record(request, brief, ended))
+        return await close(self._herald, await self._record(request, brief, ended))
 
     async def _procedure(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
         routes, ruled_out = brief.routes, dict[str, str]()
@@ -91,7 +91,7 @@ class ImmediateFailover(Visible):
 
     async def _observe(self, request: ImmediateFailoverRequest) -> Brief:
         """The policies, chains and what is known of the candidates; whoever is not known is probed, all at once."""
-        brief = await workflow.execute_local_activity_method(Traffic.brief, request, **READ)
+        brief: Brief = await workflow.execute_local_activity_method(Traffic.brief, request, **READ)
         self._snapshot = {route.route: route for route in brief.routes}
         for verdict in brief.verdicts:
             self._verdicts.setdefault(verdict.provider, verdict)
@@ -145,7 +145,7 @@ class ImmediateFailover(Visible):
     ) -> None:
         """Write every route; decide and write again, for the routes that somebody else changed meanwhile."""
         self.journal.enter("shift", f"Writing {immediate.count(len(plan.shifts), 'route')}")
-        self._herald.opened(request.failed_provider, self.journal, immediate.describe(request, plan))
+        self._herald.opened(request.failed_provider, immediate.describe(request, plan))
         pending = plan.shifts
         for _ in range(brief.settings.write_attempts):
             refused = await self._write(request, pending)
@@ -329,7 +329,6 @@ class ImmediateFailover(Visible):
             timeline=self.journal.timeline,
             samples=self._samples,
             impact=impact,
-            unfinished_helpers=self._herald.unfinished,
             notes=self.journal.notes,
             kpis=brief.kpis,
         )

@@ -7,13 +7,19 @@ a note in the timeline. Field names and reasons are told, values never.
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any, get_type_hints
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ExecuteWorkflowInput,
@@ -27,8 +33,27 @@ MALFORMED = "MalformedInput"
 """Type of the error that malformed input becomes."""
 
 
-class StrictPayloadConverter(PydanticPayloadConverter):
-    """Pydantic's converter, with what it cannot decode as an error that is not retried."""
+class TypedJson(PydanticJSONPlainPayloadConverter):
+    """Pydantic's JSON, written by the same types that read it: the SDK's own ignores how fields are to be serialised."""
+
+    def to_payload(self, value: Any) -> Payload | None:
+        data = self._type_adapter(_type_of(value)).dump_json(value)
+        return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
+
+
+def _type_of(value: Any) -> Any:
+    if isinstance(value, list) and value and len({type(item) for item in value}) == 1:
+        return list[type(value[0])]  # type: ignore[misc]
+    return type(value) if is_dataclass(value) or isinstance(value, BaseModel) else Any
+
+
+class StrictPayloadConverter(CompositePayloadConverter):
+    """JSON by types, with what cannot be decoded as an error that is not retried."""
+
+    def __init__(self) -> None:
+        typed = TypedJson()
+        kept = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*(typed if isinstance(c, JSONPlainPayloadConverter) else c for c in kept))
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         try:
@@ -39,7 +64,7 @@ class StrictPayloadConverter(PydanticPayloadConverter):
             raise _malformed(_why(error)) from None
 
 
-data_converter = replace(pydantic_data_converter, payload_converter_class=StrictPayloadConverter)
+data_converter = replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
 """For every client and worker of the product."""
 
 

@@ -1,6 +1,6 @@
 """A real worker in a process of its own, that kills itself (SIGKILL) once, just before or just after an activity.
 
-    python mortal_worker.py TEMPORAL GATEWAY TOKEN TASK_QUEUE CONFIG STATE [ACTIVITY before|after]
+python mortal_worker.py TEMPORAL GATEWAY TOKEN TASK_QUEUE CONFIG STATE [ACTIVITY before|after]
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
-from activities.notify import Notify
 from activities.notifiers.console import ConsoleNotifier
 from providers.memory import MemoryClient
 from starter.stack import load
@@ -61,7 +60,7 @@ async def main(temporal: str, gateway: str, token: str, task_queue: str, config:
         config=loaded,
         clients={key: MemoryClient(key) for key in loaded.providers},
         plane=GatewayPlane(gateway, token=token),
-        notify=Notify(ConsoleNotifier()),
+        notifier=ConsoleNotifier(),
         evidence=EvidenceStore(Path(state) / "incidents"),
         board=VerdictBoard(),
     )

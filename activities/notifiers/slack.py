@@ -1,0 +1,99 @@
+"""Messages to Slack by its official SDK: one thread an incident, the opening message kept up to date."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web import WebClient
+from temporalio.exceptions import ApplicationError
+
+from failover.messages import IncidentMessage, MessageRef
+
+EVENT = "failover_incident"
+"""Type of the metadata that marks our messages with their key."""
+
+REMEDIES = {
+    "channel_not_found": "create the channel, or name another one in notifications.slack.channel",
+    "not_in_channel": "invite the app to the channel",
+    "invalid_auth": "put a valid bot token into the environment",
+    "not_authed": "put a bot token into the environment",
+    "token_revoked": "install the app again and put its new bot token into the environment",
+    "missing_scope": "give the app the scopes chat:write and channels:history",
+    "is_archived": "name a channel that is not archived in notifications.slack.channel",
+}
+"""What a person can do about the errors that trying again will not heal."""
+
+
+class SlackNotifier:
+    """Posts to one channel. Makes one attempt: retries are Temporal's, with Slack's own Retry-After."""
+
+    def __init__(self, token: str, channel: str, *, api_url: str | None = None, timeout: timedelta) -> None:
+        self._slack = WebClient(
+            token=token,
+            base_url=f"{api_url.rstrip('/')}/" if api_url else WebClient.BASE_URL,
+            timeout=max(1, int(timeout.total_seconds())),
+            retry_handlers=[],
+        )
+        self._channel = channel
+
+    async def post(self, message: IncidentMessage, *, retried: bool) -> MessageRef:
+        """→ the thread that the message is in. `retried`: an earlier attempt may have posted it already."""
+        try:
+            return await asyncio.to_thread(self._post, message, retried)
+        except SlackApiError as error:
+            raise _explained(error, self._channel) from error
+
+    def _post(self, message: IncidentMessage, retried: bool) -> MessageRef:
+        there = self._already_there(message) if retried else None
+        ref = there or self._say(message)
+        if message.thread is not None:
+            self._slack.chat_update(
+                channel=message.thread.channel,
+                ts=message.thread.id,
+                text=message.headline,
+                blocks=message.headline_blocks(),
+                metadata=_metadata(message),
+            )
+        return message.thread or ref
+
+    def _say(self, message: IncidentMessage) -> MessageRef:
+        answer = self._slack.chat_postMessage(
+            channel=message.thread.channel if message.thread else self._channel,
+            thread_ts=message.thread.id if message.thread else None,
+            text=message.text,
+            blocks=message.blocks(),
+            metadata=_metadata(message),
+        )
+        return MessageRef(channel=str(answer["channel"]), id=str(answer["ts"]))
+
+    def _already_there(self, message: IncidentMessage) -> MessageRef | None:
+        """The message that an attempt before this one posted without living to tell."""
+        if message.thread is not None:
+            answer = self._slack.conversations_replies(
+                channel=message.thread.channel, ts=message.thread.id, include_all_metadata=True, limit=100
+            )
+            channel = message.thread.channel
+        else:
+            answer = self._slack.conversations_history(channel=self._channel, include_all_metadata=True, limit=50)
+            channel = self._channel
+        for posted in answer.get("messages") or []:
+            if (posted.get("metadata") or {}).get("event_payload", {}).get("key") == message.key:
+                return MessageRef(channel=channel, id=str(posted["ts"]))
+        return None
+
+
+def _metadata(message: IncidentMessage) -> dict[str, Any]:
+    return {"event_type": EVENT, "event_payload": {"key": message.key}}
+
+
+def _explained(error: SlackApiError, channel: str) -> ApplicationError:
+    """What went wrong and what helps; the token is in none of it."""
+    response: Any = error.response
+    code = str(response.get("error", "unknown_error"))
+    if response.status_code == 429 or code == "ratelimited":
+        wait = timedelta(seconds=float(response.headers.get("Retry-After", 1)))
+        return ApplicationError(f"Slack asks for patience ({wait.total_seconds():g} s).", next_retry_delay=wait)
+    remedy = REMEDIES.get(code)
+    sentence = f"Slack refused the message to {channel}: {code}" + (f"; {remedy}." if remedy else ".")
+    return ApplicationError(sentence, type="SlackError", non_retryable=remedy is not None)

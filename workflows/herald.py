@@ -1,0 +1,64 @@
+"""Messages of a run, in order, in the background: traffic work never waits for them."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+from activities.notify import Notify
+from failover.incident import RunRecord
+from failover.messages import IncidentMessage, MessageRef, closing, opening, progress
+from workflows import data_plane
+from workflows.options import HELPER
+
+MessageBuilder = Callable[[str], IncidentMessage]
+"""Makes a message of its key, once its thread is known."""
+
+
+class Herald:
+    """Tells people of one run, in one thread."""
+
+    def __init__(self) -> None:
+        self._provider = ""
+        self._thread: MessageRef | None = None
+        self._count = 0
+        self._last: asyncio.Task[None] | None = None
+        self._unfinished: list[str] = []
+
+    def opened(self, provider: str, text: str) -> None:
+        """The run has begun to move traffic; said once."""
+        if self._provider:
+            return
+        self._provider = provider
+        self._post(lambda key: opening(key, provider, text))
+
+    def update(self, text: str) -> None:
+        self._post(lambda key: progress(key, self._provider, text, self._thread))
+
+    def closed(self, record: RunRecord) -> None:
+        self._post(lambda key: closing(key, record, self._thread))
+
+    async def finish(self, patience: timedelta) -> list[str]:
+        """Wait a little for what is still on its way; → what did not get through, in sentences."""
+        if self._last is not None and not self._last.done():
+            await workflow.wait([self._last], timeout=patience.total_seconds())
+            if not self._last.done():
+                self._unfinished.append(f"Messages were still being tried after {patience.total_seconds():g} s.")
+        return self._unfinished
+
+    def _post(self, build: MessageBuilder) -> None:
+        self._count += 1
+        key = f"{workflow.info().workflow_id}/{workflow.info().run_id}/{self._count}"
+        self._last = asyncio.create_task(self._after(self._last, key, build))
+
+    async def _after(self, before: asyncio.Task[None] | None, key: str, build: MessageBuilder) -> None:
+        if before is not None:
+            await before
+        try:
+            self._thread = await workflow.execute_activity_method(
+                Notify.post, build(key), summary="tell people", **HELPER
+            )
+        except ActivityError as error:
+            self._unfinished.append(f"A message was not delivered: {data_plane.why(error)}")
