@@ -1,5 +1,7 @@
-"""failoverctl: the operators' command line. Commands are declared under `starter.commands`; their work is done elsewhere,
-imported only when it is asked for, so that help is instant."""
+"""failoverctl: the operators' command line.
+
+Commands are declared under `starter.commands`; what does their work is imported when it is asked for: help is instant.
+"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""`failoverctl demo`: one real incident, from steady traffic to the report; its exit code says whether it went right."""
+"""`failoverctl demo`: one real incident, from steady traffic to the report; the exit code says whether it went right."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -20,7 +20,7 @@ from starter.observer import Observer, Snapshot
 from starter.parts import EVIDENCE, closing, plane_of
 from starter.running import DEFAULT_HOME
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, demo_config, load, running, simulated
+from starter.stack import ANY_PORTS, RunningStack, StackPlan, demo_config, load, running, simulated, temporal_cli
 from starter.users import Users
 
 BASELINE = timedelta(seconds=10)
@@ -58,7 +58,14 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
     for kpi, why in expectation.excused.items():
         screen.say(f"Not counted against it: {kpi.value.replace('_', ' ')}, since {why}.")
     state = DEFAULT_HOME / "demo" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    plan = StackPlan(config=path, state=state, durable=False, ports=ANY_PORTS, schedules=options.detection)
+    plan = StackPlan(
+        config=path,
+        state=state,
+        durable=False,
+        cli=temporal_cli(settings, screen.say),
+        ports=ANY_PORTS,
+        schedules=options.detection,
+    )
     code = until_signal(_Demo(settings, options, plan, config, expectation, screen).run())
     return 130 if code == ENDED_BY_SIGNAL else code
 
@@ -188,6 +195,7 @@ class _Demo:
             policy_share=last.policy.distribution.get(provider, 0),
             first_tries=await observer.first_tries_since(since),
             record=record,
+            failure=await observer.why_run_failed(),
         )
 
 

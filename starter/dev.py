@@ -8,7 +8,7 @@ from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.output import say, table
 from starter.running import DEFAULT_HOME, write_atomically
 from starter.settings import Settings
-from starter.stack import RunningStack, StackPlan, demo_config, load, running
+from starter.stack import RunningStack, StackPlan, demo_config, load, running, temporal_cli
 
 
 def run_dev(
@@ -25,6 +25,7 @@ def run_dev(
         config=config or settings.config or demo_config(),
         state=kept or DEFAULT_HOME / "dev",
         durable=kept is not None,
+        cli=temporal_cli(settings, say),
         ports=ports,
     )
     code = until_signal(_run(plan, settings, ready_file))

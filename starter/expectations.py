@@ -21,8 +21,8 @@ class Kpi(StrEnum):
 class Expectation:
     """The right end of a fault.
 
-    `moves`: the provider's share of first tries must fall to 0, and stay where it is otherwise. `conditions` and `causes`:
-    one of each must be found (empty: none must be). `excused`: indicators that the fault itself puts out of reach.
+    `moves`: the provider's share of first tries must fall to 0, and stay where it is otherwise. `conditions`, `causes`:
+    one of each must be found (empty: none need be). `excused`: indicators that the fault itself puts out of reach.
     `options`: how the fault is injected. `noted`: words that a verdict's reason must hold.
     """
 
@@ -127,7 +127,8 @@ class Seen:
     """What was seen after the fault.
 
     `verdicts` about the faulty provider, in order; `policy_share` its share now in basis points, `share_before` that
-    before the fault; `first_tries` by provider since the shift, or since the fault where none came.
+    before the fault; `first_tries` by provider since the shift, or since the fault where none came. `failure`: why the
+    provider's run failed, where it did.
     """
 
     provider: str
@@ -136,6 +137,7 @@ class Seen:
     policy_share: int
     first_tries: Mapping[str, int]
     record: RunRecord | None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,14 +168,20 @@ def _judge_moved(expectation: Expectation, seen: Seen) -> list[Check]:
         ),
         Check(
             met=record is not None and record.outcome is Outcome.COMPLETED,
-            text=f"the failover ended {record.outcome.value if record else 'not at all'}, expected COMPLETED",
+            text=f"the failover ended {_ending(seen)}, expected COMPLETED",
         ),
         Check(
             met=seen.policy_share == 0,
-            text=f"the policy gives {seen.provider} {seen.policy_share / 100:g} %, expected 0",
+            text=f"{seen.provider} has {seen.policy_share / 100:g} % in the policy, expected 0 %",
         ),
         _first_tries(seen, moved=True),
     ]
+
+
+def _ending(seen: Seen) -> str:
+    if seen.failure:
+        return f"FAILED ({seen.failure})"
+    return seen.record.outcome.value if seen.record else "not at all"
 
 
 def _judge_stayed(expectation: Expectation, seen: Seen) -> list[Check]:
@@ -186,7 +194,7 @@ def _judge_stayed(expectation: Expectation, seen: Seen) -> list[Check]:
         ),
         Check(
             met=seen.policy_share == seen.share_before and seen.record is None,
-            text=f"the policy gives {seen.provider} {seen.policy_share / 100:g} %, expected {seen.share_before / 100:g}",
+            text=f"{seen.provider} has {seen.policy_share / 100:g} % in the policy, expected {seen.share_before / 100:g} %",
         ),
         _first_tries(seen, moved=False),
     ]
@@ -202,7 +210,7 @@ def _first_tries(seen: Seen, *, moved: bool) -> Check:
     wanted = "none" if moved else "some"
     return Check(
         met=enough and (faulty == 0) == moved,
-        text=f"{faulty} of {total} first tries since then went to {seen.provider}, expected {wanted} of {CONVINCING_TRIES} or more",
+        text=f"{seen.provider} got {faulty} of {total} first tries since, expected {wanted} of at least {CONVINCING_TRIES}",
     )
 
 

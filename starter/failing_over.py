@@ -190,13 +190,17 @@ async def _show_new(handle: WorkflowHandle[Any, Any], shown: int) -> int:
     return max(shown, len(timeline))
 
 
-def _failure(error: WorkflowFailureError) -> FailoverError:
-    cause: BaseException = error.cause
+def root_cause(error: BaseException) -> BaseException:
+    cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    message = getattr(cause, "message", str(cause))
+    return cause
+
+
+def _failure(error: WorkflowFailureError) -> FailoverError:
+    cause = root_cause(error)
     kinds = {"NeedsHuman": NeedsHuman, "RequestError": RequestError, "MalformedInput": RequestError}
-    return kinds.get(getattr(cause, "type", None) or "", FailoverError)(message)
+    return kinds.get(getattr(cause, "type", None) or "", FailoverError)(getattr(cause, "message", str(cause)))
 
 
 def _answer(order: Order, value: Any, text: str) -> None:

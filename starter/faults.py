@@ -37,7 +37,7 @@ def run_fault(
         say(f"{kind or 'Every provider'} answers as it should again.")
     else:
         say(
-            f"{target} now has the fault {kind}: {FaultKind(str(kind)).description}. `failoverctl fault clear` heals it."
+            f"{target} now has the fault {kind}: {FaultKind(str(kind)).description}. Heal it: `failoverctl fault clear`."
         )
     return 0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.service import RPCError
 
 from failover.errors import FailoverError
@@ -16,6 +16,7 @@ from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.requests import RunStatus
 from failover.telemetry import Telemetry
+from starter.failing_over import root_cause
 from starter.running import Stack
 from starter.status import verdicts
 from starter.users import Experience, Users
@@ -69,6 +70,18 @@ class Observer:
 
     async def first_tries_since(self, since: datetime) -> Mapping[str, int]:
         return first_tries(await self.telemetry(since=since), self._route)
+
+    async def why_run_failed(self) -> str | None:
+        """In the run's own words; None where it did not fail, or there was none."""
+        try:
+            if (await self._run.describe()).status is not WorkflowExecutionStatus.FAILED:
+                return None
+            await self._run.result(rpc_timeout=timedelta(seconds=2))
+        except WorkflowFailureError as error:
+            return str(root_cause(error))
+        except RPCError:
+            pass
+        return None
 
     async def telemetry(self, **when: Any) -> Telemetry:
         telemetry = await self._plane.observe(**when)

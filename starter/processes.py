@@ -23,7 +23,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A process of ours, in a session of its own so that a terminal's Ctrl-C reaches only us. Its output is in `log`."""
+    """A process of ours, in a session of its own so that Ctrl-C reaches only us. Its output is in `log`."""
 
     name: str
     process: asyncio.subprocess.Process

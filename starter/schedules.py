@@ -58,7 +58,8 @@ async def apply(client: Client, config: Config) -> Applied:
             return await _remove(handle)
         wanted = _wanted(config.detection.schedule_interval)
         try:
-            await client.create_schedule(HEALTH_CHECK, wanted)
+            # Watching begins now, not at the next full interval.
+            await client.create_schedule(HEALTH_CHECK, wanted, trigger_immediately=True)
         except ScheduleAlreadyRunningError:
             return await _update(handle, wanted)
         return Applied.CREATED

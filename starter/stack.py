@@ -23,6 +23,7 @@ from starter.ports import LOOPBACK, choose
 from starter.processes import Child, first_to_end, ready, start
 from starter.running import Addresses, Occupancy, Stack, api_token
 from starter.settings import Settings
+from starter.temporal_server import find_cli, start_dev_server
 from workflows.queue import TASK_QUEUE
 
 NAMESPACE = "default"
@@ -33,6 +34,9 @@ PATIENCE = timedelta(seconds=60)
 GRACE = timedelta(seconds=8)
 """For one part to end by itself; the worker lets its activities finish."""
 
+SIMULATED_LATENCY_MS = 120
+"""Of healthy simulated answers: a small model's, so that this machine's own noise is small beside it."""
+
 Say = Callable[[str], None]
 
 
@@ -40,12 +44,14 @@ Say = Callable[[str], None]
 class StackPlan:
     """What to run. `ports` by part: None takes the usual one where it is free, 0 any free one.
 
-    `durable`: Temporal keeps its database in the state directory; else everything starts afresh.
+    `durable`: Temporal keeps its database in the state directory; else everything starts afresh. `cli`: the `temporal`
+    command, None where a server of somebody else's is used.
     """
 
     config: Path
     state: Path
     durable: bool
+    cli: Path | None
     ports: Mapping[str, int | None] = field(default_factory=dict)
     schedules: bool = True
     seed: int = 1
@@ -54,6 +60,14 @@ class StackPlan:
 USUAL_PORTS = {"temporal": 7233, "ui": 8233, "gateway": 8080}
 
 ANY_PORTS = dict.fromkeys(USUAL_PORTS, 0)
+
+
+def temporal_cli(settings: Settings, say: Say) -> Path | None:
+    """The `temporal` command, fetched or built where it is missing; None where settings name a server.
+
+    Blocks for minutes the first time; call it before there is an event loop, so that Ctrl-C works as ever.
+    """
+    return None if settings.temporal_address else find_cli(settings.cache_directory(), say)
 
 
 def demo_config() -> Path:
@@ -187,14 +201,12 @@ class _Builder:
         if self._settings.temporal_address:
             self._say(f"Temporal: the server at {self._settings.temporal_address}, as TEMPORAL_ADDRESS says.")
             return self._settings.temporal_address, None
-        from starter.temporal_server import find_cli, start_dev_server
-
         port = self._port("Temporal", "temporal")
         ui_port = self._port("Temporal's Web UI", "ui")
-        cli = await asyncio.to_thread(find_cli, self._settings.cache_directory(), self._say)
+        assert self._plan.cli is not None
         self._say("Starting Temporal's dev server.")
         server = await start_dev_server(
-            cli,
+            self._plan.cli,
             port=port,
             ui_port=ui_port,
             db=self._plan.state / "temporal.db" if self._plan.durable else None,
@@ -202,6 +214,7 @@ class _Builder:
             namespace=NAMESPACE,
         )
         self._parts.push_async_callback(server.stop)
+        self._children.append(server.child)
         # A profile or key meant for another server must not reach the children.
         foreign = [name for name in self._environ if name.startswith("TEMPORAL_")]
         for name in foreign:
@@ -222,7 +235,9 @@ class _Builder:
         options += [f"--model={key}={self._config.model_id(key)}" for key in providers]
         if any(self._config.providers[key].transport == "grpc" for key in providers):
             options.append("--grpc")
-        told = await self._child("simulator", "simulator", [*options, f"--seed={self._plan.seed}"])
+        told = await self._child(
+            "simulator", "simulator", [*options, f"--seed={self._plan.seed}", f"--latency-ms={SIMULATED_LATENCY_MS}"]
+        )
         control: str = told["control"]
         self._environ |= {"FAILOVER_SIMULATOR_URL": control}
         return control

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverlapPolicy, ScheduleUpdate
 from temporalio.testing import WorkflowEnvironment
 
@@ -16,7 +15,7 @@ from starter.schedules import HEALTH_CHECK, Applied, apply, listed
 from starter.settings import Settings
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     cli = Settings().cache_directory() / "bin" / "temporal"
     existing = str(cli) if Path(cli).is_file() else None
@@ -24,7 +23,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clie
         yield environment.client
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def client(server: Client) -> AsyncIterator[Client]:
     yield server
     await apply(server, config(enabled=False))
@@ -36,9 +35,6 @@ def config(interval: timedelta = timedelta(seconds=30), *, enabled: bool = True)
         routes={"chat": Route(distribution={"meta": 100})},
         detection=Detection(schedule_interval=interval, enabled=enabled),
     )
-
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_applying_twice_changes_nothing(client: Client) -> None:
