@@ -13,7 +13,7 @@ from failover.health import Verdict
 from failover.incident import RunRecord
 from starter.conclusion import Result, conclude, tell
 from starter.connection import Http, connect
-from starter.expectations import CONVINCING_TRIES, Expectation, Seen, expected, injected_kind, known
+from starter.expectations import Expectation, Seen, expected, injected_kind, known
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.live import View, view
 from starter.observer import Observer, Snapshot
@@ -31,6 +31,9 @@ MOVE_DEADLINE = timedelta(seconds=28)
 
 STAY = timedelta(seconds=13)
 """How long traffic must stay where it must not move: long enough for three probes, a window and a next health check."""
+
+AFTERWARDS = timedelta(seconds=5)
+"""How long the moved traffic is watched after the run is over: whether it stays where it should."""
 
 LOOK_EVERY = 0.25
 """Seconds between two looks."""
@@ -163,19 +166,20 @@ class _Demo:
     async def _watch(self, observer: Observer, evidence: EvidenceStore) -> tuple[Snapshot, RunRecord | None]:
         """Until the run that must come is over and its effect can be counted, or for as long as none may come."""
         assert self._fault_at is not None
-        patience = MOVE_DEADLINE if self._expectation.moves else STAY
+        until = self._fault_at + (MOVE_DEADLINE if self._expectation.moves else STAY)
+        closed: RunRecord | None = None
         while True:
             snapshot = await self._look(observer)
             self._verdicts += [one for one in snapshot.verdicts if one.provider == self._options.provider]
-            record = evidence.latest()
-            if self._expectation.moves and record is not None and await self._convincing(observer, snapshot):
-                return snapshot, record
-            if snapshot.at - self._fault_at >= patience:
-                return snapshot, record
+            if closed is None and (closed := self._record(evidence)) is not None and self._expectation.moves:
+                until = snapshot.at + AFTERWARDS
+            if snapshot.at >= until:
+                return snapshot, closed
 
-    async def _convincing(self, observer: Observer, snapshot: Snapshot) -> bool:
-        counted = await observer.first_tries_since(snapshot.policy.changed_at)
-        return sum(counted.values()) >= CONVINCING_TRIES
+    def _record(self, evidence: EvidenceStore) -> RunRecord | None:
+        """Of the faulty provider's own run."""
+        record = evidence.latest()
+        return record if record is not None and record.provider == self._options.provider else None
 
     async def _look(self, observer: Observer) -> Snapshot:
         await asyncio.sleep(LOOK_EVERY)

@@ -123,14 +123,14 @@ class LiveView:
         moments = snapshot.moments
         reached = {
             "detected": (moments.unhealthy if moments else None, self._kpis.detection),
-            "moved and verified": (moments.verified if moments else None, self._kpis.immediate_execution),
+            "verified": (moments.verified if moments else None, self._kpis.immediate_execution),
             "restored": (moments.restored if moments else None, self._kpis.restoration),
         }
         clock = Text(f"{elapsed:5.1f} s since the fault", style="bold")
         for name, (moment, limit) in reached.items():
-            after = f"{(moment - fault_at).total_seconds():.1f} s" if moment else "not yet"
+            after = f"{(moment - fault_at).total_seconds():.1f}" if moment else "…"
             style = "green" if moment else "yellow"
-            clock.append(f"   {name}: {after} (limit {limit.total_seconds():g} s)", style=style)
+            clock.append(f"   {name} {after} of {limit.total_seconds():g} s", style=style)
         return clock
 
 
