@@ -1,0 +1,286 @@
+"""AWS Bedrock by boto3: Converse, or InvokeModel where a model needs it (Anthropic's messages body)."""
+
+import json
+import math
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config as BotoConfig
+
+from failover.completion import Answer, Chunk, Completion, FinishReason, Role, ServiceStatus, Usage
+from failover.errors import ProviderError
+from failover.failure import Failure, FailureKind
+from providers.classification import by_status, by_words, failure, is_hard_quota, retry_after
+from providers.http import cut, invalid
+from providers.threads import Threads
+
+CONNECT_TIMEOUT = 5
+
+_BY_CODE = {
+    "ModelNotReadyException": FailureKind.MODEL_LOADING,
+    "ServiceQuotaExceededException": FailureKind.HARD_QUOTA,
+    "ExpiredTokenException": FailureKind.AUTHENTICATION,
+    "ExpiredToken": FailureKind.AUTHENTICATION,
+    "UnrecognizedClientException": FailureKind.AUTHENTICATION,
+    "InvalidClientTokenId": FailureKind.AUTHENTICATION,
+    "InvalidSignatureException": FailureKind.AUTHENTICATION,
+    "SignatureDoesNotMatch": FailureKind.AUTHENTICATION,
+    "MissingAuthenticationTokenException": FailureKind.AUTHENTICATION,
+    "IncompleteSignatureException": FailureKind.AUTHENTICATION,
+    "AccessDeniedException": FailureKind.PERMISSION,
+    "ResourceNotFoundException": FailureKind.MODEL_UNAVAILABLE,
+    "ModelTimeoutException": FailureKind.TIMEOUT,
+    "ModelErrorException": FailureKind.SERVER_ERROR,
+    "ModelStreamErrorException": FailureKind.SERVER_ERROR,
+    "InternalServerException": FailureKind.SERVER_ERROR,
+}
+
+_FINISH = {
+    "max_tokens": FinishReason.LENGTH,
+    "model_context_window_exceeded": FinishReason.LENGTH,
+    "guardrail_intervened": FinishReason.CONTENT_FILTER,
+    "content_filtered": FinishReason.CONTENT_FILTER,
+}
+
+
+def classify(provider: str, code: str, status: int, message: str, headers: Mapping[str, str]) -> Failure:
+    """By the error's code, not the status: a 429 is a throttled call, a used-up quota or a model that is not ready."""
+    wait = retry_after(headers)
+    # Codes of events within a stream begin in lower case.
+    known = _BY_CODE.get(code) or _BY_CODE.get(code[:1].upper() + code[1:])
+    if known is None and code.lower().startswith("throttling"):
+        known = FailureKind.HARD_QUOTA if is_hard_quota(message) else FailureKind.THROTTLED
+    if known is None and code.lower().startswith("serviceunavailable"):
+        known = by_words(message) or FailureKind.SERVER_ERROR
+    if known is None and "provided model identifier is invalid" in message:
+        known = FailureKind.MODEL_UNAVAILABLE
+    kind = known or by_status(status, message, retry_after=wait)
+    return failure(kind, provider, message, code=code, wait=wait)
+
+
+def classify_exception(provider: str, error: Exception) -> Failure:
+    """Of whatever boto3 raises."""
+    detail, name = str(error) or type(error).__name__, type(error).__name__
+    if isinstance(error, botocore.exceptions.EventStreamError | botocore.exceptions.ClientError):
+        answer: Any = error.response
+        told, meta = answer.get("Error", {}), answer.get("ResponseMetadata", {})
+        headers = meta.get("HTTPHeaders", {})
+        status = int(meta.get("HTTPStatusCode", 500))
+        return classify(provider, str(told.get("Code", "")), max(status, 400), str(told.get("Message", "")), headers)
+    if isinstance(error, TimeoutError | botocore.exceptions.ReadTimeoutError | botocore.exceptions.ConnectTimeoutError):
+        return failure(FailureKind.TIMEOUT, provider, detail, code=name)
+    if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
+        return failure(FailureKind.AUTHENTICATION, provider, "no AWS credentials were found", code=name)
+    if isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError | OSError):
+        return failure(FailureKind.NETWORK, provider, detail, code=name)
+    return failure(FailureKind.INVALID_ANSWER, provider, "an answer that cannot be read", code=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BedrockEndpoint:
+    """Where and how Bedrock is called. `url` and `credentials` (id, secret) None: AWS's own and the standard chain."""
+
+    region: str
+    model: str
+    api: Literal["converse", "invoke"]
+    url: str | None = None
+    credentials: tuple[str, str] | None = None
+
+
+class BedrockClient:
+    """One model in one region. A boto3 client has one read timeout, so there is one a timeout that is asked for."""
+
+    def __init__(self, key: str, endpoint: BedrockEndpoint) -> None:
+        self.key = key
+        self._endpoint = endpoint
+        self._threads = Threads(f"bedrock-{key}")
+        self._clients: dict[tuple[str, int], Any] = {}
+        self._making = threading.Lock()
+
+    async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
+        whole = self._converse if self._endpoint.api == "converse" else self._invoke_model
+        try:
+            return await self._threads.call(lambda: whole(completion, timeout), timeout)
+        except ProviderError:
+            raise
+        except Exception as error:
+            raise ProviderError(classify_exception(self.key, error)) from error
+
+    async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
+        pieces = self._converse_stream if self._endpoint.api == "converse" else self._invoke_model_stream
+        finished = False
+        try:
+            async for chunk in self._threads.iterate(lambda: pieces(completion, timeout), timeout):
+                finished = finished or chunk.finish is not None
+                yield chunk
+        except ProviderError:
+            raise
+        except Exception as error:
+            raise ProviderError(classify_exception(self.key, error)) from error
+        if not finished:
+            raise cut(self.key)
+
+    async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
+        began = datetime.now(UTC)
+        try:
+            listed = await self._threads.call(lambda: self._models(timeout), timeout)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the control plane did not answer)
+            detail = str(classify_exception(self.key, error))
+            return ServiceStatus(reachable=False, model_listed=None, detail=detail, latency=datetime.now(UTC) - began)
+        return ServiceStatus(
+            reachable=True,
+            model_listed=self._endpoint.model in listed,
+            detail="answered",
+            latency=datetime.now(UTC) - began,
+        )
+
+    async def aclose(self) -> None:
+        self._threads.close()
+        for client in self._clients.values():
+            client.close()
+
+    def _client(self, service: str, timeout: timedelta) -> Any:
+        seconds = max(1, math.ceil(timeout.total_seconds()))
+        with self._making:
+            if (service, seconds) not in self._clients:
+                self._clients[service, seconds] = self._make_client(service, seconds)
+            return self._clients[service, seconds]
+
+    def _make_client(self, service: str, seconds: int) -> Any:
+        options: dict[str, Any] = {}
+        if self._endpoint.credentials is not None:
+            options = dict(zip(("aws_access_key_id", "aws_secret_access_key"), self._endpoint.credentials, strict=True))
+        signed: dict[str, Any] = {"signature_version": "v4"} if self._endpoint.credentials else {}
+        config = BotoConfig(
+            connect_timeout=min(CONNECT_TIMEOUT, seconds),
+            read_timeout=seconds,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=64,
+            **signed,
+        )
+        session = boto3.Session(region_name=self._endpoint.region)
+        make: Any = session.client
+        return make(service, endpoint_url=self._endpoint.url, config=config, **options)
+
+    def _models(self, timeout: timedelta) -> list[str]:
+        answer = self._client("bedrock", timeout).list_foundation_models()
+        return [summary["modelId"] for summary in answer["modelSummaries"]]
+
+    def _converse(self, completion: Completion, timeout: timedelta) -> Answer:
+        answer = self._client("bedrock-runtime", timeout).converse(**self._conversation(completion))
+        try:
+            text = "".join(part.get("text", "") for part in answer["output"]["message"]["content"])
+            return Answer(text=text, finish=_finish(answer.get("stopReason")), usage=_usage(answer.get("usage")))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise invalid(self.key, "an answer without output") from error
+
+    def _converse_stream(self, completion: Completion, timeout: timedelta) -> Iterator[Chunk]:
+        answer = self._client("bedrock-runtime", timeout).converse_stream(**self._conversation(completion))
+        finish: FinishReason | None = None
+        usage = Usage()
+        for event in answer["stream"]:
+            if text := event.get("contentBlockDelta", {}).get("delta", {}).get("text"):
+                yield Chunk(text=text)
+            if "messageStop" in event:
+                finish = _finish(event["messageStop"].get("stopReason"))
+            if "metadata" in event:
+                usage = _usage(event["metadata"].get("usage"))
+        if finish is not None:
+            yield Chunk(finish=finish, usage=usage)
+
+    def _conversation(self, completion: Completion) -> dict[str, Any]:
+        inference = {
+            "maxTokens": completion.max_tokens,
+            "temperature": completion.temperature,
+            "topP": completion.top_p,
+            "stopSequences": list(completion.stop) or None,
+        }
+        system = [{"text": message.text} for message in completion.messages if message.role is Role.SYSTEM]
+        return {
+            "modelId": self._endpoint.model,
+            "messages": [
+                {"role": message.role.value, "content": [{"text": message.text}]}
+                for message in completion.messages
+                if message.role is not Role.SYSTEM
+            ],
+            **({"system": system} if system else {}),
+            "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
+        }
+
+    def _invoke_model(self, completion: Completion, timeout: timedelta) -> Answer:
+        answer = self._client("bedrock-runtime", timeout).invoke_model(**self._invocation(completion))
+        try:
+            body = json.loads(answer["body"].read())
+            text = "".join(part.get("text", "") for part in body["content"])
+            return Answer(text=text, finish=_finish(body.get("stop_reason")), usage=_anthropic_usage(body.get("usage")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise invalid(self.key, "an answer without content") from error
+
+    def _invoke_model_stream(self, completion: Completion, timeout: timedelta) -> Iterator[Chunk]:
+        client = self._client("bedrock-runtime", timeout)
+        answer = client.invoke_model_with_response_stream(**self._invocation(completion))
+        finish: FinishReason | None = None
+        given, taken = 0, 0
+        stopped = False
+        for event in answer["body"]:
+            body = self._anthropic_event(event)
+            given = (body.get("message", {}).get("usage") or {}).get("input_tokens", given)
+            if text := body.get("delta", {}).get("text"):
+                yield Chunk(text=text)
+            if reason := body.get("delta", {}).get("stop_reason"):
+                finish = _finish(reason)
+                taken = (body.get("usage") or {}).get("output_tokens", taken)
+            stopped = stopped or body.get("type") == "message_stop"
+        if stopped:
+            yield Chunk(finish=finish or FinishReason.STOP, usage=Usage(input_tokens=given, output_tokens=taken))
+
+    def _anthropic_event(self, event: Any) -> dict[str, Any]:
+        try:
+            body = json.loads(event["chunk"]["bytes"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise invalid(self.key, "an event that cannot be read") from error
+        return body if isinstance(body, dict) else {}
+
+    def _invocation(self, completion: Completion) -> dict[str, Any]:
+        optional = {
+            "temperature": completion.temperature,
+            "top_p": completion.top_p,
+            "stop_sequences": list(completion.stop) or None,
+            "system": "\n".join(m.text for m in completion.messages if m.role is Role.SYSTEM) or None,
+        }
+        body = {
+            "anthropic_version": "bedrock-2023-05-31",
+            "max_tokens": completion.max_tokens or 4096,
+            "messages": [
+                {"role": message.role.value, "content": message.text}
+                for message in completion.messages
+                if message.role is not Role.SYSTEM
+            ],
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+        json_type = "application/json"
+        return {
+            "modelId": self._endpoint.model,
+            "contentType": json_type,
+            "accept": json_type,
+            "body": json.dumps(body),
+        }
+
+
+def _finish(reason: Any) -> FinishReason:
+    return _FINISH.get(str(reason), FinishReason.STOP)
+
+
+def _usage(usage: Any) -> Usage:
+    usage = usage or {}
+    return Usage(input_tokens=int(usage.get("inputTokens", 0)), output_tokens=int(usage.get("outputTokens", 0)))
+
+
+def _anthropic_usage(usage: Any) -> Usage:
+    usage = usage or {}
+    return Usage(input_tokens=int(usage.get("input_tokens", 0)), output_tokens=int(usage.get("output_tokens", 0)))

@@ -1,0 +1,128 @@
+"""What the providers that speak JSON over HTTP have in common: one attempt, bounded, with every failure classified."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from failover.completion import ServiceStatus
+from failover.errors import ProviderError
+from failover.failure import Failure, FailureKind
+from providers.classification import failure
+
+Classify = Callable[[str, int, Mapping[str, str], str], Failure]
+"""(provider, status, headers, body) → the failure."""
+
+
+class JsonApi:
+    """One provider's HTTP API. `key` None: the credential is missing, which is said when it would be needed."""
+
+    def __init__(self, provider: str, base_url: str, key: str | None, key_env: str | None, classify: Classify) -> None:
+        self.provider = provider
+        self._key = key
+        self._key_env = key_env
+        self._classify = classify
+        self._base_url = base_url.rstrip("/")
+        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+        self._http = httpx.AsyncClient(limits=limits)
+
+    async def post(self, path: str, body: Mapping[str, Any], timeout: timedelta) -> Any:
+        """The answer's JSON; ProviderError for everything else."""
+        with_timeout = timeout.total_seconds()
+        try:
+            response = await self._http.post(
+                f"{self._base_url}{path}", json=body, headers=self._headers(), timeout=with_timeout
+            )
+        except httpx.HTTPError as error:
+            raise self._broken(error) from error
+        self._check(response, response.text)
+        return self._json(response.text)
+
+    async def events(self, path: str, body: Mapping[str, Any], timeout: timedelta) -> AsyncIterator[str]:
+        """The data of each server-sent event."""
+        try:
+            async with self._stream(path, body, timeout) as response:
+                async for line in response.aiter_lines():
+                    if line.startswith("data:"):
+                        yield line[5:].strip()
+        except httpx.TimeoutException as error:
+            raise self._broken(error) from error
+        except httpx.RemoteProtocolError as error:
+            detail = "the stream was cut in the middle"
+            raise ProviderError(failure(FailureKind.CUT_STREAM, self.provider, detail)) from error
+        except httpx.HTTPError as error:
+            raise self._broken(error) from error
+
+    @asynccontextmanager
+    async def _stream(self, path: str, body: Mapping[str, Any], timeout: timedelta) -> AsyncIterator[httpx.Response]:
+        seconds = timeout.total_seconds()
+        url = f"{self._base_url}{path}"
+        async with self._http.stream("POST", url, json=body, headers=self._headers(), timeout=seconds) as response:
+            if response.is_error:
+                await response.aread()
+                self._check(response, response.text)
+            yield response
+
+    async def models(self, model: str, timeout: timedelta) -> ServiceStatus:
+        """What GET /models says. Never raises for what the provider does."""
+        began = datetime.now(UTC)
+        try:
+            response = await self._http.get(
+                f"{self._base_url}/models", headers=self._headers(), timeout=timeout.total_seconds()
+            )
+            self._check(response, response.text)
+            listed = [entry.get("id") for entry in self._json(response.text)["data"]]
+        except (ProviderError, httpx.HTTPError, KeyError, TypeError, AttributeError) as error:
+            detail = str(error) or type(error).__name__
+            return ServiceStatus(reachable=False, model_listed=None, detail=detail, latency=datetime.now(UTC) - began)
+        return ServiceStatus(
+            reachable=True, model_listed=model in listed, detail="answered", latency=datetime.now(UTC) - began
+        )
+
+    def _headers(self) -> dict[str, str]:
+        if self._key is None:
+            said = f"no API key: set {self._key_env}" if self._key_env else "no API key: configure api_key_env"
+            raise ProviderError(failure(FailureKind.AUTHENTICATION, self.provider, said))
+        return {"Authorization": f"Bearer {self._key}"}
+
+    def _check(self, response: httpx.Response, body: str) -> None:
+        if response.is_error:
+            raise ProviderError(self._classify(self.provider, response.status_code, response.headers, body))
+
+    def _json(self, text: str) -> Any:
+        return parse(self.provider, text)
+
+    def _broken(self, error: httpx.HTTPError) -> ProviderError:
+        return ProviderError(classify_transport(self.provider, error))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+def parse(provider: str, text: str) -> Any:
+    """JSON, or ProviderError (INVALID_ANSWER)."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        detail = "an answer that is no JSON"
+        raise ProviderError(failure(FailureKind.INVALID_ANSWER, provider, detail)) from error
+
+
+def classify_transport(provider: str, error: httpx.HTTPError) -> Failure:
+    """A failure below HTTP: a timeout, or the network."""
+    detail = str(error) or type(error).__name__
+    kind = FailureKind.TIMEOUT if isinstance(error, httpx.TimeoutException) else FailureKind.NETWORK
+    return failure(kind, provider, detail, code=type(error).__name__)
+
+
+def invalid(provider: str, detail: str) -> ProviderError:
+    """An answer that has not the shape that it must have."""
+    return ProviderError(failure(FailureKind.INVALID_ANSWER, provider, detail))
+
+
+def cut(provider: str) -> ProviderError:
+    """A stream that ended without its end marker."""
+    return ProviderError(failure(FailureKind.CUT_STREAM, provider, "the stream ended without its end marker"))

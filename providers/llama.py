@@ -1,0 +1,109 @@
+"""Meta's Llama API, over httpx, in its own shapes."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
+from failover.errors import ProviderError
+from failover.failure import Failure, FailureKind
+from providers.classification import by_status, by_words, failure, retry_after
+from providers.http import JsonApi, cut, invalid, parse
+
+BASE_URL = "https://api.llama.com/v1"
+
+
+def classify(provider: str, status: int, headers: Mapping[str, str], body: str) -> Failure:
+    """By status: Meta documents no error body, so what it says is read as words only."""
+    wait = retry_after(headers)
+    message = _said(body)
+    return failure(by_status(status, message, retry_after=wait), provider, message, code=str(status), wait=wait)
+
+
+def _said(body: str) -> str:
+    try:
+        error = json.loads(body)
+    except ValueError:
+        return body
+    error = error.get("error", error) if isinstance(error, dict) else error
+    if isinstance(error, dict):
+        return str(error.get("detail") or error.get("message") or error.get("title") or body)
+    return str(error)
+
+
+class LlamaClient:
+    """One model of Meta's API."""
+
+    def __init__(self, key: str, model: str, api: JsonApi) -> None:
+        self.key = key
+        self._model = model
+        self._api = api
+
+    async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
+        answer = await self._api.post("/chat/completions", self._body(completion), timeout)
+        try:
+            message = answer["completion_message"]
+            content = message["content"]
+            text = content["text"] if isinstance(content, dict) else content
+            if not isinstance(text, str):
+                raise TypeError
+            return Answer(text=text, finish=_finish(message.get("stop_reason")), usage=_usage(answer.get("metrics")))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise invalid(self.key, "an answer without completion_message") from error
+
+    async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
+        finish, usage = None, Usage()
+        async for data in self._api.events("/chat/completions", {**self._body(completion), "stream": True}, timeout):
+            message = parse(self.key, data)
+            if isinstance(message, dict) and "error" in message:
+                raise _midway(self.key, data)
+            event = message.get("event") if isinstance(message, dict) else None
+            if not isinstance(event, dict):
+                raise invalid(self.key, "an event that is none of Meta's")
+            if event.get("event_type") == "complete":
+                finish = _finish(event.get("stop_reason"))
+            if event.get("metrics"):
+                usage = _usage(event["metrics"])
+            if text := (event.get("delta") or {}).get("text"):
+                yield Chunk(text=text)
+        if finish is None:
+            raise cut(self.key)
+        yield Chunk(finish=finish, usage=usage)
+
+    async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
+        return await self._api.models(self._model, timeout)
+
+    async def aclose(self) -> None:
+        await self._api.aclose()
+
+    def _body(self, completion: Completion) -> dict[str, Any]:
+        optional = {
+            "max_completion_tokens": completion.max_tokens,
+            "temperature": completion.temperature,
+            "top_p": completion.top_p,
+            "stop": list(completion.stop) or None,
+        }
+        return {
+            "model": self._model,
+            "messages": [{"role": message.role.value, "content": message.text} for message in completion.messages],
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+
+def _midway(provider: str, data: str) -> ProviderError:
+    message = _said(data)
+    return ProviderError(failure(by_words(message) or FailureKind.SERVER_ERROR, provider, message, code="stream"))
+
+
+def _finish(reason: Any) -> FinishReason:
+    return FinishReason.LENGTH if reason == "length" else FinishReason.STOP
+
+
+def _usage(metrics: Any) -> Usage:
+    """Metrics come as a list of {metric, value}."""
+    values = {entry.get("metric"): entry.get("value") for entry in metrics or [] if isinstance(entry, dict)}
+    return Usage(
+        input_tokens=int(values.get("num_prompt_tokens") or 0),
+        output_tokens=int(values.get("num_completion_tokens") or 0),
+    )

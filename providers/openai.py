@@ -1,0 +1,111 @@
+"""Any OpenAI-compatible endpoint (OpenAI itself, vLLM, Together, …), over httpx."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
+from failover.errors import ProviderError
+from failover.failure import Failure, FailureKind
+from providers.classification import by_status, by_words, failure, is_hard_quota, retry_after
+from providers.http import JsonApi, cut, invalid, parse
+
+_FINISH = {"length": FinishReason.LENGTH, "content_filter": FinishReason.CONTENT_FILTER}
+
+
+def classify(provider: str, status: int, headers: Mapping[str, str], body: str) -> Failure:
+    """By status, and by the error's code where it says more: a quota that is used up comes as a 429 too."""
+    error = _error(body)
+    code, message = str(error.get("code") or error.get("type") or status), str(error.get("message") or body)
+    wait = retry_after(headers)
+    kind = by_status(status, f"{code} {message}", retry_after=wait)
+    if status == 429 and is_hard_quota(code):
+        kind = FailureKind.HARD_QUOTA
+    return failure(kind, provider, message, code=code, wait=wait)
+
+
+def _error(body: str) -> dict[str, Any]:
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+class OpenAiClient:
+    """One model behind one base URL."""
+
+    def __init__(self, key: str, model: str, api: JsonApi) -> None:
+        self.key = key
+        self._model = model
+        self._api = api
+
+    async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
+        answer = await self._api.post("/chat/completions", self._body(completion), timeout)
+        try:
+            choice = answer["choices"][0]
+            text = choice["message"]["content"] or ""
+            if not isinstance(text, str):
+                raise TypeError
+            return Answer(text=text, finish=_finish(choice.get("finish_reason")), usage=_usage(answer.get("usage")))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise invalid(self.key, "an answer without choices") from error
+
+    async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
+        body = {**self._body(completion), "stream": True, "stream_options": {"include_usage": True}}
+        finish, usage = None, Usage()
+        async for data in self._api.events("/chat/completions", body, timeout):
+            if data == "[DONE]":
+                continue
+            event = parse(self.key, data)
+            if not isinstance(event, dict):
+                raise invalid(self.key, "an event that is no object")
+            if "error" in event:
+                raise _midway(self.key, data)
+            usage = _usage(event.get("usage")) if event.get("usage") else usage
+            for choice in event.get("choices") or []:
+                finish = _finish(choice["finish_reason"]) if choice.get("finish_reason") else finish
+                if text := (choice.get("delta") or {}).get("content"):
+                    yield Chunk(text=text)
+        if finish is None:
+            raise cut(self.key)
+        yield Chunk(finish=finish, usage=usage)
+
+    async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
+        return await self._api.models(self._model, timeout)
+
+    async def aclose(self) -> None:
+        await self._api.aclose()
+
+    def _body(self, completion: Completion) -> dict[str, Any]:
+        optional = {
+            "max_tokens": completion.max_tokens,
+            "temperature": completion.temperature,
+            "top_p": completion.top_p,
+            "stop": list(completion.stop) or None,
+        }
+        messages = [{"role": message.role.value, "content": message.text} for message in completion.messages]
+        return {
+            "model": self._model,
+            "messages": messages,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+
+def _midway(provider: str, data: str) -> ProviderError:
+    error = _error(data)
+    message = str(error.get("message") or "the stream broke off with an error")
+    kind = by_words(message) or FailureKind.SERVER_ERROR
+    return ProviderError(failure(kind, provider, message, code=str(error.get("code") or "stream_error")))
+
+
+def _finish(reason: Any) -> FinishReason:
+    return _FINISH.get(str(reason), FinishReason.STOP)
+
+
+def _usage(usage: Any) -> Usage:
+    usage = usage if isinstance(usage, dict) else {}
+    return Usage(
+        input_tokens=int(usage.get("prompt_tokens") or 0), output_tokens=int(usage.get("completion_tokens") or 0)
+    )

@@ -1,0 +1,256 @@
+"""Google Vertex AI by google-cloud-aiplatform's PredictionServiceClient, over REST or gRPC."""
+
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import google.auth.exceptions
+import grpc
+import requests.exceptions
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.cloud import aiplatform_v1
+from google.oauth2.credentials import Credentials
+
+from failover.completion import Answer, Chunk, Completion, FinishReason, Role, ServiceStatus, Usage
+from failover.errors import ProviderError
+from failover.failure import Failure, FailureKind
+from providers.classification import by_status, by_words, failure, is_hard_quota, retry_after
+from providers.http import cut, invalid
+from providers.threads import Threads
+
+_FINISH_LENGTH = 2
+_FINISH_STOP = 1
+
+
+def classify(provider: str, code: int, message: str, details: str, headers: Mapping[str, str]) -> Failure:
+    """By HTTP code (gRPC's are mapped onto it): a 429 is a rate limit, a used-up quota, or capacity shared by everybody."""
+    wait = retry_after(headers) or _retry_info(details)
+    kind = by_status(code, message, retry_after=wait)
+    if code == 429 and not is_hard_quota(f"{message} {details}") and "quota" not in message.lower():
+        kind = FailureKind.CAPACITY
+    if code == 429 and is_hard_quota(details):
+        kind = FailureKind.HARD_QUOTA
+    if code == 400 and "location" in message.lower() and "not supported" in message.lower():
+        kind = FailureKind.REGION
+    return failure(kind, provider, message, code=str(code), wait=wait)
+
+
+def _retry_info(details: str) -> timedelta | None:
+    """From google.rpc.RetryInfo, in JSON or as protobuf's text."""
+    try:
+        for detail in json.loads(details) if details.startswith("[") else []:
+            if "retryDelay" in detail:
+                return timedelta(seconds=float(str(detail["retryDelay"]).rstrip("s")))
+    except (ValueError, TypeError):
+        return None
+    return None
+
+
+def classify_exception(provider: str, error: BaseException) -> Failure:
+    """Of whatever the SDK raises: its classes differ by transport, their codes do not."""
+    name, detail = type(error).__name__, str(error) or type(error).__name__
+    if isinstance(error, GoogleAPICallError):
+        return _of_call_error(provider, error)
+    if isinstance(error, google.auth.exceptions.TransportError):
+        return failure(FailureKind.NETWORK, provider, detail, code=name)
+    if isinstance(error, google.auth.exceptions.GoogleAuthError):
+        # A refused token is refreshed first, and the failure of that hides the 401.
+        return failure(FailureKind.AUTHENTICATION, provider, detail, code=name)
+    if isinstance(error, TimeoutError | requests.exceptions.Timeout | RetryError):
+        return failure(FailureKind.TIMEOUT, provider, detail, code=name)
+    if isinstance(error, requests.exceptions.JSONDecodeError):
+        return failure(FailureKind.INVALID_ANSWER, provider, "an answer that is no JSON", code=name)
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return failure(FailureKind.CUT_STREAM, provider, "the stream was cut in the middle", code=name)
+    if isinstance(error, requests.exceptions.RequestException | OSError):
+        return failure(FailureKind.NETWORK, provider, detail, code=name)
+    return failure(FailureKind.INVALID_ANSWER, provider, "an answer that cannot be read", code=name)
+
+
+def _of_call_error(provider: str, error: GoogleAPICallError) -> Failure:
+    code = int(error.code or 500)
+    body = getattr(error.response, "text", "") or ""
+    headers = getattr(error.response, "headers", {}) or {}
+    message, details = str(error.message), " ".join(str(detail) for detail in error.details or [])
+    try:
+        told = json.loads(body)
+        told = (told[0] if isinstance(told, list) else told)["error"]
+        message, details = str(told.get("message", message)), json.dumps(told.get("details", []))
+    except (ValueError, KeyError, TypeError, IndexError):
+        pass  # gRPC has no body, and whatever else came, the code and the message stand.
+    lowered = message.lower()
+    if code == 503 and (
+        "failed to connect" in lowered or "connection refused" in lowered or "socket closed" in lowered
+    ):
+        return failure(FailureKind.NETWORK, provider, message, code=str(code))
+    if code == 500 and "deserializ" in lowered:
+        return failure(FailureKind.INVALID_ANSWER, provider, "an answer that cannot be read", code=str(code))
+    return classify(provider, code, message, details, headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VertexEndpoint:
+    """Where and how Vertex is called. `url` None: Google's own, with application default credentials.
+
+    `grpc_target` is host:port of a plaintext gRPC endpoint; `token` stands for credentials.
+    """
+
+    project: str
+    region: str
+    model: str
+    transport: Literal["rest", "grpc"]
+    url: str | None = None
+    grpc_target: str | None = None
+    token: str | None = None
+
+
+class VertexClient:
+    """One Gemini model in one region. The SDK's client is made at the first call, where a missing credential is told."""
+
+    def __init__(self, key: str, endpoint: VertexEndpoint) -> None:
+        self.key = key
+        self._endpoint = endpoint
+        self._threads = Threads(f"vertex-{key}")
+        self._made: dict[str, Any] = {}
+        self._making = threading.Lock()
+
+    async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
+        try:
+            return await self._threads.call(lambda: self._generate(completion, timeout), timeout)
+        except ProviderError:
+            raise
+        except Exception as error:
+            raise ProviderError(classify_exception(self.key, error)) from error
+
+    async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
+        finished = False
+        try:
+            async for chunk in self._threads.iterate(lambda: self._stream(completion, timeout), timeout):
+                finished = finished or chunk.finish is not None
+                yield chunk
+        except ProviderError:
+            raise
+        except Exception as error:
+            raise ProviderError(self._midway(error)) from error
+        if not finished:
+            raise cut(self.key)
+
+    def _midway(self, error: Exception) -> Failure:
+        # The REST client parses a stream piece by piece, and says a broken one with a ValueError.
+        if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.RequestException):
+            kind = by_words(str(error)) or FailureKind.INVALID_ANSWER
+            return failure(kind, self.key, "a stream that cannot be read", code=type(error).__name__)
+        return classify_exception(self.key, error)
+
+    async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
+        began = datetime.now(UTC)
+        try:
+            await self._threads.call(lambda: self._publisher_model(timeout), timeout)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the control plane did not answer)
+            told = classify_exception(self.key, error)
+            missing = told.kind is FailureKind.MODEL_UNAVAILABLE
+            latency = datetime.now(UTC) - began
+            listed = False if missing else None
+            return ServiceStatus(reachable=missing, model_listed=listed, detail=str(told), latency=latency)
+        return ServiceStatus(reachable=True, model_listed=True, detail="answered", latency=datetime.now(UTC) - began)
+
+    async def aclose(self) -> None:
+        self._threads.close()
+        for client in self._made.values():
+            client.transport.close()
+
+    def _client(self, kind: str) -> Any:
+        with self._making:
+            if kind not in self._made:
+                self._made[kind] = self._make(kind)
+            return self._made[kind]
+
+    def _make(self, kind: str) -> Any:
+        service: Any = {
+            "prediction": aiplatform_v1.PredictionServiceClient,
+            "garden": aiplatform_v1.ModelGardenServiceClient,
+        }[kind]
+        endpoint = self._endpoint
+        if endpoint.transport == "grpc" and endpoint.grpc_target:
+            channel = grpc.insecure_channel(endpoint.grpc_target)
+            return service(transport=service.get_transport_class("grpc")(channel=channel))
+        url = endpoint.url or f"https://{endpoint.region}-aiplatform.googleapis.com"
+        host = url if endpoint.transport == "rest" else url.removeprefix("https://")
+        credentials = Credentials(token=endpoint.token) if endpoint.token else None  # type: ignore[no-untyped-call]
+        return service(
+            credentials=credentials, transport=endpoint.transport, client_options=ClientOptions(api_endpoint=host)
+        )
+
+    @property
+    def _resource(self) -> str:
+        where = f"projects/{self._endpoint.project}/locations/{self._endpoint.region}"
+        return f"{where}/publishers/google/models/{self._endpoint.model}"
+
+    def _publisher_model(self, timeout: timedelta) -> None:
+        name = f"publishers/google/models/{self._endpoint.model}"
+        self._client("garden").get_publisher_model(name=name, timeout=timeout.total_seconds())
+
+    def _generate(self, completion: Completion, timeout: timedelta) -> Answer:
+        request = self._request(completion)
+        answer = self._client("prediction").generate_content(request, timeout=timeout.total_seconds(), retry=None)
+        if answer is None or not answer.candidates:
+            raise invalid(self.key, "an answer without candidates")
+        candidate = answer.candidates[0]
+        return Answer(text=_text(candidate), finish=_finish(int(candidate.finish_reason)), usage=_usage(answer))
+
+    def _stream(self, completion: Completion, timeout: timedelta) -> Iterator[Chunk]:
+        request = self._request(completion)
+        answers = self._client("prediction").stream_generate_content(
+            request, timeout=timeout.total_seconds(), retry=None
+        )
+        finish: FinishReason | None = None
+        usage = Usage()
+        for answer in answers:
+            for candidate in answer.candidates:
+                if text := _text(candidate):
+                    yield Chunk(text=text)
+                if candidate.finish_reason:
+                    finish, usage = _finish(int(candidate.finish_reason)), _usage(answer)
+        if finish is not None:
+            yield Chunk(finish=finish, usage=usage)
+
+    def _request(self, completion: Completion) -> Any:
+        optional = {
+            "max_output_tokens": completion.max_tokens,
+            "temperature": completion.temperature,
+            "top_p": completion.top_p,
+            "stop_sequences": list(completion.stop) or None,
+        }
+        contents = [
+            {"role": "model" if message.role is Role.ASSISTANT else "user", "parts": [{"text": message.text}]}
+            for message in completion.messages
+            if message.role is not Role.SYSTEM
+        ]
+        request: dict[str, Any] = {
+            "model": self._resource,
+            "contents": contents,
+            "generation_config": {name: value for name, value in optional.items() if value is not None},
+        }
+        system = [{"text": message.text} for message in completion.messages if message.role is Role.SYSTEM]
+        if system:
+            request["system_instruction"] = {"parts": system}
+        return aiplatform_v1.GenerateContentRequest(request)
+
+
+def _text(candidate: Any) -> str:
+    return "".join(part.text for part in candidate.content.parts)
+
+
+def _finish(reason: int) -> FinishReason:
+    if reason == _FINISH_LENGTH:
+        return FinishReason.LENGTH
+    return FinishReason.STOP if reason in (0, _FINISH_STOP) else FinishReason.CONTENT_FILTER
+
+
+def _usage(answer: Any) -> Usage:
+    used = answer.usage_metadata
+    return Usage(input_tokens=used.prompt_token_count, output_tokens=used.candidates_token_count)
