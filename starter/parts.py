@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from failover.config import Config
 from failover.errors import ConfigError, Unavailable
 from failover.ports import ProviderClient, TrafficPlane
+from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
 from starter.running import Stack, find
 from starter.settings import Settings
 from starter.stack import simulated
+from traffic.gateway import GatewayPlane
 
 EVIDENCE = "incidents"
 """Where under the state directory the records of closed runs are kept."""
@@ -18,20 +19,18 @@ EVIDENCE = "incidents"
 
 async def provider_clients(config: Config, settings: Settings) -> dict[str, ProviderClient]:
     """One client for each configured provider; those that the configuration points at the simulator speak to it."""
-    from providers.factory import build_clients
-
     simulator = await _simulator_addresses(settings) if simulated(config) else None
     return dict(build_clients(config, secrets=settings.environ, simulator=simulator))
 
 
-async def _simulator_addresses(settings: Settings) -> dict[str, Any]:
+async def _simulator_addresses(settings: Settings) -> dict[str, SimulatedEndpoint]:
     try:
         control = find(settings).need("simulator")
     except Unavailable as error:
         raise ConfigError(f"The configuration points at the simulator, and none is known. {error}") from error
     async with Http("simulator", control) as simulator:
-        addresses: dict[str, Any] = await simulator.get("/providers")
-        return addresses
+        told = await simulator.get("/providers")
+    return {key: SimulatedEndpoint(url=one["url"], grpc=one.get("grpc")) for key, one in told.items()}
 
 
 def gateway_plane(settings: Settings) -> TrafficPlane:
@@ -40,8 +39,6 @@ def gateway_plane(settings: Settings) -> TrafficPlane:
 
 
 def plane_of(stack: Stack) -> TrafficPlane:
-    from traffic.gateway import GatewayPlane
-
     return GatewayPlane(stack.need("gateway"), token=stack.api_token)
 
 
