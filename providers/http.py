@@ -45,9 +45,13 @@ class JsonApi:
         """The data of each server-sent event."""
         try:
             async with self._stream(path, body, timeout) as response:
+                heard = False
                 async for line in response.aiter_lines():
                     if line.startswith("data:"):
+                        heard = True
                         yield line[5:].strip()
+                if not heard:
+                    raise invalid(self.provider, "a stream without events")
         except httpx.TimeoutException as error:
             raise self._broken(error) from error
         except httpx.RemoteProtocolError as error:

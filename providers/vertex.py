@@ -22,6 +22,13 @@ from providers.classification import by_status, by_words, failure, is_hard_quota
 from providers.http import cut, invalid
 from providers.threads import Threads
 
+_CHANNEL = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+"""By default a channel that was refused stays deaf for up to two minutes, and recovery would be seen as late."""
+
 _FINISH_LENGTH = 2
 _FINISH_STOP = 1
 
@@ -175,15 +182,16 @@ class VertexClient:
             "garden": aiplatform_v1.ModelGardenServiceClient,
         }[kind]
         endpoint = self._endpoint
-        if endpoint.transport == "grpc" and endpoint.grpc_target:
-            channel = grpc.insecure_channel(endpoint.grpc_target)
-            return service(transport=service.get_transport_class("grpc")(channel=channel))
         url = endpoint.url or f"https://{endpoint.region}-aiplatform.googleapis.com"
-        host = url if endpoint.transport == "rest" else url.removeprefix("https://")
-        credentials = Credentials(token=endpoint.token) if endpoint.token else None  # type: ignore[no-untyped-call]
-        return service(
-            credentials=credentials, transport=endpoint.transport, client_options=ClientOptions(api_endpoint=host)
-        )
+        if endpoint.transport == "rest":
+            credentials = Credentials(token=endpoint.token) if endpoint.token else None  # type: ignore[no-untyped-call]
+            return service(credentials=credentials, transport="rest", client_options=ClientOptions(api_endpoint=url))
+        transport = service.get_transport_class("grpc")
+        if endpoint.grpc_target:
+            channel = grpc.insecure_channel(endpoint.grpc_target, options=_CHANNEL)
+        else:
+            channel = transport.create_channel(url.removeprefix("https://"), options=_CHANNEL)
+        return service(transport=transport(channel=channel))
 
     @property
     def _resource(self) -> str:

@@ -73,9 +73,21 @@ async def clients(simulator: Simulator) -> AsyncIterator[dict[str, ProviderClien
 
 
 @pytest.fixture(autouse=True)
-async def healthy(simulator: Simulator) -> AsyncIterator[None]:
+async def healthy(simulator: Simulator, clients: dict[str, ProviderClient]) -> AsyncIterator[None]:
+    """Every test leaves everybody answering, within the second that a gRPC channel takes to notice."""
     yield
     await simulator.clear_faults()
+    async with asyncio.timeout(5):
+        for client in clients.values():
+            while not await answers(client):
+                await asyncio.sleep(0.05)
+
+
+async def answers(client: ProviderClient) -> bool:
+    try:
+        return bool((await whole(client)).text)
+    except ProviderError:
+        return False
 
 
 async def whole(client: ProviderClient, timeout: timedelta = PATIENCE) -> Answer:
