@@ -8,6 +8,7 @@ from pathlib import Path
 
 from activities.evidence import EvidenceStore
 from failover.config import Config
+from failover.distribution import users_of
 from failover.errors import FailoverError, RequestError
 from failover.health import Verdict
 from failover.incident import RunRecord
@@ -34,6 +35,8 @@ STAY = timedelta(seconds=13)
 
 AFTERWARDS = timedelta(seconds=5)
 """How long the moved traffic is watched after the run is over: whether it stays where it should."""
+
+INTERRUPTED = 130
 
 LOOK_EVERY = 0.25
 """Seconds between two looks."""
@@ -69,8 +72,12 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
         ports=ANY_PORTS,
         schedules=options.detection,
     )
-    code = until_signal(_Demo(settings, options, plan, config, expectation, screen).run())
-    return 130 if code == ENDED_BY_SIGNAL else code
+    demo = _Demo(settings, options, plan, config, expectation, screen)
+    code = until_signal(demo.run())
+    if code != ENDED_BY_SIGNAL:
+        return code
+    # A stack that was kept open is ended by a signal; what the demo found stands.
+    return INTERRUPTED if demo.found is None else int(not demo.found.good)
 
 
 def _why_possible(options: DemoOptions, config: Config) -> Expectation:
@@ -84,6 +91,14 @@ def _why_possible(options: DemoOptions, config: Config) -> Expectation:
             f"{options.provider!r} is no simulated provider of this configuration; those are {', '.join(providers)}."
         )
     return expectation
+
+
+def _route(config: Config, provider: str) -> str:
+    """The route that users ask: one on which the provider's fault is felt."""
+    users = users_of(provider, {name: route.distribution for name, route in config.routes.items()})
+    if not users:
+        raise RequestError(f"No route of this configuration sends traffic to {provider!r}, so nobody would notice.")
+    return config.default_route if config.default_route in users else users[0]
 
 
 class _Demo:
@@ -101,11 +116,12 @@ class _Demo:
         self._settings = settings
         self._options = options
         self._plan = plan
-        self._route = config.default_route or next(iter(config.routes))
+        self._route = _route(config, options.provider)
         self._expectation = expectation
         self._screen = screen
         self._fault_at: datetime | None = None
         self._verdicts: list[Verdict] = []
+        self.found: Result | None = None
 
     async def run(self) -> int:
         async with running(self._plan, self._settings, self._screen.say) as stack:
@@ -116,15 +132,15 @@ class _Demo:
                 await asyncio.wait({incident, broken}, return_when=asyncio.FIRST_COMPLETED)
                 if not incident.done():
                     raise FailoverError(f"{await broken}\nThe demo ends with it; nothing was restarted.")
-                result = incident.result()
+                self.found = incident.result()
             finally:
                 self._screen.close()
                 await _end(incident, broken)
-            tell(result, json=self._options.json, links=self._options.keep_open)
+            tell(self.found, json=self._options.json, links=self._options.keep_open)
             if self._options.keep_open:
                 self._screen.say("The stack stays up until Ctrl-C.")
                 raise FailoverError(f"{await stack.until_broken()}\nThe stack ends with it; nothing was restarted.")
-        return 0 if result.good else 1
+        return int(not self.found.good)
 
     async def _incident(self, stack: RunningStack) -> Result:
         found = stack.as_found()

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
 from workflows.queue import TASK_QUEUE
+
+NOBODY_WORKS_SECONDS = 10.0
 
 FOLLOW_SECONDS = 0.25
 """Between two looks at a run's timeline."""
@@ -166,10 +169,13 @@ async def _why_nothing_to_do(stack: Stack, request: ImmediateFailoverRequest) ->
 async def _follow(handle: WorkflowHandle[Any, RunResult], order: Order) -> int:
     """Print the timeline as it grows; the exit code tells the outcome."""
     result = asyncio.create_task(handle.result())
-    shown = 0
+    shown, waited_since = 0, asyncio.get_running_loop().time()
     while not result.done():
         await asyncio.wait({result}, timeout=FOLLOW_SECONDS)
         shown = await _show_new(handle, shown)
+        if shown == 0 and asyncio.get_running_loop().time() - waited_since > NOBODY_WORKS_SECONDS:
+            say("No worker has taken the run up yet: is one running? It starts as soon as one does; Ctrl-C leaves it.")
+            waited_since = float("inf")
     try:
         ended = await result
     except WorkflowFailureError as error:
@@ -182,7 +188,7 @@ async def _follow(handle: WorkflowHandle[Any, RunResult], order: Order) -> int:
 
 async def _show_new(handle: WorkflowHandle[Any, Any], shown: int) -> int:
     try:
-        timeline = await handle.query("timeline", result_type=list[TimelineEntry])
+        timeline = await handle.query("timeline", result_type=list[TimelineEntry], rpc_timeout=timedelta(seconds=2))
     except RPCError:
         return shown
     for entry in timeline[shown:]:

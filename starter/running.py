@@ -135,6 +135,7 @@ class Occupancy:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
+        _forget_the_dead(state.resolve())
         return cls(state.resolve(), lock)
 
     def describe(self, addresses: Addresses, config: Path) -> None:
@@ -152,6 +153,16 @@ class Occupancy:
             if _written_by_us(file):
                 file.unlink(missing_ok=True)
         self._lock.close()
+
+
+def _forget_the_dead(state: Path) -> None:
+    """Remove what a killed stack told of this directory: its lock, ours now, would make it look alive."""
+    for home in {state, DEFAULT_HOME.resolve()}:
+        try:
+            if json.loads((home / "stack.json").read_text())["lock"] == str(state / "stack.lock"):
+                (home / "stack.json").unlink()
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
 
 
 def _written_by_us(file: Path) -> bool:

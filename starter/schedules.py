@@ -55,7 +55,7 @@ async def apply(client: Client, config: Config) -> Applied:
     handle = client.get_schedule_handle(HEALTH_CHECK)
     try:
         if not config.detection.enabled:
-            return await _remove(handle)
+            return await remove(client)
         wanted = _wanted(config.detection.schedule_interval)
         try:
             # Watching begins now, not at the next full interval.
@@ -90,9 +90,10 @@ def _wanted(interval: timedelta) -> Schedule:
     )
 
 
-async def _remove(handle: ScheduleHandle) -> Applied:
+async def remove(client: Client) -> Applied:
+    """Take the schedule away; it is no error that there is none."""
     try:
-        await handle.delete()
+        await client.get_schedule_handle(HEALTH_CHECK).delete()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return Applied.ABSENT

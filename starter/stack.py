@@ -163,11 +163,11 @@ class _Builder:
         }
 
     async def build(self) -> RunningStack:
-        gateway_port = self._port("the gateway", "gateway")
+        # The gateway binds any free port by itself; another one is looked at before anything is started.
+        any_port = self._plan.ports.get("gateway") == 0
+        gateway_port = 0 if any_port else self._port("the gateway", "gateway")
         (temporal, temporal_ui), simulator = await self._side_by_side()
-        gateway = f"http://{LOOPBACK}:{gateway_port}"
-        self._environ |= {"FAILOVER_GATEWAY_URL": gateway}
-        await self._gateway(gateway_port)
+        gateway = await self._gateway(gateway_port)
         worker = await self._worker()
         addresses = Addresses(
             temporal=temporal,
@@ -242,9 +242,12 @@ class _Builder:
         self._environ |= {"FAILOVER_SIMULATOR_URL": control}
         return control
 
-    async def _gateway(self, port: int) -> None:
+    async def _gateway(self, port: int) -> str:
         self._say("Starting the gateway.")
-        await self._child("gateway", "starter", ["gateway", f"--host={LOOPBACK}", f"--port={port}"])
+        told = await self._child("gateway", "starter", ["gateway", f"--host={LOOPBACK}", f"--port={port}"])
+        url: str = told["url"]
+        self._environ |= {"FAILOVER_GATEWAY_URL": url}
+        return url
 
     async def _worker(self) -> str:
         self._say("Starting the worker.")
@@ -271,8 +274,11 @@ class _Builder:
 
     async def _schedule(self, stack: RunningStack) -> None:
         from starter.connection import connect
-        from starter.schedules import apply
+        from starter.schedules import Applied, apply, remove
 
         client = await connect(self._settings, stack.as_found())
         applied = await apply(client, self._config)
+        if self._settings.temporal_address and applied is Applied.CREATED:
+            # On a server that outlives us, a schedule without workers would start checks that nobody does.
+            self._parts.push_async_callback(remove, client)
         self._say(f"Schedule of the health check: {applied}.")

@@ -61,6 +61,20 @@ def test_what_a_dead_stack_left_behind_counts_for_nothing(tmp_path: Path) -> Non
     assert find(Settings(), tmp_path / "kept").gateway is None
 
 
+def test_what_a_killed_stack_told_is_not_the_next_ones(tmp_path: Path) -> None:
+    """While the next one on the same directory starts, nobody finds the old addresses."""
+    occupancy = Occupancy.take(tmp_path / "kept")
+    occupancy.describe(addresses(tmp_path / "kept"), tmp_path / "failover.yaml")
+    described = (tmp_path / "kept" / "stack.json").read_text()
+    occupancy.leave()
+    for home in (tmp_path / "kept", tmp_path / ".state"):
+        (home / "stack.json").write_text(described)
+    successor = Occupancy.take(tmp_path / "kept")
+    assert find(Settings()).gateway is None
+    assert find(Settings(), tmp_path / "kept").gateway is None
+    successor.leave()
+
+
 def test_settings_win_over_the_running_stack(tmp_path: Path) -> None:
     """Whoever sets an address means it."""
     occupancy = Occupancy.take(tmp_path / "kept")
