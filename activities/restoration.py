@@ -34,10 +34,11 @@ class SampleOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpactOrder:
-    """From the first bad sample on; `restored` is when the users' side was good again."""
+    """From the first bad sample on; `in_force` is when the change was, `restored` when the users' side was good again."""
 
     routes: Sequence[str]
     first_bad: datetime
+    in_force: datetime
     restored: datetime
 
 
@@ -90,7 +91,8 @@ class Restoration:
         during, before, after = await asyncio.gather(
             self._plane.observe(since=order.first_bad, until=order.restored),
             self._plane.observe(since=order.first_bad - minute, until=order.first_bad),
-            self._plane.observe(since=order.restored - timedelta(seconds=10)),
+            # What was begun before the change still suffered from what the change cured.
+            self._plane.observe(since=max(order.in_force, order.restored - timedelta(seconds=10))),
         )
         if during is None or after is None:
             return None

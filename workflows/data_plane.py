@@ -66,9 +66,9 @@ async def sample(order: SampleOrder) -> Sample | str:
         return f"no sample could be taken: {why(error)}"
 
 
-async def impact(routes: Sequence[str], first_bad: datetime, restored: datetime) -> Impact | None:
+async def impact(routes: Sequence[str], first_bad: datetime, in_force: datetime, restored: datetime) -> Impact | None:
     """What users felt; None where the data plane cannot tell."""
-    order = ImpactOrder(routes=list(routes), first_bad=first_bad, restored=restored)
+    order = ImpactOrder(routes=list(routes), first_bad=first_bad, in_force=in_force, restored=restored)
     options = {**READ, "schedule_to_close_timeout": timedelta(seconds=10)}
     try:
         return await workflow.execute_activity_method(Restoration.impact, order, summary="impact on users", **options)

@@ -310,7 +310,9 @@ class ImmediateFailover(Visible):
         impact = None
         if self._shifted:
             first_bad = moments.first_bad or moments.decided
-            impact = await data_plane.impact(list(self._shifted), first_bad, moments.restored or workflow.now())
+            in_force = moments.in_force or moments.decided
+            restored = moments.restored or workflow.now()
+            impact = await data_plane.impact(list(self._shifted), first_bad, in_force, restored)
         info = workflow.info()
         return RunRecord(
             procedure=NAME,
