@@ -93,7 +93,7 @@ def providers(distributions: Iterable[Distribution]) -> set[str]:
 def _validated(value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping):
         # pydantic turns a ValueError, and only that, into a complaint with its place.
-        raise ValueError("a distribution maps providers to percents, such as {bedrock: 70, google: 30}")  # noqa: TRY004
+        raise ValueError("a distribution maps providers to percents, such as {bedrock: 70, google: 30}")
     try:
         return dict(from_percents(value))
     except RequestError as error:

@@ -10,6 +10,7 @@ from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdat
 
 from failover.incident import Moments, Outcome, TimelineEntry
 from failover.requests import Note, RunStatus
+from workflows.payloads import understand
 
 PROCEDURE = SearchAttributeKey.for_keyword("FailoverProcedure")
 PROVIDER = SearchAttributeKey.for_keyword("FailoverProvider")
@@ -120,12 +121,11 @@ class Visible:
     @workflow.signal
     def note(self, message: RawValue) -> None:
         """Something that the run should know of: another alert about its provider, a remark by a person."""
-        try:
-            said = workflow.payload_converter().from_payload(message.payload, Note)
-        except Exception as error:  # noqa: BLE001 (whatever was sent, a message never harms a run)
-            self.note_dropped("note", str(error))
-            return
-        self.journal.note(f"{said.by}: {said.text}")
+        said = understand(message, Note)
+        if isinstance(said, str):
+            self.note_dropped("note", said)
+        else:
+            self.journal.note(f"{said.by}: {said.text}")
 
     def note_dropped(self, name: str, why: str) -> None:
         """A message that could not be understood is told, not obeyed."""

@@ -8,12 +8,13 @@ a note in the timeline. Field names and reasons are told, values never.
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.common import RawValue
 from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
@@ -28,6 +29,8 @@ from temporalio.worker import (
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
 )
+
+T = TypeVar("T")
 
 MALFORMED = "MalformedInput"
 """Type of the error that malformed input becomes."""
@@ -61,14 +64,23 @@ class StrictPayloadConverter(CompositePayloadConverter):
         except ApplicationError:
             raise
         except Exception as error:  # noqa: BLE001 (whatever a decoder raises, the task must not retry it)
-            raise _malformed(_why(error)) from None
+            raise _malformed(explain(error)) from None
 
 
 data_converter = replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
 """For every client and worker of the product."""
 
 
-def _why(error: BaseException) -> str:
+def understand(message: RawValue, shape: type[T]) -> T | str:
+    """What a message says, or why it cannot be understood. Whatever was sent, a message never harms a run."""
+    try:
+        said = workflow.payload_converter().from_payload(message.payload, shape)
+    except Exception as error:  # noqa: BLE001 (decoders raise what they like)
+        return explain(error)
+    return said if isinstance(said, shape) else f"it must be a JSON object of the fields of {shape.__name__}"
+
+
+def explain(error: BaseException) -> str:
     """Fields and reasons, without a value in sight."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ValidationError):
@@ -89,6 +101,7 @@ def _malformed(why: str) -> ApplicationError:
 
 def why_not_callable(function: Callable[..., Any], args: Sequence[Any]) -> str | None:
     """Why a workflow's run or handler cannot be called with these arguments; None where it can."""
+    function = getattr(function, "func", function)  # handlers come bound to their instance
     signature = inspect.signature(function)
     parameters = [parameter for name, parameter in signature.parameters.items() if name != "self"]
     required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]

@@ -44,7 +44,7 @@ class _Around(ActivityInboundInterceptor):
         self._death = death
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        name = getattr(input.fn, "__temporal_activity_definition").name  # noqa: B009 (the name is mangled in a class)
+        name = getattr(input.fn, "__temporal_activity_definition").name
         self._death.strike(name, "before")
         result = await super().execute_activity(input)
         self._death.strike(name, "after")

@@ -48,13 +48,27 @@ def verdict(known: ProbeHistory, telemetry: Telemetry | None = None, at: int = 1
 
 
 DOWN = [
-    *((kind, Condition.UNAVAILABLE) for kind in (
-        FailureKind.SERVER_ERROR, FailureKind.NETWORK, FailureKind.CUT_STREAM, FailureKind.TIMEOUT,
-        FailureKind.MODEL_LOADING, FailureKind.MODEL_UNAVAILABLE, FailureKind.REGION, FailureKind.CAPACITY,
-    )),
-    *((kind, Condition.UNUSABLE) for kind in (
-        FailureKind.AUTHENTICATION, FailureKind.PERMISSION, FailureKind.HARD_QUOTA,
-    )),
+    *(
+        (kind, Condition.UNAVAILABLE)
+        for kind in (
+            FailureKind.SERVER_ERROR,
+            FailureKind.NETWORK,
+            FailureKind.CUT_STREAM,
+            FailureKind.TIMEOUT,
+            FailureKind.MODEL_LOADING,
+            FailureKind.MODEL_UNAVAILABLE,
+            FailureKind.REGION,
+            FailureKind.CAPACITY,
+        )
+    ),
+    *(
+        (kind, Condition.UNUSABLE)
+        for kind in (
+            FailureKind.AUTHENTICATION,
+            FailureKind.PERMISSION,
+            FailureKind.HARD_QUOTA,
+        )
+    ),
     (FailureKind.INVALID_ANSWER, Condition.INVALID_ANSWERS),
 ]
 

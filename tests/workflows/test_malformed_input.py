@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
+
+import worker as composition
+from traffic.memory import MemoryPlane
 
 SECRET = "hunter2"
 
@@ -23,7 +28,6 @@ BAD_STARTS: dict[str, list[str]] = {
     "null": ["--input", "null"],
     "no input": [],
     "two inputs": ["--input", '{"failed_provider":"bedrock"}', "--input", json.dumps(SECRET)],
-    "bad JSON": ["--input-base64", "--input", base64.b64encode(b'{"failed_provider": ' + SECRET.encode()).decode()],
     "binary": [
         *("--input-base64", "--input", base64.b64encode(SECRET.encode()).decode()),
         *("--input-meta", "encoding=binary/plain"),
@@ -37,7 +41,7 @@ Temporal = Callable[..., Any]
 
 
 @pytest.fixture
-async def temporal(temporal_cli: Path, dev_server: Any) -> AsyncIterator[Temporal]:
+def temporal(temporal_cli: Path, dev_server: Any) -> Temporal:
     """The real command line, against the real server."""
 
     async def run(*args: str) -> tuple[int, str]:
@@ -50,7 +54,24 @@ async def temporal(temporal_cli: Path, dev_server: Any) -> AsyncIterator[Tempora
         assert process.returncode is not None
         return process.returncode, output.decode()
 
+    return run
+
+
+@pytest.fixture
+async def waiting_run(
+    temporal_client: Client, failover_worker: str, parts: composition.Parts, request: pytest.FixtureRequest
+) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """A run that goes on validating, since the route answers nonsense."""
+    assert isinstance(parts.plane, MemoryPlane)
+    parts.plane.text = "nonsense"
+    run = await temporal_client.start_workflow(
+        "ImmediateFailover", {"failed_provider": "bedrock"}, id=f"waiting-{failover_worker}", task_queue=failover_worker
+    )
+    async with asyncio.timeout(10):
+        while not any("not good" in entry["text"] for entry in await run.query("timeline")):
+            await asyncio.sleep(0.05)
     yield run
+    await run.terminate()
 
 
 @pytest.mark.parametrize("kind", BAD_STARTS)
@@ -69,6 +90,26 @@ async def test_a_malformed_start_fails_within_seconds(
     assert cause.type == "MalformedInput"
     assert NAMED.get(kind, "") in str(cause)
     assert SECRET not in str(cause)
+
+
+BROKEN_JSON = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=b'{"failed_provider": ' + SECRET.encode()))
+"""What the command line refuses to send, and another client may not."""
+
+
+async def test_broken_json_fails_a_start_and_drops_a_message(
+    temporal_client: Client, failover_worker: str, waiting_run: WorkflowHandle[Any, Any]
+) -> None:
+    """The same, from a client that checks nothing."""
+    broken = await temporal_client.start_workflow(
+        "ImmediateFailover", BROKEN_JSON, id=f"broken-{failover_worker}", task_queue=failover_worker
+    )
+    with pytest.raises(WorkflowFailureError) as failed:
+        await asyncio.wait_for(broken.result(), timeout=10)
+    assert SECRET not in str(failed.value.cause)
+    await waiting_run.signal("note", BROKEN_JSON)
+    async with asyncio.timeout(10):
+        while not any("malformed note" in entry["text"] for entry in await waiting_run.query("timeline")):
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", BAD_STARTS)
