@@ -111,6 +111,8 @@ def test_traffic_that_stayed_is_seen_as_stayed(fault: str) -> None:
     assert good(fault, stayed())
     assert not good(fault, moved())
     assert not good(fault, stayed(Condition.UNAVAILABLE))
+    condemned = [verdict(Condition.HEALTHY), verdict(Condition.UNAVAILABLE)]
+    assert not good(fault, replace(stayed(), verdicts=condemned)), "condemned once is condemned"
 
 
 def test_without_a_verdict_nothing_was_seen() -> None:
