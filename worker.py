@@ -5,7 +5,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ import structlog
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -153,13 +154,22 @@ async def connect_worker(settings: Settings, metrics: str) -> Client:
 
 async def register_search_attributes(client: Client) -> None:
     """Add what is missing; a start that names an attribute which is not registered would be retried for ever."""
-    operator, namespace = client.operator_service, client.namespace
-    known = await operator.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
     wanted = {key.name: cast(Any, key.indexed_value_type.value) for key in SEARCH_ATTRIBUTES}
-    missing = {name: kind for name, kind in wanted.items() if name not in known.custom_attributes}
+    known = await _known_search_attributes(client)
+    missing = {name: kind for name, kind in wanted.items() if name not in known}
     if missing:
-        request = AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
-        await operator.add_search_attributes(request)
+        request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+        await client.operator_service.add_search_attributes(request)
+
+
+async def _known_search_attributes(client: Client) -> Collection[str]:
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    try:
+        return set((await client.operator_service.list_search_attributes(request)).custom_attributes)
+    except RPCError as error:
+        if error.status is RPCStatusCode.UNIMPLEMENTED:  # the time-skipping test server
+            return set()
+        raise
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from google.cloud.aiplatform_v1.types import model_garden_service, prediction_service, publisher_model
 from google.protobuf import any_pb2, json_format
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # noqa: F401  (registers the types of details)
+from google.rpc import error_details_pb2, status_pb2  # noqa: F401  (registers the types of details)
 
 from simulator import vertex
 from simulator.answers import Reply

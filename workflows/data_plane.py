@@ -39,7 +39,8 @@ async def write(changes: Sequence[Change], summary: str) -> list[Written]:
 async def reread(request: ImmediateFailoverRequest, routes: Sequence[str]) -> list[RouteNow]:
     """The named routes as they stand now."""
     narrowed = request.model_copy(update={"routes": list(routes)})
-    return await workflow.execute_local_activity_method(Traffic.reread, narrowed, **READ)
+    routes_now: list[RouteNow] = await workflow.execute_activity_method(Traffic.reread, narrowed, **READ)
+    return routes_now
 
 
 async def verify(expected: Sequence[Expectation], timeout: timedelta) -> Verification:

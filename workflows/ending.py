@@ -7,6 +7,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.evidence import Evidence, EvidenceRef
+from failover.errors import NON_RETRYABLE
 from failover.incident import Outcome, RunRecord
 from failover.requests import RunResult
 from workflows import data_plane
@@ -21,6 +22,20 @@ class Ended(Exception):
     def __init__(self, outcome: Outcome, reason: str, command: str | None = None) -> None:
         super().__init__(reason)
         self.outcome, self.reason, self.command = outcome, reason, command
+
+
+def is_bad_input(error: ActivityError) -> bool:
+    """Whether trying again could not help: what was asked for cannot be meant."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type in NON_RETRYABLE
+
+
+def unreadable(error: ActivityError, command: str) -> ApplicationError:
+    """A run that could not even begin: it asked for what is not there, or the data plane could not be read."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and is_bad_input(error):
+        return ApplicationError(f"{cause.message} Nothing was changed.", type=cause.type, non_retryable=True)
+    reason = f"The traffic policies could not be read, so nothing was changed: {data_plane.why(error)}"
+    return ApplicationError(f"{reason} Run: {command}", type="NeedsHuman", non_retryable=True)
 
 
 PATIENCE = timedelta(seconds=10)

@@ -18,10 +18,10 @@ from failover.policy import Change, ChangedBy
 from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
 from workflows import data_plane
-from workflows.ending import Ended, close
+from workflows.ending import Ended, close, is_bad_input, unreadable
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
-from workflows.options import PROBE, READ
+from workflows.options import GLANCE, PROBE, READ
 
 NAME = "ImmediateFailover"
 
@@ -91,7 +91,7 @@ class ImmediateFailover(Visible):
 
     async def _observe(self, request: ImmediateFailoverRequest) -> Brief:
         """The policies, chains and what is known of the candidates; whoever is not known is probed, all at once."""
-        brief: Brief = await workflow.execute_local_activity_method(Traffic.brief, request, **READ)
+        brief = await self._brief(request)
         self._snapshot = {route.route: route for route in brief.routes}
         for verdict in brief.verdicts:
             self._verdicts.setdefault(verdict.provider, verdict)
@@ -100,6 +100,21 @@ class ImmediateFailover(Visible):
         if unknown:
             self._verdicts |= await self._probe(unknown, brief)
         return brief
+
+    async def _brief(self, request: ImmediateFailoverRequest) -> Brief:
+        """By a local activity, the fastest; where that fails by a regular one, whose retries people can see."""
+        try:
+            glance: Brief = await workflow.execute_local_activity_method(Traffic.brief, request, **GLANCE)
+            return glance
+        except ActivityError as error:
+            if is_bad_input(error):
+                raise unreadable(error, immediate.command(request)) from error
+            self.journal.note(f"The policies could not be read at once: {data_plane.why(error)}")
+        try:
+            look: Brief = await workflow.execute_activity_method(Traffic.brief, request, **READ)
+            return look
+        except ActivityError as error:
+            raise unreadable(error, immediate.command(request)) from error
 
     def _fresh(self, provider: str, brief: Brief) -> bool:
         verdict = self._verdicts.get(provider)
@@ -228,7 +243,8 @@ class ImmediateFailover(Visible):
             if good >= needed:
                 self.journal.mark(restored=workflow.now())
                 return None
-            if workflow.now() - started >= brief.settings.validate_timeout:
+            # A streak that has begun is seen to its end: it is good news that is short of samples, not bad news.
+            if not good and workflow.now() - started >= brief.settings.validate_timeout:
                 return reason
             await workflow.sleep(brief.settings.validate_interval, summary="until the next sample")
 

@@ -25,10 +25,17 @@ PATIENT = RetryPolicy(
 
 READ: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=5),
-    "schedule_to_close_timeout": timedelta(seconds=60),
+    "schedule_to_close_timeout": timedelta(seconds=30),
     "retry_policy": BRISK,
 }
-"""Looks at the data plane; as a local activity where the traffic waits for it."""
+"""Looks at the data plane."""
+
+GLANCE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=2),
+    "schedule_to_close_timeout": timedelta(seconds=3),
+    "retry_policy": RetryPolicy(maximum_attempts=1),
+}
+"""A look by a local activity, while traffic waits: once, and never for long."""
 
 WRITE: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=10),
