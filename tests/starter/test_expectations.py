@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_traffic_that_moved_is_seen_as_moved() -> None:
     ],
     ids=["no run", "a share left", "a first try", "too few tries", "no tries", "condition", "cause", "outcome"],
 )
-def test_anything_short_of_it_is_not(change: dict[str, object]) -> None:
+def test_anything_short_of_it_is_not(change: dict[str, Any]) -> None:
     """One missing piece of evidence fails the whole."""
     assert not good(FaultKind.SERVER_ERROR, replace(moved(), **change))
 

@@ -56,7 +56,7 @@ async def test_the_schedule_is_as_the_design_has_it(client: Client) -> None:
     assert action.execution_timeout is not None and interval < action.execution_timeout <= 5 * interval
     assert [spec.every for spec in schedule.spec.intervals] == [interval]
     assert schedule.policy.overlap is ScheduleOverlapPolicy.BUFFER_ONE
-    assert schedule.policy.catchup_window <= interval
+    assert schedule.policy.catchup_window == interval
     assert not schedule.policy.pause_on_failure
 
 
