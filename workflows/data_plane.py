@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 from activities.restoration import ImpactOrder, Restoration, SampleOrder
 from activities.traffic import Traffic, Verification, VerifyOrder, Written
@@ -78,7 +78,7 @@ async def impact(routes: Sequence[str], first_bad: datetime, in_force: datetime,
         return None
 
 
-def why(error: ActivityError) -> str:
+def why(error: FailureError) -> str:
     """The sentence of what went wrong in an activity. A cancellation is not an answer: it goes on upwards."""
     if is_cancelled_exception(error):
         raise error

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from activities.evidence import Evidence, EvidenceRef
 from failover.errors import NON_RETRYABLE
@@ -24,18 +24,24 @@ class Ended(Exception):
         self.outcome, self.reason, self.command = outcome, reason, command
 
 
-def is_bad_input(error: ActivityError) -> bool:
+def is_bad_input(error: FailureError) -> bool:
     """Whether trying again could not help: what was asked for cannot be meant."""
-    return isinstance(error.cause, ApplicationError) and error.cause.type in NON_RETRYABLE
+    told = _told(error)
+    return isinstance(told, ApplicationError) and told.type in NON_RETRYABLE
 
 
-def unreadable(error: ActivityError, command: str) -> ApplicationError:
+def unreadable(error: FailureError, command: str) -> ApplicationError:
     """A run that could not even begin: it asked for what is not there, or the data plane could not be read."""
-    cause = error.cause
-    if isinstance(cause, ApplicationError) and is_bad_input(error):
-        return ApplicationError(f"{cause.message} Nothing was changed.", type=cause.type, non_retryable=True)
+    told = _told(error)
+    if isinstance(told, ApplicationError) and is_bad_input(error):
+        return ApplicationError(f"{told.message} Nothing was changed.", type=told.type, non_retryable=True)
     reason = f"The traffic policies could not be read, so nothing was changed: {data_plane.why(error)}"
     return ApplicationError(f"{reason} Run: {command}", type="NeedsHuman", non_retryable=True)
+
+
+def _told(error: FailureError) -> BaseException | None:
+    """What the activity itself raised: a local one raises it bare, a regular one wrapped."""
+    return error.cause if isinstance(error, ActivityError) else error
 
 
 PATIENCE = timedelta(seconds=10)

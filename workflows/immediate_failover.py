@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 from activities.probing import CandidateProbe, Probing
 from activities.restoration import SampleOrder
@@ -106,14 +106,14 @@ class ImmediateFailover(Visible):
         try:
             glance: Brief = await workflow.execute_local_activity_method(Traffic.brief, request, **GLANCE)
             return glance
-        except ActivityError as error:
+        except FailureError as error:
             if is_bad_input(error):
                 raise unreadable(error, immediate.command(request)) from error
             self.journal.note(f"The policies could not be read at once: {data_plane.why(error)}")
         try:
             look: Brief = await workflow.execute_activity_method(Traffic.brief, request, **READ)
             return look
-        except ActivityError as error:
+        except FailureError as error:
             raise unreadable(error, immediate.command(request)) from error
 
     def _fresh(self, provider: str, brief: Brief) -> bool:

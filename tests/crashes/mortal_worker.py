@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.client import Interceptor as ClientInterceptor
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 import worker as composition
@@ -23,7 +24,7 @@ from traffic.gateway import GatewayPlane
 from workflows.payloads import data_converter
 
 
-class DieOnce(Interceptor):
+class DieOnce(ClientInterceptor, Interceptor):
     """Kills the process around the first execution of one activity; the marker outlives the process."""
 
     def __init__(self, activity: str, moment: str, marker: Path) -> None:
