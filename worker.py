@@ -188,11 +188,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ready-file", type=Path, default=None, help="written once everything answers")
     options = parser.parse_args(argv)
     configure(settings.log_format or "console", settings.log_level)
+    code = 0
     try:
         asyncio.run(serve(options, settings))
     except FailoverError as error:
         print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = error.exit_code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The SDK's Rust core can abort while the interpreter finalises; the exit code must not depend on that.
+    os._exit(code)
 
 
 if __name__ == "__main__":

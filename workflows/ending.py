@@ -48,12 +48,12 @@ PATIENCE = timedelta(seconds=10)
 """How long a run that is over waits for its messages to go out."""
 
 
-async def close(herald: Herald, record: RunRecord) -> RunResult:
-    """Tell, keep the evidence, and return; a run that needs a person fails with the command in its message."""
-    herald.closed(record)
-    unfinished = await herald.finish(PATIENCE)
-    record = replace(record, unfinished_helpers=unfinished)
-    evidence = await _keep(record)
+async def close(herald: Herald, record: RunRecord, *, dry_run: bool = False) -> RunResult:
+    """Tell, keep the evidence, and return; a run that needs a person fails with the command in its message.
+
+    A dry run is no incident: nobody is told, and nothing is kept.
+    """
+    evidence = "" if dry_run else await _tell_and_keep(herald, record)
     if record.outcome is Outcome.NEEDS_HUMAN:
         raise ApplicationError(f"{record.reason} Run: {record.command}", type="NeedsHuman", non_retryable=True)
     return RunResult(
@@ -65,6 +65,12 @@ async def close(herald: Herald, record: RunRecord) -> RunResult:
         route_count=len(record.routes),
         evidence=evidence,
     )
+
+
+async def _tell_and_keep(herald: Herald, record: RunRecord) -> str:
+    herald.closed(record)
+    unfinished = await herald.finish(PATIENCE)
+    return await _keep(replace(record, unfinished_helpers=unfinished))
 
 
 async def _keep(record: RunRecord) -> str:

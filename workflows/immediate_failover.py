@@ -57,7 +57,8 @@ class ImmediateFailover(Visible):
             ended = await self._abandon(request, brief)
             await close(self._herald, await self._record(request, brief, ended))
             raise
-        return await close(self._herald, await self._record(request, brief, ended))
+        record = await self._record(request, brief, ended)
+        return await close(self._herald, record, dry_run=request.dry_run)
 
     async def _procedure(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
         routes, ruled_out = brief.routes, dict[str, str]()
