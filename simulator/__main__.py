@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grpc=options.grpc or bool(grpc_ports),
         latency=timedelta(milliseconds=options.latency_ms),
         host=options.host,
+        advertised=options.advertise,
         ports=ports,
         grpc_ports=grpc_ports,
         control_port=options.control_port,
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", action="append", type=_pair, default=[], metavar="KEY=ID", help="one more model that KEY lists")
     add("--control-port", type=int, default=0, metavar="PORT")
     add("--host", default="127.0.0.1", help="address to listen on")
+    add("--advertise", metavar="HOST", help="host by which others reach it, where that is another")
     add("--seed", type=int, default=DEFAULT_SEED, help="same seed, same order of calls: same outcomes")
     add("--latency-ms", type=float, default=5.0, metavar="MS", help="latency of healthy answers")
     add("--ready-file", type=Path, metavar="FILE", help="written with all addresses once everything answers")

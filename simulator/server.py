@@ -117,6 +117,7 @@ class Simulator:
         grpc: bool = False,
         latency: timedelta = DEFAULT_LATENCY,
         host: str = "127.0.0.1",
+        advertised: str | None = None,
         ports: Mapping[str, int] | None = None,
         grpc_ports: Mapping[str, int] | None = None,
         control_port: int = 0,
@@ -129,6 +130,7 @@ class Simulator:
             for key, kind in providers.items()
         }
         self._host = host
+        self._advertised = advertised or ("127.0.0.1" if host == "0.0.0.0" else host)
         self._ports = ports or {}
         self._grpc_ports = grpc_ports or {}
         self._with_grpc = grpc
@@ -228,5 +230,4 @@ class Simulator:
         return self._endpoints[provider]
 
     def _url(self, listener: Listener) -> str:
-        host = "127.0.0.1" if self._host == "0.0.0.0" else self._host
-        return f"http://{host}:{listener.port}"
+        return f"http://{self._advertised}:{listener.port}"

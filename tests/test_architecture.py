@@ -1,0 +1,80 @@
+"""The walls of the house, held by tools; and the tools, held by walls that are broken on purpose."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import worker as composition
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["failover", "workflows", "activities", "providers", "traffic", "gateway", "simulator", "starter"]
+
+
+def run(tool: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name(tool)), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={"PYTHONPATH": str(cwd), "PATH": ""})
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The house, to be broken."""
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "worker.py", "README.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_imports_point_down_the_page() -> None:
+    """As the house is, every contract is kept."""
+    done = run("lint-imports")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("failover/policy.py", "import asyncio", "The core is pure"),
+        ("failover/health.py", "import workflows.queue", "Data flows down the page"),
+        ("gateway/auth.py", "import providers.memory", "Data flows down the page"),
+        ("workflows/journal.py", "import httpx", "Workflows know no vendor"),
+    ],
+)
+def test_a_broken_arrow_is_seen(copy: Path, file: str, line: str, contract: str) -> None:
+    """An import against the arrows breaks the contract that forbids it."""
+    broken = copy / file
+    broken.write_text(f"{broken.read_text()}\n{line}  # noqa\n")
+    done = run("lint-imports", "--no-cache", cwd=copy)
+    assert done.returncode != 0
+    assert f"{contract} BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import datetime\nNOW = datetime.datetime.now(datetime.UTC)",
+        "import random\nDICE = random.random()",
+        "import os\nHOME = os.environ['HOME']",
+        "import time\nNOW = time.time()",
+        "import uuid\nID = uuid.uuid4()",
+    ],
+)
+@pytest.mark.parametrize("folder", ["failover", "workflows"])
+def test_clocks_dice_and_the_environment_are_banned_where_code_is_replayed(copy: Path, folder: str, line: str) -> None:
+    """Lint names the cure."""
+    (copy / folder / "impure.py").write_text(f'"""Impure."""\n\n{line}\n')
+    done = run("ruff", "check", "--select", "TID251", "--no-cache", folder, cwd=copy)
+    assert done.returncode != 0
+    assert "TID251" in done.stdout
+
+
+def test_names_in_histories_are_given_not_derived() -> None:
+    """A module that moves must not rename what running workflows are known by."""
+    for folder, decorator in (("workflows", "@workflow.defn"), ("activities", "@activity.defn")):
+        for file in (ROOT / folder).glob("*.py"):
+            for line in file.read_text().splitlines():
+                assert not line.strip().startswith(decorator) or "name=" in line, f"{file.name}: {line}"
+    assert {workflow.__name__ for workflow in composition.WORKFLOWS} == {"HealthCheck", "ImmediateFailover"}

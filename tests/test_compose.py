@@ -1,0 +1,84 @@
+"""The compose file, as far as it can be held without an engine: schema, pins, ports, commands, variables."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import check_jsonschema
+import jsonschema
+import pytest
+import yaml
+
+from starter.settings import KNOWN_VARIABLES
+
+ROOT = Path(__file__).parents[1]
+FILE = ROOT / "docker-compose.temporal.yml"
+COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+def test_it_keeps_to_the_compose_specification() -> None:
+    """The specification's own schema, as check-jsonschema ships it."""
+    schema = Path(check_jsonschema.__file__).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    jsonschema.validate(COMPOSE, json.loads(schema.read_text()))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_image_is_pinned(name: str) -> None:
+    """To a version of at least two numbers; never latest."""
+    tag = SERVICES[name]["image"].rpartition(":")[2]
+    assert tag[0].isdigit()
+    assert "." in tag
+
+
+def test_the_images_base_is_pinned() -> None:
+    """In the Dockerfile too."""
+    images = [line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("FROM")]
+    assert images
+    assert all(image.rpartition(":")[2].count(".") >= 2 for image in images)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_published_ports_are_loopback_only(name: str) -> None:
+    """Whoever wants more says so."""
+    assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_variables_are_ones_that_our_settings_know(name: str) -> None:
+    """A typing error would be refused at start."""
+    assert set(OURS[name].get("environment", {})) <= KNOWN_VARIABLES
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_commands_parse(name: str) -> None:
+    """Each with --help at its end: an unknown verb or flag would be an error before that."""
+    command = OURS[name]["command"]
+    program, *arguments = shlex.split(command) if isinstance(command, str) else command
+    launch = {
+        "failoverctl": [sys.executable, "-m", "starter"],
+        "failover-worker": [sys.executable, "-m", "worker"],
+        "python": [sys.executable],
+    }[program]
+    if program == "failoverctl":
+        known = subprocess.run([*launch, *_verb(arguments), "--help"], capture_output=True, text=True, cwd=ROOT)
+        flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+        assert all(flag in known.stdout for flag in flags), known.stdout
+    done = subprocess.run([*launch, *arguments, "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def _verb(arguments: list[str]) -> list[str]:
+    return [argument for argument in arguments if not argument.startswith(("-", "/")) and argument.isalpha()][:2]
+
+
+def test_secrets_have_no_default() -> None:
+    """Without them nothing starts."""
+    text = FILE.read_text()
+    for secret in ("FAILOVER_API_TOKEN", "POSTGRES_PASSWORD"):
+        assert f"${{{secret}:?" in text
+        assert f"${{{secret}:-" not in text
