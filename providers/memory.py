@@ -1,5 +1,6 @@
 """A provider in memory: answers what it is told to, fails as it is told to. For tests and rehearsals."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -9,28 +10,45 @@ from failover.failure import Failure, FailureKind
 
 
 class MemoryClient:
-    """Sensible by default; `fail_with` makes every call fail so, `text` is what it answers otherwise."""
+    """Sensible by default. What is public may be set by a test at any time.
+
+    `fail_with` makes every call fail so, `break_with` every stream after its first piece; `hang` never answers; `text` is
+    what it answers otherwise, word by word where it streams.
+    """
 
     def __init__(self, key: str, text: str = "PONG") -> None:
         self.key = key
         self.text = text
         self.fail_with: FailureKind | None = None
+        self.break_with: FailureKind | None = None
+        self.retry_after: timedelta | None = None
+        self.hang = False
         self.control_plane_up = True
         self.calls = 0
 
     async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
-        self._take_call()
+        await self._take_call()
         return Answer(text=self.text, finish=FinishReason.STOP, usage=Usage(input_tokens=1, output_tokens=1))
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
-        self._take_call()
-        yield Chunk(text=self.text)
-        yield Chunk(finish=FinishReason.STOP, usage=Usage(input_tokens=1, output_tokens=1))
+        await self._take_call()
+        words = self.text.split(" ")
+        for index, word in enumerate(words):
+            yield Chunk(text=word if index == 0 else f" {word}")
+            if self.break_with is not None:
+                raise self._error(self.break_with)
+        yield Chunk(finish=FinishReason.STOP, usage=Usage(input_tokens=1, output_tokens=len(words)))
 
-    def _take_call(self) -> None:
+    async def _take_call(self) -> None:
         self.calls += 1
+        if self.hang:
+            await asyncio.Event().wait()
         if self.fail_with is not None:
-            raise ProviderError(Failure(kind=self.fail_with, provider=self.key, detail="as it was told"))
+            raise self._error(self.fail_with)
+
+    def _error(self, kind: FailureKind) -> ProviderError:
+        failure = Failure(kind=kind, provider=self.key, detail="as it was told", retry_after=self.retry_after)
+        return ProviderError(failure)
 
     async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
         return ServiceStatus(

@@ -1,0 +1,47 @@
+"""Windows of what happened: exact in counts, close in percentiles, bounded in time."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+from failover.failure import FailureKind
+from gateway.counters import KEPT, Counters, RequestOutcome
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def test_percentiles_are_within_five_percent() -> None:
+    """Of ten thousand latencies between 1 ms and 10 s."""
+    counters, rng = Counters(), random.Random(1)
+    latencies = sorted(timedelta(milliseconds=10 ** rng.uniform(0, 4)) for _ in range(10_000))
+    for latency in latencies:
+        counters.count_request("chat", started=T0, outcome=RequestOutcome.ANSWERED, latency=latency)
+    window = counters.read(T0 - SECOND, None, T0 + SECOND).routes[0]
+    for found, exact in ((window.latency_p50, latencies[5_000]), (window.latency_p95, latencies[9_500])):
+        assert found is not None
+        assert abs(found / exact - 1) < 0.05
+
+
+def test_a_window_holds_what_began_in_it() -> None:
+    """From `since`, up to but without `until`."""
+    counters = Counters()
+    for second in range(10):
+        counters.count_try(
+            "chat",
+            "bedrock",
+            started=T0 + second * SECOND,
+            first=True,
+            failure=FailureKind.TIMEOUT if second == 3 else None,
+            latency=SECOND,
+        )
+    read = counters.read(T0 + 2 * SECOND, T0 + 5 * SECOND, T0 + 10 * SECOND).providers[0]
+    assert (read.tries, read.failures, read.first_failure_at) == (3, {FailureKind.TIMEOUT: 1}, T0 + 3 * SECOND)
+
+
+def test_what_is_old_is_forgotten() -> None:
+    """Memory does not grow with time."""
+    counters = Counters()
+    for tick in range(int((KEPT.total_seconds() + 600) * 10)):
+        started = T0 + tick * timedelta(milliseconds=100)
+        counters.count_request("chat", started=started, outcome=RequestOutcome.ANSWERED, latency=SECOND)
+    assert len(counters._ticks) <= KEPT.total_seconds() * 10 + 65
