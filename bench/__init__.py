@@ -1,0 +1,1 @@
+"""Measurements of this machine: ratios and side by side in one run, never a test."""

@@ -1,0 +1,48 @@
+"""`make bench`, or `python -m bench [shift] [routes] [latency] [detection] [loss] [--full]`."""
+
+import argparse
+import asyncio
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from bench.figures import console
+from bench.incidents import detection, loss
+from bench.latency import latency
+from bench.shift import routes, shift
+from starter.settings import Settings
+from starter.temporal_server import find_cli
+
+NAMES = ("shift", "routes", "latency", "detection", "loss")
+
+
+async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> None:
+    console.print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+    )
+    peers = [name for name in ("haproxy", "nginx") if shutil.which(name)]
+    console.print(f"HAProxy and nginx: {', '.join(peers) or 'not installed, so not measured beside it'}\n")
+    jobs = {
+        "shift": lambda: shift(cli, 200 if full else 60),
+        "routes": lambda: routes(cli),
+        "latency": lambda: latency(4000 if full else 1000),
+        "detection": lambda: detection(cli, settings, full=full, times=5 if full else 3),
+        "loss": lambda: loss(cli, settings, full=full),
+    }
+    for name in names or NAMES:
+        console.print(f"[dim]{name} …[/dim]")
+        await jobs[name]()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *NAMES])
+    parser.add_argument("--full", action="store_true", help="every fault, more of everything; half an hour")
+    options = parser.parse_args()
+    settings = Settings.from_env(os.environ)
+    asyncio.run(main(options.names, options.full, find_cli(settings.cache_directory(), print), settings))
+    sys.stdout.flush()
+    # The SDK's Rust core can abort while the interpreter finalises.
+    os._exit(0)
