@@ -118,8 +118,22 @@ class Traffic:
         now = datetime.now(UTC)
         if wrong:
             return Verification(verified=False, reason="; ".join(wrong[:5]), in_force=in_force, at=now)
+        behind = await self._laggards(list(policies.values()), order.timeout)
+        if behind:
+            return Verification(verified=False, reason="; ".join(behind[:5]), in_force=in_force, at=datetime.now(UTC))
         verified, reason = await self._watch_first_tries(order)
         return Verification(verified=verified, reason=reason, in_force=in_force, at=datetime.now(UTC))
+
+    async def _laggards(self, policies: Sequence[TrafficPolicy], timeout: timedelta) -> list[str]:
+        """Instances that do not obey in time; one that has moved on with a newer policy is looked at again."""
+        deadline = datetime.now(UTC) + timeout
+        while behind := restoration.lagging(policies, await self._plane.obeyed()):
+            if datetime.now(UTC) >= deadline:
+                return behind
+            activity.heartbeat()
+            await asyncio.sleep(POLL.total_seconds())
+            policies = await self._plane.read([policy.route for policy in policies])
+        return []
 
     async def _watch_first_tries(self, order: VerifyOrder) -> tuple[bool | None, str]:
         before = await self._plane.observe(window=timedelta(seconds=30))

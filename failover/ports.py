@@ -1,6 +1,6 @@
 """What the core asks of the world, as protocols. Adapters live in `providers/`, `traffic/` and `activities/`."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -62,6 +62,10 @@ class TrafficPlane(Protocol):
 
         `until` None means up to now. None: it cannot tell.
         """
+        ...
+
+    async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
+        """Live instance → route → text of the revision that it obeys. Raises DataPlaneUnavailable."""
         ...
 
     async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:

@@ -1,11 +1,12 @@
 """Is the service good again, from the users' side? Judged on what users got and on what the route answers when asked."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from failover.config import Targets
 from failover.incident import Impact, Sample
+from failover.policy import TrafficPolicy
 from failover.telemetry import RouteWindow, Telemetry
 from failover.units import milliseconds
 
@@ -110,6 +111,16 @@ def contradictions(telemetry: Telemetry, expected: Sequence[Expectation]) -> lis
         f"route {window.route}: {window.first_tries} first tries still went to {window.provider}"
         for window in telemetry.providers
         if window.first_tries and evacuated.get(window.route) == window.provider
+    ]
+
+
+def lagging(policies: Iterable[TrafficPolicy], obeyed: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Live instances of the data plane that do not obey a policy yet, in sentences."""
+    return [
+        f"instance {instance} still obeys {revisions.get(policy.route, 'nothing')} of route {policy.route}"
+        for policy in policies
+        for instance, revisions in obeyed.items()
+        if revisions.get(policy.route) != str(policy.revision)
     ]
 
 

@@ -1,7 +1,6 @@
 """The gateway as one application: users' door, operators' door, metrics and health."""
 
 import random
-import secrets
 from collections.abc import Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from failover.config import Config
+from failover.errors import DataPlaneUnavailable
 from failover.ports import ProviderClient
 from gateway.auth import Auth
 from gateway.counters import Counters, utc_now
@@ -34,7 +34,7 @@ def create_app(
     counters, metrics, auth = Counters(), Metrics(config, store), Auth(token, loopback=loopback)
     router = Router(config, clients, store, counters, metrics, utc_now, rng or random.Random())
     users = OpenAiApi(router, store, auth, config.gateway.max_body_bytes)
-    operators = PoliciesApi(store, counters, auth, config.providers, instance=secrets.token_hex(4))
+    operators = PoliciesApi(store, counters, auth, config.providers)
 
     async def scrape(_: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -60,8 +60,12 @@ def create_app(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
-        exception_handlers={404: _not_found, 405: _not_found},
+        exception_handlers={404: _not_found, 405: _not_found, DataPlaneUnavailable: _unavailable},
     )
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": {"message": str(error)}}, status_code=503, headers={"Retry-After": "1"})
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -48,20 +48,19 @@ class PolicyBody(_Strict):
 class PoliciesApi:
     """/policies and /telemetry. A change needs the token, names only configured providers, and is compare-and-set."""
 
-    def __init__(
-        self, store: PolicyStore, counters: Counters, auth: Auth, providers: Collection[str], instance: str
-    ) -> None:
+    def __init__(self, store: PolicyStore, counters: Counters, auth: Auth, providers: Collection[str]) -> None:
         self._store = store
         self._counters = counters
         self._auth = auth
         self._providers = providers
-        self._instance = instance
 
     async def list(self, request: Request) -> Response:
         """Every policy, or those named by `route` (repeatable); and which revision each live instance obeys."""
         wanted = request.query_params.getlist("route")
         policies = [policy for route, policy in sorted(self._store.policies.items()) if not wanted or route in wanted]
-        return _json({"policies": _POLICIES.dump_python(policies, mode="json"), "instance": self._instance})
+        return _json(
+            {"policies": _POLICIES.dump_python(policies, mode="json"), "instances": await self._store.obeyed()}
+        )
 
     async def read(self, request: Request) -> Response:
         policy = self._store.policies.get(request.path_params["route"])

@@ -12,11 +12,12 @@ import uvicorn
 from starlette.applications import Starlette
 
 from failover.config import Config
+from failover.distribution import Distribution
 from failover.errors import BadInput
 from failover.ports import ProviderClient
 from gateway.app import create_app
 from gateway.counters import utc_now
-from gateway.store import FileStore
+from gateway.store import FileStore, PolicyStore
 
 DRAIN = timedelta(seconds=5)
 """For requests in flight when the gateway is told to end."""
@@ -31,17 +32,36 @@ async def run(
     state: Path,
     token: str | None,
     ready: Callable[[str], None],
+    redis_url: str | None = None,
 ) -> None:
-    """Serve until cancelled. `ready` is told the URL once requests are answered; port 0 takes any free one.
+    """Serve until cancelled, on the policies in `state`, or in Redis where several gateways share them.
+
+    `ready` is told the URL once requests are answered; port 0 takes any free one.
 
     BadInput where the port is taken; ConfigError where the policy store cannot be read.
     """
     initial = {name: route.distribution for name, route in config.routes.items()}
-    store = FileStore.open(state / "policies.json", initial, utc_now)
-    app = create_app(config, clients, store, token=token, loopback=_is_loopback(host))
-    async with listening(app, host, port) as url:
-        ready(url)
-        await asyncio.Event().wait()
+    async with _store(initial, state, redis_url) as store:
+        app = create_app(config, clients, store, token=token, loopback=_is_loopback(host))
+        async with listening(app, host, port) as url:
+            ready(url)
+            await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _store(initial: Mapping[str, Distribution], state: Path, redis_url: str | None) -> AsyncIterator[PolicyStore]:
+    if redis_url is None:
+        yield FileStore.open(state / "policies.json", initial, utc_now)
+        return
+    from gateway.redis_store import RedisStore
+
+    store = await RedisStore.open(redis_url, initial, utc_now)
+    following = asyncio.create_task(store.follow())
+    try:
+        yield store
+    finally:
+        following.cancel()
+        await store.aclose()
 
 
 @asynccontextmanager

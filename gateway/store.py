@@ -28,6 +28,10 @@ class PolicyStore(Protocol):
         """One result a change, in order; kept for good before it returns."""
         ...
 
+    async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
+        """Live instance → route → the revision that it obeys."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
@@ -57,7 +61,7 @@ class FileStore:
         """
         contents = _read(path) if path.exists() else Contents(epoch=secrets.token_hex(4))
         now = clock()
-        new = {route: _first(route, shares, contents.epoch, now) for route, shares in initial.items()}
+        new = {route: first_record(route, shares, contents.epoch, now) for route, shares in initial.items()}
         contents = Contents(epoch=contents.epoch, records={**new, **contents.records})
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, contents)
@@ -85,12 +89,15 @@ class FileStore:
                 await asyncio.shield(self._keep(after))
             return results
 
+    async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
+        return {"file": {route: str(policy.revision) for route, policy in self.policies.items()}}
+
     async def _keep(self, contents: Contents) -> None:
         await asyncio.to_thread(_write, self._path, contents)
         self._contents = contents
 
 
-def _first(route: str, shares: Distribution, epoch: str, now: datetime) -> RouteRecord:
+def first_record(route: str, shares: Distribution, epoch: str, now: datetime) -> RouteRecord:
     policy = TrafficPolicy(
         route=route,
         revision=Revision(epoch, 1),

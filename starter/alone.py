@@ -36,7 +36,16 @@ async def _serve(config: Config, settings: Settings, home: Path, host: str, port
     home.mkdir(parents=True, exist_ok=True)
     clients = await provider_clients(config, settings)
     try:
-        await run(config, clients, host=host, port=port, state=home, token=settings.api_token, ready=ready)
+        await run(
+            config,
+            clients,
+            host=host,
+            port=port,
+            state=home,
+            token=settings.api_token,
+            ready=ready,
+            redis_url=settings.redis_url,
+        )
     finally:
         for client in clients.values():
             await client.aclose()

@@ -94,9 +94,22 @@ async def redis_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[s
         *(str(server), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)),
         stdout=asyncio.subprocess.DEVNULL,
     )
+    async with asyncio.timeout(10):
+        while not await _listens(port):
+            await asyncio.sleep(0.02)
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()
     await process.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 MakeParts = Callable[..., composition.Parts]

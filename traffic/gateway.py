@@ -1,6 +1,6 @@
 """The embedded gateway as a data plane, over its HTTP API."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ TIMEOUT = timedelta(seconds=5)
 _POLICIES = TypeAdapter(list[TrafficPolicy])
 _CHANGES = TypeAdapter(list[Change])
 _RESULTS = TypeAdapter(list[ChangeResult])
+_OBEYED = TypeAdapter(dict[str, dict[str, str]])
 _TELEMETRY = TypeAdapter(Telemetry)
 
 
@@ -53,6 +54,10 @@ class GatewayPlane:
         params |= {name: moment.isoformat() for name, moment in (("since", since), ("until", until)) if moment}
         answer = await self._call("GET", "/telemetry", params=params)
         return self._understand(lambda: _TELEMETRY.validate_python(answer))
+
+    async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
+        answer = await self._call("GET", "/policies")
+        return self._understand(lambda: _OBEYED.validate_python(answer["instances"]))
 
     async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:
         body = {

@@ -15,8 +15,9 @@ from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 class MemoryPlane:
     """Obeys the same rules as every policy store. What is public may be set by a test at any time.
 
-    `unavailable` fails every call; `hang` never answers a write; `disobey` serves by `obeyed` whatever is stored;
-    `forget_writes` answers a write as applied and keeps nothing. `requests` is how many users each reading shows on every
+    `unavailable` fails every call; `hang` never answers a write; `disobey` serves by `serving` whatever is stored;
+    `forget_writes` answers a write as applied and keeps nothing. `laggard` adds an instance that obeys only the first
+    revision. `requests` is how many users each reading shows on every
     route, served by the weights that are obeyed; `failing` are providers at which every try fails.
     """
 
@@ -28,12 +29,13 @@ class MemoryPlane:
         self.disobey = False
         self.forget_writes = False
         self.blind = False
+        self.laggard = False
         self.requests = 100
         self.failing: set[str] = set()
         self.slow: dict[str, timedelta] = {}
         self.text = "PONG"
         self.before_write: Callable[[], None] | None = None
-        self.obeyed = {route: dict(shares) for route, shares in distributions.items()}
+        self.serving = {route: dict(shares) for route, shares in distributions.items()}
 
     def distribution(self, route: str) -> Distribution:
         return self._records[route].policy.distribution
@@ -63,7 +65,7 @@ class MemoryPlane:
         if result.status is ChangeStatus.APPLIED:
             self.applied.append(change)
             if not self.disobey:
-                self.obeyed[change.route] = dict(change.distribution)
+                self.serving[change.route] = dict(change.distribution)
         return result
 
     async def observe(
@@ -93,21 +95,26 @@ class MemoryPlane:
                 else {},
                 latency_p95=self.slow.get(provider, timedelta(milliseconds=100)),
             )
-            for provider, share in self.obeyed[route].items()
+            for provider, share in self.serving[route].items()
             if share
         ]
 
     def _users(self, route: str) -> RouteWindow:
-        shares = self.obeyed[route]
+        shares = self.serving[route]
         failed = sum(share * self.requests // 10_000 for provider, share in shares.items() if provider in self.failing)
         latency = max(self.slow.get(name, timedelta(milliseconds=100)) for name, share in shares.items() if share)
         return RouteWindow(
             route=route, requests=self.requests, failed=failed, lost=failed, empty=0, latency_p95=latency
         )
 
+    async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
+        self._answer()
+        now = {route: str(record.policy.revision) for route, record in self._records.items()}
+        return {"memory": now, **({"laggard": dict.fromkeys(now, "memory.1")} if self.laggard else {})}
+
     async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:
         self._answer()
-        served_by = max(self.obeyed[route], key=lambda name: self.obeyed[route][name])
+        served_by = max(self.serving[route], key=lambda name: self.serving[route][name])
         if served_by in self.failing:
             raise ProviderError(Failure(kind=FailureKind.SERVER_ERROR, provider=served_by, detail="as it was told"))
         return served_by, Answer(text=self.text, finish=FinishReason.STOP, usage=Usage())

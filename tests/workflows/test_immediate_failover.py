@@ -135,6 +135,12 @@ async def test_a_data_plane_that_forgets_fails_the_run(start: Start, plane: Memo
     assert "reads back as bedrock:70" in (await failure(await start())).message
 
 
+async def test_verified_means_that_every_live_instance_obeys(start: Start, plane: MemoryPlane) -> None:
+    """One that still serves by the old policy is named, and the step has failed."""
+    plane.laggard = True
+    assert "instance laggard still obeys memory.1 of route chat" in (await failure(await start())).message
+
+
 async def test_cannot_tell_is_never_verified(start: Start, plane: MemoryPlane) -> None:
     """A data plane that does not count does not pass as one that obeys."""
     plane.blind = True
