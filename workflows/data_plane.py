@@ -50,7 +50,7 @@ async def verify(expected: Sequence[Expectation], timeout: timedelta) -> Verific
         return await workflow.execute_activity_method(
             Traffic.verify,
             VerifyOrder(expected=expected, timeout=timeout),
-            heartbeat_timeout=timedelta(seconds=10),
+            heartbeat_timeout=timedelta(seconds=3),
             summary="verify",
             **options,
         )

@@ -1,6 +1,7 @@
 """Messages to Slack by its official SDK: one thread an incident, the opening message kept up to date."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ REMEDIES = {
     "invalid_auth": "put a valid bot token into the environment",
     "not_authed": "put a bot token into the environment",
     "token_revoked": "install the app again and put its new bot token into the environment",
-    "missing_scope": "give the app the scopes chat:write and channels:history",
+    "missing_scope": "give the app the scopes chat:write, channels:read and channels:history",
     "is_archived": "name a channel that is not archived in notifications.slack.channel",
 }
 """What a person can do about the errors that trying again will not heal."""
@@ -69,18 +70,34 @@ class SlackNotifier:
 
     def _already_there(self, message: IncidentMessage) -> MessageRef | None:
         """The message that an attempt before this one posted without living to tell."""
-        if message.thread is not None:
-            answer = self._slack.conversations_replies(
-                channel=message.thread.channel, ts=message.thread.id, include_all_metadata=True, limit=100
-            )
-            channel = message.thread.channel
-        else:
-            answer = self._slack.conversations_history(channel=self._channel, include_all_metadata=True, limit=50)
-            channel = self._channel
-        for posted in answer.get("messages") or []:
-            if (posted.get("metadata") or {}).get("event_payload", {}).get("key") == message.key:
-                return MessageRef(channel=channel, id=str(posted["ts"]))
+        try:
+            channel, posted = self._posted(message)
+        except SlackApiError:
+            return None  # Saying it twice is better than not at all.
+        for one in posted:
+            if (one.get("metadata") or {}).get("event_payload", {}).get("key") == message.key:
+                return MessageRef(channel=channel, id=str(one["ts"]))
         return None
+
+    def _posted(self, message: IncidentMessage) -> tuple[str, Sequence[Any]]:
+        """The channel's id, and what was said lately where this message would be."""
+        if message.thread is not None:
+            channel = message.thread.channel
+            answer = self._slack.conversations_replies(
+                channel=channel, ts=message.thread.id, include_all_metadata=True, limit=100
+            )
+        else:
+            channel = self._channel_id()
+            answer = self._slack.conversations_history(channel=channel, include_all_metadata=True, limit=50)
+        return channel, answer.get("messages") or []
+
+    def _channel_id(self) -> str:
+        """Messages are posted to a name, but read only by id."""
+        for page in self._slack.conversations_list(exclude_archived=True, limit=1000):
+            for channel in page["channels"]:
+                if channel["name"] == self._channel.removeprefix("#"):
+                    return str(channel["id"])
+        return self._channel
 
 
 def _metadata(message: IncidentMessage) -> dict[str, Any]:
