@@ -88,6 +88,7 @@ async def detected(up: RunningStack, kind: FaultKind) -> float:
             await asyncio.sleep(0.02)
     taken = (down[0].at - began).total_seconds()
     await set_fault(up, None)
+    await asyncio.sleep(6)  # probes that hang reach their timeout; else the next fault would find them there
     await healthy(up)
     return taken
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from temporalio import activity, workflow
 from temporalio.client import Client
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import worker as composition
@@ -52,6 +53,12 @@ class Touch:
         self.at = time.perf_counter()
 
 
+def quiet() -> Runtime:
+    """Runs are ended in their middle here, which the SDK would tell in hundreds of lines."""
+    filter_ = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=filter_)))
+
+
 class Place:
     """Everything that one measurement needs."""
 
@@ -86,7 +93,7 @@ async def place(cli: Path, config: Config, *, durable: bool = True) -> AsyncIter
         initial = {name: route.distribution for name, route in config.routes.items()}
         store = FileStore.open(state / "policies.json", initial, utc_now)
         clients = {key: MemoryClient(key) for key in config.providers}
-        client = await Client.connect(server.address, data_converter=data_converter)
+        client = await Client.connect(server.address, data_converter=data_converter, runtime=quiet())
         await composition.register_search_attributes(client)
         board, touch = VerdictBoard(), Touch()
         async with listening(create_app(config, clients, store, token="t"), "127.0.0.1", 0) as url:

@@ -61,11 +61,13 @@ class Probe:
 class ProbeHistory:
     """What is remembered of a provider between probes, across health checks and worker deaths.
 
-    `failures` are the consecutive failed probes, oldest first; `slow_since` is when P95 rose over its limit for good.
+    `failures` are the consecutive failed probes, oldest first; `good_at` is when the last good one began; `slow_since` is
+    when P95 rose over its limit for good.
     """
 
     failures: Sequence[Probe] = ()
     last: Probe | None = None
+    good_at: datetime | None = None
     slow_since: datetime | None = None
 
 
@@ -93,16 +95,24 @@ class Verdict:
 
 
 def note(history: ProbeHistory, probe: Probe, detection: Detection) -> ProbeHistory:
-    """The history after one more probe."""
+    """The history after one more probe. Probes overlap and end out of order: "in a row" is by when they began."""
     oldest = probe.at - detection.failure_memory
-    remembered = tuple(failure for failure in history.failures if failure.at >= oldest)
+    failures = [failure for failure in history.failures if failure.at >= oldest]
+    good_at = history.good_at
     if probe.failure is None:
-        remembered = ()
-    elif not probe.inconclusive:
-        remembered = (*remembered, probe)[-detection.failure_threshold :]
-    if probe.control_plane_up is None and history.last is not None:
-        probe = replace(probe, control_plane_up=history.last.control_plane_up)
-    return replace(history, failures=remembered, last=probe)
+        good_at = probe.at if good_at is None else max(good_at, probe.at)
+        failures = [failure for failure in failures if failure.at > probe.at]
+    elif not probe.inconclusive and (good_at is None or probe.at > good_at):
+        failures = sorted([*failures, probe], key=lambda failure: failure.at)[-detection.failure_threshold :]
+    return replace(history, failures=failures, last=_newer(history.last, probe), good_at=good_at)
+
+
+def _newer(last: Probe | None, probe: Probe) -> Probe:
+    """The later of the two, with the last word of the control plane."""
+    if last is None:
+        return probe
+    up = last.control_plane_up if probe.control_plane_up is None else probe.control_plane_up
+    return replace(probe if probe.at >= last.at else last, control_plane_up=up)
 
 
 def note_latency(

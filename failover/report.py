@@ -92,9 +92,13 @@ def _timeline(record: RunRecord) -> str:
         ("first bad sample", record.moments.first_bad),
         ("found unhealthy", record.moments.unhealthy),
     ]
-    rows = [(_clock(at), _offset(at, zero), "detect", text) for text, at in named if at is not None]
-    rows += [(_clock(entry.at), _offset(entry.at, zero), entry.step, entry.text) for entry in record.timeline]
-    return "## Timeline (UTC)\n\n" + _table(("time", "offset", "step", "what happened"), rows)
+    lines = [_happened(at, zero, "detect", text) for text, at in named if at is not None]
+    lines += [_happened(entry.at, zero, entry.step, entry.text) for entry in record.timeline]
+    return "\n".join(["## Timeline (UTC)", "", *lines])
+
+
+def _happened(at: datetime, zero: datetime, step: str, text: str) -> str:
+    return f"- `{_clock(at)}` {_offset(at, zero)} **{step}**: {text}"
 
 
 def _samples(samples: Sequence[Sample]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from failover.completion import ServiceStatus
+from failover.completion import Completion, ServiceStatus
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from providers.classification import failure
@@ -130,3 +130,18 @@ def invalid(provider: str, detail: str) -> ProviderError:
 def cut(provider: str) -> ProviderError:
     """A stream that ended without its end marker."""
     return ProviderError(failure(FailureKind.CUT_STREAM, provider, "the stream ended without its end marker"))
+
+
+def chat_body(model: str, completion: Completion, *, tokens: str) -> dict[str, Any]:
+    """A completion as OpenAI's and Meta's APIs take it; `tokens` is their name for the limit."""
+    optional = {
+        tokens: completion.max_tokens,
+        "temperature": completion.temperature,
+        "top_p": completion.top_p,
+        "stop": list(completion.stop) or None,
+    }
+    return {
+        "model": model,
+        "messages": [{"role": message.role.value, "content": message.text} for message in completion.messages],
+        **{name: value for name, value in optional.items() if value is not None},
+    }

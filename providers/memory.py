@@ -1,7 +1,7 @@
 """A provider in memory: answers what it is told to, fails as it is told to. For tests and rehearsals."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
@@ -25,6 +25,7 @@ class MemoryClient:
         self.hang = False
         self.control_plane_up = True
         self.calls = 0
+        self.on_call: Callable[[], None] | None = None
 
     async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
         await self._take_call()
@@ -41,6 +42,8 @@ class MemoryClient:
 
     async def _take_call(self) -> None:
         self.calls += 1
+        if self.on_call is not None:
+            self.on_call()
         if self.hang:
             await asyncio.Event().wait()
         if self.fail_with is not None:

@@ -9,7 +9,7 @@ from failover.completion import Answer, Chunk, Completion, FinishReason, Service
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from providers.classification import by_status, by_words, failure, is_hard_quota, retry_after
-from providers.http import JsonApi, cut, invalid, parse
+from providers.http import JsonApi, chat_body, cut, invalid, parse
 
 _FINISH = {"length": FinishReason.LENGTH, "content_filter": FinishReason.CONTENT_FILTER}
 
@@ -79,18 +79,7 @@ class OpenAiClient:
         await self._api.aclose()
 
     def _body(self, completion: Completion) -> dict[str, Any]:
-        optional = {
-            "max_tokens": completion.max_tokens,
-            "temperature": completion.temperature,
-            "top_p": completion.top_p,
-            "stop": list(completion.stop) or None,
-        }
-        messages = [{"role": message.role.value, "content": message.text} for message in completion.messages]
-        return {
-            "model": self._model,
-            "messages": messages,
-            **{name: value for name, value in optional.items() if value is not None},
-        }
+        return chat_body(self._model, completion, tokens="max_tokens")
 
 
 def _midway(provider: str, data: str) -> ProviderError:

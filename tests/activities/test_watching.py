@@ -2,18 +2,35 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from temporalio.client import Client, Schedule, ScheduleActionStartWorkflow, ScheduleSpec, WorkflowHandle
+from pydantic import TypeAdapter
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    WorkflowHandle,
+)
 from temporalio.service import RPCError
+from temporalio.testing import ActivityEnvironment
 
 import worker as composition
 from activities.notifiers.memory import MemoryNotifier
+from activities.probing import Prober
+from activities.watching import Watching, WatchOrder
 from failover.config import Detection, Immediate, Probe, Procedures
-from failover.failure import FailureKind
-from failover.health import Condition
+from failover.failure import Failure, FailureKind
+from failover.health import Condition, ProbeHistory, Verdict
+from failover.health import Probe as Probed
+from failover.triggers import WatchState
 from providers.memory import MemoryClient
 from traffic.memory import MemoryPlane
 from workflows.health_check import HANDOVER, deadline
@@ -202,6 +219,63 @@ async def ended_runs(schedule: Any, count: int) -> list[Ended]:
                     await run.result()
                 return [Ended(run) for run in runs]
             await asyncio.sleep(0.05)
+
+
+async def test_no_gap_between_probes_is_longer_than_two_cadences_across_runs_too(
+    temporal_client: Client, task_queue: str, make_parts: Callable[..., composition.Parts]
+) -> None:
+    """Three scheduled checks of two seconds, a probe every half second: one ends, the next goes on."""
+    cadence = timedelta(milliseconds=500)
+    probe = Probe.model_validate({"cadence": "500ms"})
+    parts = make_parts(detection=Detection.model_validate({"schedule_interval": "2s", "probe": probe}))
+    asked: list[datetime] = []
+    watched = parts.clients["bedrock"]
+    assert isinstance(watched, MemoryClient)
+    watched.on_call = lambda: asked.append(datetime.now(UTC))
+    action = ScheduleActionStartWorkflow("HealthCheck", {}, id=f"gap-{task_queue}", task_queue=task_queue)
+    spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=2))])
+    policy = SchedulePolicy(overlap=ScheduleOverlapPolicy.BUFFER_ONE)
+    async with composition.build_worker(temporal_client, parts, task_queue=task_queue):
+        schedule = await temporal_client.create_schedule(
+            f"gap-{task_queue}", Schedule(action=action, spec=spec, policy=policy), trigger_immediately=True
+        )
+        try:
+            async with asyncio.timeout(20):
+                while not asked or asked[-1] - asked[0] < timedelta(seconds=7):
+                    await asyncio.sleep(0.05)
+        finally:
+            await schedule.delete()
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
+    assert max(gaps) < 2 * cadence + timedelta(milliseconds=200), gaps
+
+
+async def test_an_attempt_after_a_workers_death_goes_on_with_its_count(parts: composition.Parts) -> None:
+    """Two failures were heartbeated before the kill; the third condemns."""
+    told: list[Condition] = []
+
+    class Listening:
+        async def start(self, procedure: str, verdict: Verdict, others: Any) -> bool:
+            told.append(verdict.condition)
+            return True
+
+        async def tell(self, verdict: Verdict, response: Any) -> None: ...
+
+    client = parts.clients["bedrock"]
+    assert isinstance(client, MemoryClient)
+    client.fail_with = FailureKind.SERVER_ERROR
+    failure = Failure(kind=FailureKind.SERVER_ERROR, provider="bedrock", detail="x")
+    now = datetime.now(UTC)
+    probes = [Probed(provider="bedrock", at=now - CADENCE, latency=CADENCE, failure=failure) for _ in range(2)]
+    before = WatchState(provider="bedrock", history=ProbeHistory(failures=probes, last=probes[-1]))
+    environment = ActivityEnvironment()
+    details = TypeAdapter(WatchState).dump_python(before, mode="json")
+    environment.info = replace(environment.info, heartbeat_details=[details], attempt=2)
+    watching = Watching(parts.config, parts.plane, Prober(parts.config, parts.clients), parts.board, Listening())
+    calls = client.calls
+    order = WatchOrder(state=WatchState(provider="bedrock"), until=datetime.now(UTC) + 2 * CADENCE)
+    await environment.run(watching.watch, order)
+    assert told[0] is Condition.UNAVAILABLE
+    assert client.calls - calls <= 3
 
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

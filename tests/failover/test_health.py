@@ -98,6 +98,16 @@ def test_one_success_resets_the_count() -> None:
     assert found.condition is Condition.HEALTHY
 
 
+def test_probes_that_end_out_of_order_count_by_when_they_began() -> None:
+    """A late failure of an older probe does not undo a newer success; a late success does not absolve newer failures."""
+    bad = FailureKind.TIMEOUT
+    recovered = history(probe(10), probe(5, bad), probe(6, bad), probe(7, bad))
+    assert verdict(recovered, at=12).condition is Condition.HEALTHY
+    assert recovered.failures == []
+    failing = history(probe(6, bad), probe(7, bad), probe(8, bad), probe(5))
+    assert verdict(failing, at=12).condition is Condition.UNAVAILABLE
+
+
 def test_failures_older_than_the_memory_do_not_count() -> None:
     """Three failures spread over more than 300 s are not three in a row."""
     bad = FailureKind.SERVER_ERROR
