@@ -152,6 +152,8 @@ class Immediate(Section):
     validate_interval: PositiveDuration = timedelta(seconds=2)
     validate_good_samples: Count = 3
     """Good samples in a row that prove the restoration."""
+    abort_timeout: PositiveDuration = timedelta(seconds=60)
+    """How long a cancelled run may take to put back what it found, before it asks for a person."""
 
 
 class Gradual(Section):

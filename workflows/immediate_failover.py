@@ -1,8 +1,9 @@
 """ImmediateFailover: all traffic off a failed provider, now; verified, and validated from the users' side."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
@@ -17,6 +18,7 @@ from failover.incident import Outcome, RouteShift, RunRecord, Sample
 from failover.policy import Change, ChangedBy
 from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
+from failover.units import render_duration
 from workflows import data_plane
 from workflows.ending import Ended, close, is_bad_input, unreadable
 from workflows.herald import Herald
@@ -26,9 +28,6 @@ from workflows.options import GLANCE, PROBE, READ
 NAME = "ImmediateFailover"
 
 STEPS = ("observe", "decide", "shift", "verify", "validate", "report")
-
-ABANDON = timedelta(seconds=60)
-"""How long a cancelled run may take to put back what it found."""
 
 
 @workflow.defn(name=NAME)
@@ -40,6 +39,7 @@ class ImmediateFailover(Visible):
         self._herald = Herald()
         self._verdicts: dict[str, Verdict] = {}
         self._snapshot: dict[str, RouteNow] = {}
+        self._tried: dict[str, Shift] = {}
         self._shifted: dict[str, Shift] = {}
         self._read_back: dict[str, Written] = {}
         self._samples: list[Sample] = []
@@ -181,6 +181,7 @@ class ImmediateFailover(Visible):
     async def _write(self, request: ImmediateFailoverRequest, shifts: Sequence[Shift]) -> list[Written]:
         """Write one batch; → the routes that were refused."""
         self._writes += 1
+        self._tried |= {shift.route: shift for shift in shifts}
         changes = [self._change(request, shift) for shift in shifts]
         try:
             results = await data_plane.write(changes, f"shift {immediate.count(len(shifts), 'route')}")
@@ -287,7 +288,7 @@ class ImmediateFailover(Visible):
 
     async def _abandon(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
         """Cancelled: put back what was found, unless that would send traffic to a provider known to be down."""
-        if not self._shifted:
+        if not self._tried:
             return Ended(Outcome.ABORTED, "Cancelled before any traffic was moved.")
         failed = self._verdicts.get(request.failed_provider)
         if failed is not None and failed.down:
@@ -297,29 +298,36 @@ class ImmediateFailover(Visible):
                 "and traffic is never sent back to a provider known to be down.",
             )
         self.journal.enter("shift", "Cancelled: putting back what was found")
-        return await self._restore(request, brief)
+        try:
+            return await asyncio.wait_for(self._restore(request, brief), brief.settings.abort_timeout.total_seconds())
+        except (ActivityError, TimeoutError, Ended) as error:
+            why = str(error) or f"nothing answered within {render_duration(brief.settings.abort_timeout)}"
+            reason = f"Cancelled, but what was found could not be put back: {why}"
+            return Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
 
     async def _restore(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
-        try:
-            routes = {route.route: route for route in await data_plane.reread(request, list(self._shifted))}
-            mine = [name for name, route in routes.items() if route.changed_by == workflow.info().workflow_id]
-            restored = [
-                replace(shift, decided_on=routes[name].revision, before=shift.after, after=shift.before)
-                for name, shift in self._shifted.items()
-                if name in mine
-            ]
-            refused = await self._write(request, restored) if restored else []
-            expected = [Expectation(route=s.route, share=s.after, evacuated=None) for s in restored]
-            verification = await data_plane.verify(expected, brief.settings.verify_timeout)
-        except (ActivityError, Ended) as error:
-            return Ended(
-                Outcome.NEEDS_HUMAN, f"Cancelled, but nothing could be put back: {error}", immediate.command(request)
-            )
+        routes = await data_plane.reread(request, list(self._tried))
+        restored = [self._back(route) for route in routes if self._may_restore(route)]
+        refused = await self._write(request, restored) if restored else []
+        expected = [Expectation(route=shift.route, share=shift.after, evacuated=None) for shift in restored]
+        verification = await data_plane.verify(expected, brief.settings.verify_timeout)
         if refused or verification.verified is not True:
-            reason = f"Cancelled, but the routes could not be put back: {verification.reason}"
-            return Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
-        return Ended(
-            Outcome.ABORTED, f"Cancelled; {immediate.count(len(restored), 'route')} put back as found, verified."
+            said = refused[0].reason if refused else verification.reason
+            raise Ended(Outcome.NEEDS_HUMAN, said)
+        count = immediate.count(len(restored), "route")
+        return Ended(Outcome.ABORTED, f"Cancelled; {count} put back as found, verified.")
+
+    def _may_restore(self, route: RouteNow) -> bool:
+        """Ours, or not touched yet: written all the same, so that our own write, should it come late, is refused."""
+        mine = route.changed_by == workflow.info().workflow_id
+        return mine or route.revision == self._snapshot[route.route].revision
+
+    def _back(self, route: RouteNow) -> Shift:
+        return replace(
+            self._tried[route.route],
+            decided_on=route.revision,
+            before=route.distribution,
+            after=self._snapshot[route.route].distribution,
         )
 
     async def _record(self, request: ImmediateFailoverRequest, brief: Brief, ended: Ended) -> RunRecord:

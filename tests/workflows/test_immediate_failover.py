@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from activities.notifiers.memory import MemoryNotifier
 from failover.config import Immediate, Procedures
 from failover.failure import FailureKind
 from failover.incident import Outcome
-from failover.policy import Change, ChangedBy
+from failover.policy import Change, ChangedBy, Revision
 from failover.requests import RunResult
 from providers.memory import MemoryClient
 from traffic.memory import MemoryPlane
@@ -29,7 +30,7 @@ FOUND = {"bedrock": 7000, "google": 2000, "meta": 1000}
 @pytest.fixture
 def parts(make_parts: Callable[..., composition.Parts]) -> composition.Parts:
     """Short waits, as values of the configuration."""
-    waits = {"verify_timeout": "1s", "validate_timeout": "1s", "validate_interval": "100ms"}
+    waits = {"verify_timeout": "1s", "validate_timeout": "1s", "validate_interval": "100ms", "abort_timeout": "3s"}
     return make_parts(procedures=Procedures(immediate=Immediate.model_validate(waits)))
 
 
@@ -236,6 +237,37 @@ async def test_cancel_puts_back_what_was_found(start: Start, plane: MemoryPlane)
     assert isinstance(ended.value.cause, CancelledError)
     assert (await run.describe()).status is WorkflowExecutionStatus.CANCELED
     assert plane.distribution("chat") == FOUND
+
+
+async def test_an_abort_wins_against_its_own_late_write(start: Start, plane: MemoryPlane) -> None:
+    """Cancelled while the write is on its way: the snapshot becomes a new revision, on which the late write is stale."""
+    plane.hang = True
+    run = await start()
+    await until_said(run, "Writing 1 route")
+    plane.hang = False
+    await run.cancel()
+    with pytest.raises(WorkflowFailureError) as ended:
+        await asyncio.wait_for(run.result(), 20)
+    assert isinstance(ended.value.cause, CancelledError)
+    assert plane.distribution("chat") == FOUND
+    assert plane.policy("chat").revision.number == 2
+    late = plane.applied[0]
+    assert not plane.write(replace(late, key="late", decided_on=Revision("memory", 1))).in_force
+
+
+async def test_abort_always_ends(start: Start, plane: MemoryPlane, parts: composition.Parts) -> None:
+    """A data plane that never answers again: within its deadline, with the command that a person must run."""
+    plane.hang = True
+    run = await start()
+    await until_said(run, "Writing 1 route")
+    await run.cancel()
+    error = await failure(run)
+    assert error.type == "NeedsHuman"
+    assert "could not be put back" in error.message
+    assert "failoverctl failover --failed-provider bedrock" in error.message
+    record = parts.evidence.latest()
+    assert record is not None
+    assert record.outcome is Outcome.NEEDS_HUMAN
 
 
 async def test_cancel_never_sends_traffic_back_to_a_provider_known_to_be_down(
