@@ -60,12 +60,17 @@ def create_app(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
-        exception_handlers={404: _not_found, 405: _not_found, DataPlaneUnavailable: _unavailable},
+        exception_handlers={404: _not_found, 405: _not_found, 500: _broken, DataPlaneUnavailable: _unavailable},
     )
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": {"message": str(error)}}, status_code=503, headers={"Retry-After": "1"})
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    """Our own mistake, which the server logs; nothing of it is told outside."""
+    return ApiError(500, "The gateway broke over this request; its log says how.", code="internal_error").response()
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -114,7 +114,7 @@ class PoliciesApi:
         """`window` (60, 5m) or `since` (ISO 8601, this server's clock), and `until`."""
         now, asked = utc_now(), request.query_params
         try:
-            since = _moment(asked["since"]) if "since" in asked else now - parse_duration(asked.get("window", "60"))
+            since = _moment(asked["since"]) if "since" in asked else now - _window(asked.get("window", "60"))
             until = _moment(asked["until"]) if "until" in asked else None
         except ValueError as error:
             return _invalid(error)
@@ -131,6 +131,13 @@ class PoliciesApi:
     def _no_route(self, request: Request) -> Response:
         known = ", ".join(sorted(self._store.policies))
         return _error(404, f"There is no route {request.path_params['route']!r}; the routes are {known}.")
+
+
+def _window(text: str) -> timedelta:
+    try:
+        return min(parse_duration(text), KEPT)
+    except OverflowError:
+        return KEPT
 
 
 def _moment(text: str) -> datetime:

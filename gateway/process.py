@@ -17,7 +17,7 @@ from failover.errors import BadInput
 from failover.ports import ProviderClient
 from gateway.app import create_app
 from gateway.counters import utc_now
-from gateway.store import FileStore, PolicyStore
+from gateway.store import FileStore, PolicyStore, sole_user
 
 DRAIN = timedelta(seconds=5)
 """For requests in flight when the gateway is told to end."""
@@ -38,7 +38,7 @@ async def run(
 
     `ready` is told the URL once requests are answered; port 0 takes any free one.
 
-    BadInput where the port is taken; ConfigError where the policy store cannot be read.
+    BadInput where the port is taken; ConfigError where the policy store cannot be read, or is another gateway's.
     """
     initial = {name: route.distribution for name, route in config.routes.items()}
     async with _store(initial, state, redis_url) as store:
@@ -51,7 +51,8 @@ async def run(
 @asynccontextmanager
 async def _store(initial: Mapping[str, Distribution], state: Path, redis_url: str | None) -> AsyncIterator[PolicyStore]:
     if redis_url is None:
-        yield FileStore.open(state / "policies.json", initial, utc_now)
+        with sole_user(state / "policies.lock"):
+            yield FileStore.open(state / "policies.json", initial, utc_now)
         return
     from gateway.redis_store import RedisStore
 

@@ -1,9 +1,11 @@
 """The policy store of one gateway: a file, replaced whole before a change is answered."""
 
 import asyncio
+import fcntl
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from failover.distribution import Distribution
-from failover.errors import ConfigError
+from failover.errors import ConfigError, DataPlaneUnavailable
 from failover.policy import Change, ChangedBy, ChangeResult, Revision, RouteRecord, TrafficPolicy, apply
 
 
@@ -49,9 +51,9 @@ class FileStore:
 
     def __init__(self, path: Path, contents: Contents, clock: Callable[[], datetime]) -> None:
         self._path = path
-        self._contents = contents
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._obey(contents)
 
     @classmethod
     def open(cls, path: Path, initial: Mapping[str, Distribution], clock: Callable[[], datetime]) -> "FileStore":
@@ -69,12 +71,16 @@ class FileStore:
 
     @property
     def policies(self) -> Mapping[str, TrafficPolicy]:
-        return {route: record.policy for route, record in self._contents.records.items()}
+        return self._policies
 
     def policy(self, route: str) -> TrafficPolicy:
         return self._contents.records[route].policy
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
+        # Shielded with its lock: whoever gives up must not let the next change be decided before this one is kept.
+        return await asyncio.shield(self._apply(changes))
+
+    async def _apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
         async with self._lock:
             records, results = dict(self._contents.records), []
             now = self._clock()
@@ -85,16 +91,43 @@ class FileStore:
                     records[change.route] = record
             after = Contents(epoch=self._contents.epoch, records=records)
             if any(records[route] is not record for route, record in self._contents.records.items()):
-                # Shielded: a client that gives up must not leave the file ahead of what is obeyed.
-                await asyncio.shield(self._keep(after))
+                await self._keep(after)
             return results
 
     async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
         return {"file": {route: str(policy.revision) for route, policy in self.policies.items()}}
 
     async def _keep(self, contents: Contents) -> None:
-        await asyncio.to_thread(_write, self._path, contents)
+        try:
+            await asyncio.to_thread(_write, self._path, contents)
+        except OSError as error:
+            raise DataPlaneUnavailable(
+                f"The policy store {self._path} cannot be written ({error.strerror}), so nothing was changed. "
+                "See to its disk, then try again."
+            ) from error
+        self._obey(contents)
+
+    def _obey(self, contents: Contents) -> None:
         self._contents = contents
+        self._policies = {route: record.policy for route, record in contents.records.items()}
+
+
+@contextmanager
+def sole_user(path: Path) -> Iterator[None]:
+    """Holds the lock file while the block runs, until the process dies at the latest.
+
+    ConfigError where another process holds it: two gateways on one file would each forget what the other was told.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"Another gateway keeps its policies in {path.parent}. End it, give this one a state directory of its "
+                "own, or let both share a Redis by FAILOVER_REDIS_URL."
+            ) from error
+        yield
 
 
 def first_record(route: str, shares: Distribution, epoch: str, now: datetime) -> RouteRecord:

@@ -1,6 +1,7 @@
 """The operators' door: fenced, authenticated, kept."""
 
 import asyncio
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from failover.config import Config
 from failover.errors import BadInput, ConfigError
+from failover.policy import Change, ChangedBy, ChangeStatus
 from gateway.app import create_app
 from gateway.counters import utc_now
-from gateway.process import listening
-from gateway.store import FileStore
+from gateway.process import listening, run
+from gateway.store import FileStore, sole_user
 from providers.memory import MemoryClient
 
 BODY = {"distribution": {"google": 100}, "reason": "a test"}
@@ -80,6 +82,8 @@ async def test_unknown_routes_and_bad_windows_are_said(gateway: Any) -> None:
     assert "chat, other" in answer.json()["error"]["message"]
     for query in ({"window": "soon"}, {"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}):
         assert (await gateway.http.get("/telemetry", params=query)).status_code == 422
+    for window in ("0", "99999999999999999999"):
+        assert (await gateway.http.get("/telemetry", params={"window": window})).status_code == 200
 
 
 async def test_without_a_token_only_loopback_may_change(config: Config, tmp_path: Path) -> None:
@@ -145,3 +149,46 @@ async def test_kill_9_of_the_gateway_keeps_its_policy(tmp_path: Path) -> None:
             assert (await http.put("/policies/chat", json=BODY, headers=headers)).status_code == 200
         process.kill()
         await process.wait()
+
+
+async def test_two_gateways_never_keep_one_file(config: Config, tmp_path: Path) -> None:
+    """The second one refuses to start and says what to do; the end of the first frees it."""
+    with sole_user(tmp_path / "policies.lock"), pytest.raises(ConfigError, match="FAILOVER_REDIS_URL"):
+        await run(config, {}, host="127.0.0.1", port=0, state=tmp_path, token=None, ready=lambda _: None)
+    with sole_user(tmp_path / "policies.lock"):
+        pass
+
+
+async def test_a_change_that_cannot_be_kept_is_not_obeyed(gateway: Any, tmp_path: Path) -> None:
+    """503 with a sentence; the same key may come again once the disk is back."""
+    headers = {**gateway.operator, "If-Match": await etag(gateway), "Idempotency-Key": "once"}
+    shutil.rmtree(tmp_path)
+    refused = await gateway.http.put("/policies/chat", json=BODY, headers=headers)
+    assert refused.status_code == 503
+    assert "cannot be written" in refused.json()["error"]["message"]
+    assert gateway.store.policy("chat").revision.number == 1
+    tmp_path.mkdir()
+    assert (await gateway.http.put("/policies/chat", json=BODY, headers=headers)).status_code == 200
+
+
+async def test_a_change_that_is_given_up_is_kept_whole_before_the_next_is_decided(tmp_path: Path) -> None:
+    """Whoever decided on the revision before is refused, though the first one's caller is gone."""
+    store = FileStore.open(tmp_path / "policies.json", {"chat": {"bedrock": 10000}}, utc_now)
+    revision = store.policy("chat").revision
+
+    def change(provider: str) -> Change:
+        author = ChangedBy(actor="test")
+        shares = {provider: 10000}
+        return Change(
+            route="chat", decided_on=revision, key=provider, distribution=shares, changed_by=author, reason="a test"
+        )
+
+    given_up = asyncio.create_task(store.apply([change("google")]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    given_up.cancel()
+    result = (await store.apply([change("meta")]))[0]
+    assert result.status is ChangeStatus.REFUSED
+    again = FileStore.open(tmp_path / "policies.json", {}, utc_now)
+    assert again.policy("chat") == store.policy("chat")
+    assert again.policy("chat").distribution == {"google": 10000}
