@@ -1,35 +1,35 @@
-"""`make bench`, or `python -m bench [shift] [routes] [latency] [detection] [loss] [--full]`."""
+"""`make bench`, or `python -m bench [shift] [routes] [latency] [detection] [loss] [peers] [--full]`."""
 
 import argparse
 import asyncio
 import os
 import platform
-import shutil
 import sys
 from pathlib import Path
 
 from bench.figures import console
 from bench.incidents import detection, loss
 from bench.latency import latency
+from bench.peers import peers
 from bench.shift import routes, shift
 from starter.settings import Settings
 from starter.temporal_server import find_cli
 
-NAMES = ("shift", "routes", "latency", "detection", "loss")
+NAMES = ("shift", "routes", "latency", "detection", "loss", "peers")
 
 
 async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> None:
     console.print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
     )
-    peers = [name for name in ("haproxy", "nginx") if shutil.which(name)]
-    console.print(f"HAProxy and nginx: {', '.join(peers) or 'not installed, so not measured beside it'}\n")
+    console.print()
     jobs = {
         "shift": lambda: shift(cli, 200 if full else 60),
         "routes": lambda: routes(cli),
         "latency": lambda: latency(4000 if full else 1000),
         "detection": lambda: detection(cli, settings, full=full, times=5 if full else 3),
         "loss": lambda: loss(cli, settings, full=full),
+        "peers": lambda: peers(cli, settings),
     }
     for name in names or NAMES:
         console.print(f"[dim]{name} …[/dim]")
