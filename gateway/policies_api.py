@@ -57,13 +57,14 @@ class PoliciesApi:
     async def list(self, request: Request) -> Response:
         """Every policy, or those named by `route` (repeatable); and which revision each live instance obeys."""
         wanted = request.query_params.getlist("route")
-        policies = [policy for route, policy in sorted(self._store.policies.items()) if not wanted or route in wanted]
+        in_force = sorted((await self._store.read()).items())
+        policies = [policy for route, policy in in_force if not wanted or route in wanted]
         return _json(
             {"policies": _POLICIES.dump_python(policies, mode="json"), "instances": await self._store.obeyed()}
         )
 
     async def read(self, request: Request) -> Response:
-        policy = self._store.policies.get(request.path_params["route"])
+        policy = (await self._store.read()).get(request.path_params["route"])
         return self._no_route(request) if policy is None else _with_etag(policy)
 
     async def put(self, request: Request) -> Response:

@@ -62,6 +62,7 @@ async def _store(initial: Mapping[str, Distribution], state: Path, redis_url: st
         yield store
     finally:
         following.cancel()
+        await asyncio.wait([following])
         await store.aclose()
 
 

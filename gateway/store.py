@@ -26,6 +26,10 @@ class PolicyStore(Protocol):
         """Route → the policy that this process obeys now."""
         ...
 
+    async def read(self) -> Mapping[str, TrafficPolicy]:
+        """Route → the policy in force, which changes are compared with. Raises DataPlaneUnavailable."""
+        ...
+
     async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
         """One result a change, in order; kept for good before it returns."""
         ...
@@ -75,6 +79,9 @@ class FileStore:
 
     def policy(self, route: str) -> TrafficPolicy:
         return self._contents.records[route].policy
+
+    async def read(self) -> Mapping[str, TrafficPolicy]:
+        return self._policies
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
         # Shielded with its lock: whoever gives up must not let the next change be decided before this one is kept.

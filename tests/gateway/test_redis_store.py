@@ -1,15 +1,26 @@
 """Several gateways on one Redis: one truth, obeyed everywhere within moments, and kept while Redis is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from failover.config import Config
 from failover.errors import ConfigError
 from failover.policy import Change, ChangedBy, ChangeStatus
+from gateway.app import create_app
 from gateway.counters import utc_now
-from gateway.redis_store import RedisStore
+from gateway.process import listening
+from gateway.redis_store import ALIVE, EPOCH, POLICY, VERSION, RedisStore
+from providers.memory import MemoryClient
+from starter.ports import free_port
 
 INITIAL = {"chat": {"bedrock": 10000}, "other": {"meta": 10000}}
 
@@ -75,12 +86,140 @@ async def test_a_batch_is_one_transaction(stores: list[RedisStore]) -> None:
     assert [result.status for result in results] == [ChangeStatus.APPLIED, ChangeStatus.APPLIED]
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(3):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_every_gateway_reads_what_is_in_force_at_once(stores: list[RedisStore]) -> None:
+    """Not what it happened to see last: a change written through one gateway is read back through another."""
+    here, there = stores
+    for n in range(20):
+        changed = (await here.apply([change(here, f"k{n}", google=n * 100, meta=10000 - n * 100)]))[0].policy
+        assert changed is not None
+        assert (await there.read())["chat"] == changed
+        assert there.policies["chat"] == changed
+
+
+async def test_what_is_obeyed_never_goes_back(stores: list[RedisStore]) -> None:
+    """However the answers of Redis overtake each other."""
+    here = stores[0]
+    before = here.policies["chat"]
+    after = (await here.apply([change(here, "k1", google=10000)]))[0].policy
+    here._adopt([before])
+    assert here.policies["chat"] == after
+
+
+async def test_an_emptied_redis_is_given_what_is_obeyed(stores: list[RedisStore]) -> None:
+    """Traffic stays where it was moved to, under a new epoch, on which older decisions are refused."""
+    here, there = stores
+    decided_before = change(here, "late", bedrock=10000)
+    await here.apply([change(here, "k1", google=10000)])
+    await there.read()
+    old = here.policies["chat"].revision.epoch
+    await here._redis.flushall()
+    await until(lambda: {store.policies["chat"].revision.epoch for store in stores}.isdisjoint({old}))
+    await until(lambda: here.policies["chat"].revision == there.policies["chat"].revision)
+    for store in stores:
+        assert (await store.read())["chat"].distribution == {"google": 10000}
+    assert (await there.apply([decided_before]))[0].status is ChangeStatus.REFUSED
+    assert (await there.apply([change(there, "k2", meta=10000)]))[0].status is ChangeStatus.APPLIED
+
+
+async def test_a_redis_that_is_set_back_is_given_what_is_obeyed(stores: list[RedisStore]) -> None:
+    """As after a restored backup: the evacuated provider gets nothing."""
+    here, there = stores
+    redis = here._redis
+    backup = {name: await redis.dump(name) for name in (EPOCH, VERSION, POLICY + "chat")}
+    await here.apply([change(here, "k1", google=10000)])
+    await there.read()
+    old = here.policies["chat"].revision.epoch
+    async with redis.pipeline(transaction=True) as restore:
+        for name, value in backup.items():
+            restore.restore(name, 0, value, replace=True)
+        await restore.execute()
+    await until(lambda: {store.policies["chat"].revision.epoch for store in stores}.isdisjoint({old}))
+    for store in stores:
+        assert (await store.read())["chat"].distribution == {"google": 10000}
+
+
+async def test_an_instance_that_ended_is_not_waited_for(redis_url: str) -> None:
+    """Neither one that said goodbye, nor, after its time, one that was killed."""
+    staying, leaving, killed = [await RedisStore.open(redis_url, INITIAL, utc_now) for _ in range(3)]
+    following = asyncio.create_task(staying.follow())
+    assert len(await staying.obeyed()) == 3
+    await leaving.aclose()
+    assert len(await staying.obeyed()) == 2
+    async with asyncio.timeout(2 * ALIVE.total_seconds()):
+        while len(await staying.obeyed()) == 2:
+            await asyncio.sleep(0.1)
+    assert len(await staying.obeyed()) == 1
+    following.cancel()
+    await killed.aclose()
+    await staying.aclose()
+
+
+async def test_while_redis_is_away_users_are_served_and_nothing_changes(config: Config, tmp_path: Path) -> None:
+    """And when it comes back empty, the change that was made before is still obeyed."""
+    port = free_port()
+    redis = await start_redis(port, tmp_path)
+    initial = {name: route.distribution for name, route in config.routes.items()}
+    store = await RedisStore.open(f"redis://127.0.0.1:{port}/0", initial, utc_now)
+    following = asyncio.create_task(store.follow())
+    app = create_app(config, {key: MemoryClient(key) for key in config.providers}, store, token="t")
+    async with listening(app, "127.0.0.1", 0) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        operator = {"Authorization": "Bearer t"}
+        etag = (await http.get("/policies/chat")).headers["ETag"]
+        body = {"distribution": {"google": 100}, "reason": "a test"}
+        changed = await http.put("/policies/chat", json=body, headers={**operator, "If-Match": etag})
+        assert changed.status_code == 200
+        redis.kill()
+        await redis.wait()
+        for _ in range(5):
+            question = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
+            answer = await http.post("/v1/chat/completions", json=question)
+            assert answer.headers["X-Failover-Provider"] == "google"
+        refused = await http.put("/policies/chat", json=body, headers={**operator, "If-Match": etag})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert (await http.get("/policies")).status_code == 503
+        redis = await start_redis(port, tmp_path)
+        async with asyncio.timeout(5):
+            while (now := await http.get("/policies/chat")).status_code != 200:
+                await asyncio.sleep(0.05)
+        assert now.json()["distribution"] == {"google": 100.0}
+        assert now.headers["ETag"] != changed.headers["ETag"]
+    following.cancel()
+    await store.aclose()
+    redis.kill()
+    await redis.wait()
+
+
+async def start_redis(port: int, directory: Path) -> asyncio.subprocess.Process:
+    """One that keeps nothing on disk."""
+    server = shutil.which("redis-server")
+    if server is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("redis-server is not installed")
+    options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory))
+    process = await asyncio.create_subprocess_exec(str(server), *options, stdout=asyncio.subprocess.DEVNULL)
+    async with asyncio.timeout(10):
+        while not await answers(port):
+            await asyncio.sleep(0.02)
+    return process
+
+
+async def answers(port: int) -> bool:
+    redis: Any = Redis(port=port)
+    try:
+        return bool(await redis.ping())
+    except RedisError:
+        return False
+    finally:
+        await redis.aclose()
+
+
 async def test_a_redis_that_is_not_there_is_said_at_start() -> None:
-    """Without it what was decided is not known."""
-    with pytest.raises(ConfigError, match="FAILOVER_REDIS_URL"):
-        await RedisStore.open("redis://127.0.0.1:9/0", INITIAL, utc_now)
-
-
-def test_no_secret_of_the_url_is_in_a_store(stores: Any) -> None:
-    """The URL may hold a password; the store's representation does not."""
-    assert "redis://" not in repr(stores[0])
+    """Without it what was decided is not known. The URL's password is not told."""
+    with pytest.raises(ConfigError, match="FAILOVER_REDIS_URL") as refused:
+        await RedisStore.open("redis://:pass-phrase@127.0.0.1:9/0", INITIAL, utc_now)
+    assert "pass-phrase" not in str(refused.value)

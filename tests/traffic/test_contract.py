@@ -1,21 +1,28 @@
 """What every data plane must do, the real one and the one in memory alike."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.board import VerdictBoard
+from activities.traffic import Traffic, VerifyOrder
 from failover.completion import Completion, Message, Role
 from failover.errors import DataPlaneUnavailable
 from failover.policy import Change, ChangedBy, ChangeStatus
 from failover.ports import TrafficPlane
+from failover.restoration import Expectation
 from gateway.app import create_app
 from gateway.counters import utc_now
 from gateway.process import listening
-from gateway.store import FileStore
+from gateway.redis_store import RedisStore
+from gateway.store import FileStore, PolicyStore
 from providers.memory import MemoryClient
 from starter.stack import demo_config, load
 from traffic.gateway import GatewayPlane
@@ -24,20 +31,46 @@ from traffic.memory import MemoryPlane
 QUESTION = Completion(messages=[Message(role=Role.USER, text="Reply with only the word PONG")])
 
 
-@pytest.fixture(params=["gateway", "memory"])
-async def plane(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TrafficPlane]:
-    config = load(demo_config()).config
-    initial = {name: route.distribution for name, route in config.routes.items()}
-    if request.param == "memory":
-        yield MemoryPlane(initial)
-        return
-    store = FileStore.open(tmp_path / "policies.json", initial, utc_now)
-    clients = {key: MemoryClient(key) for key in config.providers}
-    app = create_app(config, clients, store, token="t", rng=random.Random(1))
+CONFIG = load(demo_config()).config
+INITIAL = {name: route.distribution for name, route in CONFIG.routes.items()}
+
+
+@pytest.fixture(params=["gateway", "gateway on Redis", "memory"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """A URL in the place of Redis's name, so that only its tests need a server."""
+    kind = str(request.param)
+    return str(request.getfixturevalue("redis_url")) if kind == "gateway on Redis" else kind
+
+
+@pytest.fixture
+async def plane(kind: str, tmp_path: Path) -> AsyncIterator[TrafficPlane]:
+    if kind == "memory":
+        yield MemoryPlane(INITIAL)
+    elif kind == "gateway":
+        async with serving(FileStore.open(tmp_path / "policies.json", INITIAL, utc_now)) as real:
+            yield real
+    else:
+        async with shared(kind) as store, serving(store) as real:
+            yield real
+
+
+@asynccontextmanager
+async def serving(store: PolicyStore) -> AsyncIterator[GatewayPlane]:
+    clients = {key: MemoryClient(key) for key in CONFIG.providers}
+    app = create_app(CONFIG, clients, store, token="t", rng=random.Random(1))
     async with listening(app, "127.0.0.1", 0) as url:
-        real = GatewayPlane(url, token="t")
-        yield real
-        await real.aclose()
+        plane = GatewayPlane(url, token="t")
+        yield plane
+        await plane.aclose()
+
+
+@asynccontextmanager
+async def shared(redis_url: str) -> AsyncIterator[RedisStore]:
+    """A store that nobody follows: its gateway obeys only what came through its own door."""
+    store = await RedisStore.open(redis_url, INITIAL, utc_now)
+    yield store
+    await store._redis.flushall()
+    await store.aclose()
 
 
 async def change(plane: TrafficPlane, key: str = "k1", **shares: int) -> Change:
@@ -97,6 +130,35 @@ async def test_a_question_is_answered_and_not_counted_as_a_users(plane: TrafficP
     reading = await plane.observe(window=timedelta(seconds=60))
     assert reading is not None
     assert reading.routes == []
+
+
+async def test_every_live_instance_tells_what_it_obeys(plane: TrafficPlane) -> None:
+    """The new revision as soon as the change was answered, where there is one instance."""
+    applied = (await plane.apply([await change(plane)]))[0].policy
+    assert applied is not None
+    assert [told["chat"] for told in (await plane.obeyed()).values()] == [str(applied.revision)]
+
+
+async def test_many_routes_are_asked_for_at_once(plane: TrafficPlane) -> None:
+    """More than fit into a URL; those that are there are read."""
+    policies = await plane.read(["chat", *(f"none-{n}" for n in range(2000))])
+    assert [policy.route for policy in policies] == ["chat"]
+
+
+async def test_a_gateway_that_lags_behind_is_not_verified(redis_url: str) -> None:
+    """Not until the timeout; once it follows, the same change is."""
+    async with shared(redis_url) as here, shared(redis_url) as there, serving(here) as plane:
+        await plane.apply([await change(plane)])
+        expected = Expectation(route="chat", share={"google": 10000}, evacuated="bedrock")
+        order = VerifyOrder(expected=[expected], timeout=timedelta(seconds=0.5))
+        verify = Traffic(CONFIG, plane, VerdictBoard()).verify
+        lagging = await ActivityEnvironment().run(verify, order)
+        assert lagging.verified is False
+        assert "still obeys" in lagging.reason
+        following = asyncio.create_task(there.follow())
+        order = VerifyOrder(expected=[expected], timeout=timedelta(seconds=2))
+        assert (await ActivityEnvironment().run(verify, order)).verified is True
+        following.cancel()
 
 
 async def test_nobody_there_is_unavailable() -> None:
