@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from failover.config_file import LoadedConfig
 from failover.distribution import render
 from failover.errors import BadInput
+from failover.immediate import count
 from starter.output import as_json, table
 from starter.settings import Settings
 from starter.stack import load
@@ -19,7 +20,9 @@ USUAL_FILE = Path("failover.yaml")
 def run_check(settings: Settings, config: Path | None) -> int:
     loaded = load(named(settings, config))
     known = loaded.config
-    print(f"{loaded.source} can be used: {len(known.providers)} providers, {len(known.routes)} routes.")
+    print(
+        f"{loaded.source} can be used: {count(len(known.providers), 'provider')}, {count(len(known.routes), 'route')}."
+    )
     return 0
 
 

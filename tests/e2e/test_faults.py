@@ -176,7 +176,7 @@ async def test_a_fault_that_must_not_move_traffic_does_not(world: World, fault: 
         verdicts=found,
         share_before=7000,
         policy_share=await world.share(),
-        first_tries=first_tries(await world.telemetry(since=began), "chat"),
+        first_tries=await first_tries_after(world, began),
         record=world.latest(began),
     )
     unmet = [check.text for check in judge(expectation, seen) if not check.met]
