@@ -3,12 +3,20 @@
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
+from failover.config import Config
 from failover.failure import FailureKind
+from gateway.app import create_app
+from gateway.counters import utc_now
+from gateway.process import listening
+from gateway.store import FileStore
+from providers.memory import MemoryClient
 
 QUESTION = [{"role": "user", "content": "hello"}]
 
@@ -205,18 +213,56 @@ async def test_synthetic_requests_are_not_counted_as_users(gateway: Any) -> None
     assert (await gateway.telemetry(window="60"))["routes"][0]["requests"] == 1
 
 
-async def test_a_client_that_leaves_is_nobodys_failure(gateway: Any) -> None:
-    """Neither the provider nor the route is blamed."""
-    gateway.providers["meta"].hang = True
+async def test_a_client_that_leaves_midway_is_nobodys_failure(gateway: Any) -> None:
+    """Its stream is closed at the provider too; neither the provider nor the route is blamed."""
+    gateway.providers["meta"].stall = True
     await only(gateway, "meta")
-    leaving = asyncio.create_task(ask(gateway, stream=True))
-    async with asyncio.timeout(5):
-        while not gateway.providers["meta"].calls:
+    body = {"model": "chat", "messages": QUESTION, "stream": True}
+    async with gateway.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        async for line in answer.aiter_lines():
+            if "Hello" in line:
+                break
+        assert gateway.providers["meta"].open_streams == 1
+    async with asyncio.timeout(2):
+        while gateway.providers["meta"].open_streams:
             await asyncio.sleep(0.01)
-    leaving.cancel()
-    await asyncio.gather(leaving, return_exceptions=True)
     told = await gateway.telemetry(window="60")
-    assert all(not one["failures"] for one in told["providers"])
+    assert [(one["tries"], one["failures"]) for one in told["providers"]] == [(1, {})]
+    assert [(one["requests"], one["failed"], one["lost"]) for one in told["routes"]] == [(1, 0, 0)]
+
+
+async def test_a_stream_that_is_not_used_is_closed(gateway: Any) -> None:
+    """One that began without content, whose place another provider took."""
+    await only(gateway, "bedrock")
+    gateway.providers["bedrock"].text = ""
+    assert (await ask(gateway, stream=True)).headers["X-Failover-Provider"] == "google"
+    assert gateway.providers["bedrock"].open_streams == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tries_are_bounded(config: Config, tmp_path: Path, stream: bool) -> None:
+    """With two tries allowed the third provider is not asked."""
+    bounded = config.model_copy(update={"gateway": config.gateway.model_copy(update={"max_tries": 2})})
+    providers = {key: MemoryClient(key) for key in config.providers}
+    for provider in providers.values():
+        provider.fail_with = FailureKind.SERVER_ERROR
+    store = FileStore.open(tmp_path / "policies.json", {"chat": {"bedrock": 10000}}, utc_now)
+    app = create_app(bounded, providers, store, token=None)
+    async with listening(app, "127.0.0.1", 0) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        body = {"model": "chat", "messages": QUESTION, "stream": stream}
+        answer = await http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 502
+    assert [provider.calls for provider in providers.values()] == [1, 1, 0]
+
+
+async def test_a_stream_that_hangs_before_its_first_byte_is_left(gateway: Any) -> None:
+    """Within the time of one try; the next provider answers."""
+    await only(gateway, "bedrock")
+    gateway.providers["bedrock"].hang = True
+    async with asyncio.timeout(2):
+        answer = await ask(gateway, stream=True)
+    assert answer.headers["X-Failover-Provider"] == "google"
+    assert "[DONE]" in answer.text
 
 
 async def test_metrics_and_health_are_there(gateway: Any) -> None:

@@ -153,7 +153,7 @@ def test_config_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     """Yes, or file, line, key, value and what is allowed."""
     assert said(capsys, "config", "check", "--config", SHIPPED) == (
         0,
-        f"{SHIPPED} can be used: 3 providers, 1 routes.\n",
+        f"{SHIPPED} can be used: 3 providers, 1 route.\n",
         "",
     )
     bad = tmp_path / "bad.yaml"

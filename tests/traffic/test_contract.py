@@ -145,6 +145,13 @@ async def test_many_routes_are_asked_for_at_once(plane: TrafficPlane) -> None:
     assert [policy.route for policy in policies] == ["chat"]
 
 
+async def test_a_change_through_one_gateway_is_read_through_another(redis_url: str) -> None:
+    """Also by one that has not obeyed it yet."""
+    async with shared(redis_url) as here, shared(redis_url) as there, serving(here) as one, serving(there) as other:
+        await one.apply([await change(one)])
+        assert (await other.read(["chat"]))[0].distribution == {"google": 10000}
+
+
 async def test_a_gateway_that_lags_behind_is_not_verified(redis_url: str) -> None:
     """Not until the timeout; once it follows, the same change is."""
     async with shared(redis_url) as here, shared(redis_url) as there, serving(here) as plane:
