@@ -19,9 +19,13 @@ _STEP = math.log(1.04)
 
 
 class RequestOutcome(StrEnum):
-    """How a user's request ended. LOST: cut after bytes were sent; FAILED: an error after all tries."""
+    """How a user's request ended.
+
+    LOST: cut after bytes were sent; FAILED: an error after all tries; LEFT: the user went away while it was answered.
+    """
 
     ANSWERED = "answered"
+    LEFT = "left"
     FAILED = "failed"
     LOST = "lost"
     EMPTY = "empty"
@@ -54,8 +58,8 @@ class _Tries:
     def merge(self, other: "_Tries") -> None:
         self.tries += other.tries
         self.first_tries += other.first_tries
-        self.failures += other.failures
-        self.latencies.classes += other.latencies.classes
+        self.failures.update(other.failures)
+        self.latencies.classes.update(other.latencies.classes)
         known = [at for at in (self.first_failure_at, other.first_failure_at) if at is not None]
         self.first_failure_at = min(known, default=None)
 
@@ -66,8 +70,8 @@ class _Requests:
     latencies: _Latencies = field(default_factory=_Latencies)
 
     def merge(self, other: "_Requests") -> None:
-        self.outcomes += other.outcomes
-        self.latencies.classes += other.latencies.classes
+        self.outcomes.update(other.outcomes)
+        self.latencies.classes.update(other.latencies.classes)
 
 
 @dataclass(slots=True)
@@ -90,14 +94,15 @@ class Counters:
         started: datetime,
         first: bool,
         failure: FailureKind | None,
-        latency: timedelta,
+        latency: timedelta | None,
     ) -> None:
-        """One try of a user's request at one provider."""
+        """One try of a user's request at one provider; latency None where it is not known, counted only of successes."""
         counted = self._tick(started).tries.setdefault((provider, route), _Tries())
         counted.tries += 1
         counted.first_tries += first
         if failure is None:
-            counted.latencies.add(latency)
+            if latency is not None:
+                counted.latencies.add(latency)
             return
         counted.failures[failure] += 1
         if counted.first_failure_at is None or started < counted.first_failure_at:

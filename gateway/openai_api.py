@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -208,11 +209,12 @@ async def _events(route: str, streamed: Streamed, wants_usage: bool) -> AsyncIte
     usage: Usage | None = None
     role: dict[str, str] = {"role": "assistant"}
     try:
-        async for chunk in streamed.chunks:
-            usage = chunk.usage or usage
-            if chunk.text or chunk.finish:
-                yield _event({**envelope, "choices": [_delta(chunk, role)]})
-                role = {}
+        async with aclosing(streamed.chunks) as chunks:
+            async for chunk in chunks:
+                usage = chunk.usage or usage
+                if chunk.text or chunk.finish:
+                    yield _event({**envelope, "choices": [_delta(chunk, role)]})
+                    role = {}
     except ProviderError as error:
         yield _event(_broken(error.failure).body())
         return

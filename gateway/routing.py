@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -51,7 +51,7 @@ class Streamed:
     """An answer whose first piece is here, the rest of it, and the try that gives it."""
 
     attempt: Try
-    chunks: AsyncIterator[Chunk]
+    chunks: AsyncGenerator[Chunk, None]
 
 
 class AllFailed(Exception):
@@ -118,11 +118,7 @@ class Router:
         for attempt, timeout in self._tries(route, began, synthetic, failures):
             chunks = self._clients[attempt.provider].stream(completion, timeout=timeout)
             try:
-                async with asyncio.timeout(timeout.total_seconds()):
-                    first = await _first_piece(chunks, attempt.provider)
-            except TimeoutError:
-                failures.append(self._failed(attempt, _too_slow(attempt.provider, timeout)))
-                continue
+                first = await _first_piece(chunks, attempt.provider, timeout)
             except ProviderError as error:
                 failures.append(self._failed(attempt, error))
                 continue
@@ -131,21 +127,26 @@ class Router:
 
     async def _rest(
         self, attempt: Try, began: datetime, first: Chunk, chunks: AsyncIterator[Chunk]
-    ) -> AsyncIterator[Chunk]:
+    ) -> AsyncGenerator[Chunk, None]:
         """From the first piece on. ProviderError midway: bytes were sent, so nobody else is tried."""
+        outcome = RequestOutcome.LEFT
         try:
-            yield first
             async with aclosing(chunks) as rest:  # type: ignore[type-var]
+                yield first
                 async for chunk in rest:
                     if chunk.usage is not None:
                         self._observer.used(attempt, chunk.usage.input_tokens, chunk.usage.output_tokens)
                     yield chunk
+            outcome = RequestOutcome.ANSWERED
+            self._succeeded(attempt)
         except ProviderError as error:
+            outcome = RequestOutcome.LOST
             self._failed(attempt, error)
-            self._ended(attempt, began, RequestOutcome.LOST)
             raise
-        self._succeeded(attempt)
-        self._ended(attempt, began, RequestOutcome.ANSWERED)
+        finally:
+            if outcome is RequestOutcome.LEFT:
+                self._left(attempt)
+            self._ended(attempt, began, outcome)
 
     def _tries(
         self, route: str, began: datetime, synthetic: bool, failures: list[Failure]
@@ -181,7 +182,11 @@ class Router:
         self._count(attempt, error.failure)
         return error.failure
 
-    def _count(self, attempt: Try, failure: Failure | None) -> None:
+    def _left(self, attempt: Try) -> None:
+        """The provider answered as far as it was heard; how long the whole answer takes is not known."""
+        self._count(attempt, None, timed=False)
+
+    def _count(self, attempt: Try, failure: Failure | None, *, timed: bool = True) -> None:
         latency = self._clock() - attempt.started
         self._observer.tried(attempt, failure, latency)
         if not attempt.synthetic:
@@ -191,7 +196,7 @@ class Router:
                 started=attempt.started,
                 first=attempt.number == 1,
                 failure=failure.kind if failure else None,
-                latency=latency,
+                latency=latency if timed else None,
             )
 
     def _ended(self, attempt: Try, began: datetime, outcome: RequestOutcome) -> None:
@@ -207,14 +212,27 @@ class Router:
         return AllFailed(failures or [nobody])
 
 
-async def _first_piece(chunks: AsyncIterator[Chunk], provider: str) -> Chunk:
-    """The first piece with text; a stream that ends without any is an empty answer."""
-    async for chunk in chunks:
-        if chunk.text or chunk.finish is FinishReason.CONTENT_FILTER:
-            return chunk
-        if chunk.finish is not None:
-            break
-    raise _empty(provider)
+async def _first_piece(chunks: AsyncIterator[Chunk], provider: str, timeout: timedelta) -> Chunk:
+    """The first piece with text; a stream that ends without any is an empty answer. One without a use is closed."""
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            async for chunk in chunks:
+                if chunk.text or chunk.finish is FinishReason.CONTENT_FILTER:
+                    return chunk
+                if chunk.finish is not None:
+                    break
+        raise _empty(provider)
+    except TimeoutError:
+        await _close(chunks)
+        raise _too_slow(provider, timeout) from None
+    except ProviderError:
+        await _close(chunks)
+        raise
+
+
+async def _close(chunks: AsyncIterator[Chunk]) -> None:
+    async with aclosing(chunks):  # type: ignore[type-var]
+        pass
 
 
 def _empty(provider: str) -> ProviderError:

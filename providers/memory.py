@@ -12,8 +12,9 @@ from failover.failure import Failure, FailureKind
 class MemoryClient:
     """Sensible by default. What is public may be set by a test at any time.
 
-    `fail_with` makes every call fail so, `break_with` every stream after its first piece; `hang` never answers; `text` is
-    what it answers otherwise, word by word where it streams.
+    `fail_with` makes every call fail so, `break_with` every stream after its first piece; `hang` never answers;
+    `stall` stops every stream for good after its first piece; `text` is what it answers otherwise, word by word where it
+    streams. `open_streams` counts those that were begun and neither ended nor closed.
     """
 
     def __init__(self, key: str, text: str = "PONG") -> None:
@@ -23,6 +24,8 @@ class MemoryClient:
         self.break_with: FailureKind | None = None
         self.retry_after: timedelta | None = None
         self.hang = False
+        self.stall = False
+        self.open_streams = 0
         self.control_plane_up = True
         self.calls = 0
         self.on_call: Callable[[], None] | None = None
@@ -33,12 +36,18 @@ class MemoryClient:
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
         await self._take_call()
-        words = self.text.split(" ")
-        for index, word in enumerate(words):
-            yield Chunk(text=word if index == 0 else f" {word}")
-            if self.break_with is not None:
-                raise self._error(self.break_with)
-        yield Chunk(finish=FinishReason.STOP, usage=Usage(input_tokens=1, output_tokens=len(words)))
+        self.open_streams += 1
+        try:
+            words = self.text.split(" ")
+            for index, word in enumerate(words):
+                yield Chunk(text=word if index == 0 else f" {word}")
+                if self.break_with is not None:
+                    raise self._error(self.break_with)
+                if self.stall:
+                    await asyncio.Event().wait()
+            yield Chunk(finish=FinishReason.STOP, usage=Usage(input_tokens=1, output_tokens=len(words)))
+        finally:
+            self.open_streams -= 1
 
     async def _take_call(self) -> None:
         self.calls += 1
