@@ -11,12 +11,14 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from failover.errors import TemporalUnavailable
@@ -30,7 +32,9 @@ CLI_MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
 TEST_SERVER = "io.temporal:temporal-test-server:1.31.0"
 
 DOWNLOADS = ("temporal.download", 443)
-"""Where the SDK fetches its servers from."""
+"""Where the SDK fetches its servers from. Asked first, since behind a firewall the SDK itself waits for minutes."""
+
+DOWNLOAD_PATIENCE = timedelta(minutes=10)
 
 PATIENCE = timedelta(seconds=30)
 GRACE = timedelta(seconds=8)
@@ -48,6 +52,7 @@ DYNAMIC_CONFIG = (
 )
 
 Report = Callable[[str], None]
+StartServer = Callable[..., Awaitable[WorkflowEnvironment]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class DevServer:
         await self.child.stop(GRACE)
 
 
-def find_cli(cache: Path, report: Report) -> Path:
+def find_cli(cache: Path, report: Report, *, downloads: tuple[str, int] = DOWNLOADS) -> Path:
     """The `temporal` command: on PATH, in the cache, by the SDK's download, or built with Go.
 
     TemporalUnavailable, with what was tried and what can be done, where there is no way.
@@ -73,36 +78,41 @@ def find_cli(cache: Path, report: Report) -> Path:
     if binary.exists():
         return binary
     tried = ["`temporal` is not on PATH", f"{binary} does not exist"]
-    for attempt in (_download_cli, _build_cli):
-        if (why := attempt(binary, report)) is None:
-            return binary
-        tried.append(why)
+    report("Looking for Temporal's dev server: the SDK's download (once; about 100 MB) …")
+    if (why := download(WorkflowEnvironment.start_local, binary, downloads)) is None:
+        return binary
+    tried.append(why)
+    if (why := _build_cli(binary, report)) is None:
+        return binary
+    tried.append(why)
     raise TemporalUnavailable(
         f"No Temporal server could be found or made: {'; '.join(tried)}. Install the Temporal CLI "
         "(https://docs.temporal.io/cli) or Go 1.23 or newer, or set TEMPORAL_ADDRESS to a server that runs already."
     )
 
 
-def _download_cli(binary: Path, report: Report) -> str | None:
-    """Fetch with the SDK's own means; → why that does not work here, or None."""
-    if not _reachable(DOWNLOADS):
-        return f"the SDK's download needs {DOWNLOADS[0]}, which cannot be reached from here"
-    report("Fetching Temporal's dev server (once; about 100 MB) …")
+def download(start_server: StartServer, binary: Path, downloads: tuple[str, int]) -> str | None:
+    """Let the SDK fetch a server and start it once; → why that does not work here, or None."""
+    if not _reachable(downloads):
+        return f"the SDK's download needs {downloads[0]}, which cannot be reached from here"
     binary.parent.mkdir(parents=True, exist_ok=True)
-
-    async def fetch() -> None:
-        async with await WorkflowEnvironment.start_local(download_dest_dir=str(binary.parent)):
-            pass
-
-    try:
-        asyncio.run(fetch())
-    except RuntimeError as error:
-        return f"the SDK's download failed ({error})"
-    fetched = max(binary.parent.glob("temporal-*"), key=lambda path: path.stat().st_mtime, default=None)
-    if fetched is None:
-        return "the SDK's download left no server behind"
-    fetched.replace(binary)
+    # A folder of its own: whatever lies in it afterwards is what was fetched, under any name.
+    with tempfile.TemporaryDirectory(dir=binary.parent, prefix="download-") as folder:
+        try:
+            asyncio.run(_start_once(start_server, folder))
+        except (RuntimeError, TimeoutError) as error:
+            return f"the SDK's download failed ({error or 'it took too long'})"
+        fetched = next(Path(folder).iterdir(), None)
+        if fetched is None:
+            return "the SDK's download left no server behind"
+        fetched.replace(binary)
     return None
+
+
+async def _start_once(start_server: StartServer, folder: str) -> None:
+    async with asyncio.timeout(DOWNLOAD_PATIENCE.total_seconds()):
+        async with await start_server(download_dest_dir=folder):
+            pass
 
 
 def _build_cli(binary: Path, report: Report) -> str | None:
@@ -116,28 +126,44 @@ def _build_cli(binary: Path, report: Report) -> str | None:
     return _run([go, "install", CLI_MODULE], environ, report, "`go install`")
 
 
-def find_test_server(cache: Path, report: Report) -> Path:
-    """Temporal's time-skipping test server, as a command that takes a port. By the SDK's download, or Maven's artifact."""
-    script = cache / "bin" / "temporal-test-server"
-    if script.exists():
-        return script
+def find_test_server(cache: Path, report: Report, *, downloads: tuple[str, int] = DOWNLOADS) -> Path:
+    """Temporal's time-skipping test server, as a command that takes a port: the SDK's download, or Maven's artifact.
+
+    TemporalUnavailable, with what was tried and what can be done, where there is no way.
+    """
+    command = cache / "bin" / "temporal-test-server"
+    if command.exists():
+        return command
+    report("Looking for Temporal's time-skipping test server: the SDK's download (once) …")
+    tried = [f"{command} does not exist"]
+    if (why := download(WorkflowEnvironment.start_time_skipping, command, downloads)) is None:
+        return command
+    tried.append(why)
+    if (why := _assemble_test_server(cache / "java-test-server", command, report)) is None:
+        return command
+    tried.append(why)
+    raise TemporalUnavailable(
+        f"Temporal's time-skipping test server could not be found or made: {'; '.join(tried)}. "
+        f"Install a JDK and Maven, or allow the download from {downloads[0]}; then try again."
+    )
+
+
+def _assemble_test_server(libraries: Path, script: Path, report: Report) -> str | None:
+    """A script around Maven's artifact; → why that does not work here, or None."""
     java, maven = shutil.which("java"), shutil.which("mvn")
     if java is None or maven is None:
-        raise TemporalUnavailable(
-            "The time-skipping test server needs Java and Maven (once, to fetch it); install a JDK and Maven, then try again."
-        )
+        missing = " and ".join(name for name, found in (("Java", java), ("Maven", maven)) if found is None)
+        return f"{missing} not installed, so that Maven's artifact is of no use"
     report("Fetching Temporal's time-skipping test server with Maven (once; about 33 MB) …")
-    libraries = cache / "java-test-server"
-    why = _fetch_test_server(maven, libraries, report)
-    if why is not None:
-        raise TemporalUnavailable(f"The time-skipping test server could not be fetched: {why}.")
+    if (why := _fetch_test_server(maven, libraries, report)) is not None:
+        return why
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(
         "#!/bin/sh\n"
         f'exec "{java}" -cp "{libraries.resolve()}/*" io.temporal.testserver.TestServer "$1" --enable-time-skipping\n'
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return script
+    return None
 
 
 def _fetch_test_server(maven: str, libraries: Path, report: Report) -> str | None:
@@ -187,6 +213,7 @@ async def start_dev_server(
     db: Path | None,
     log: Path,
     namespace: str = "default",
+    patience: timedelta = PATIENCE,
 ) -> DevServer:
     """A dev server that answers. `db` None: in memory. `ui_port` None: without the Web UI. 0: a free port."""
     port = port or free_port()
@@ -201,7 +228,7 @@ async def start_dev_server(
     child = await start("Temporal dev server", command, log=log, environ=os.environ)
     address = f"{LOOPBACK}:{port}"
     try:
-        await _answering(child, address, namespace)
+        await _answering(child, address, namespace, patience)
     except BaseException:
         await child.stop(GRACE)
         raise
@@ -209,33 +236,42 @@ async def start_dev_server(
     return DevServer(address=address, ui_url=ui_url, child=child)
 
 
-async def _answering(child: Child, address: str, namespace: str) -> None:
-    """Until a client can connect and the namespace is there."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
-    while True:
-        if child.process.returncode is not None:
-            raise TemporalUnavailable(child.ending())
-        try:
-            client = await Client.connect(address, namespace=namespace)
-            if await client.service_client.check_health():
-                return
-        except RuntimeError as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise TemporalUnavailable(f"Temporal's dev server does not answer at {address}: {error}") from error
-        await asyncio.sleep(0.05)
+async def _answering(child: Child, address: str, namespace: str, patience: timedelta) -> None:
+    """Until a client can connect and the server calls itself healthy."""
+    try:
+        async with asyncio.timeout(patience.total_seconds()):
+            while not await _answers(address, namespace):
+                if child.process.returncode is not None:
+                    raise TemporalUnavailable(child.ending())
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise TemporalUnavailable(
+            f"Temporal's dev server does not answer at {address} after {patience.total_seconds():g} s; "
+            f"its log is {child.log}."
+        ) from None
+
+
+async def _answers(address: str, namespace: str) -> bool:
+    try:
+        client = await Client.connect(address, namespace=namespace)
+        return await client.service_client.check_health()
+    except (RuntimeError, RPCError):
+        return False
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--test-server", action="store_true", help="the time-skipping server too")
     options = parser.parse_args()
-    cache = Settings.from_env(os.environ).cache_directory()
+    settings = Settings.from_env(os.environ)
+    cache = settings.cache_directory()
 
     def report(line: str) -> None:
         print(line, flush=True)
 
     try:
-        if "TEMPORAL_ADDRESS" not in os.environ:
+        # Tests kill and restart servers of their own, whichever one is named.
+        if options.test_server or not settings.temporal_address:
             find_cli(cache, report)
         if options.test_server:
             find_test_server(cache, report)
