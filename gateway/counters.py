@@ -4,11 +4,13 @@ Kept in memory, bounded in time; percentiles come from a histogram whose classes
 """
 
 import math
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from failover.failure import FailureKind
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
@@ -16,6 +18,9 @@ from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 KEPT = timedelta(minutes=15)
 TICKS_A_SECOND = 10
 _STEP = math.log(1.04)
+_SHORTEST, _LONGEST = timedelta(microseconds=10), timedelta(hours=1)
+_CLASSES, _OFFSET, _UNTIMED = 1024, 200, 0
+"""Room for the classes of every latency between those two, none of them 0."""
 
 
 class RequestOutcome(StrEnum):
@@ -31,53 +36,40 @@ class RequestOutcome(StrEnum):
     EMPTY = "empty"
 
 
-@dataclass(slots=True)
-class _Latencies:
-    classes: Counter[int] = field(default_factory=Counter)
+class _Try(NamedTuple):
+    provider: str
+    route: str
+    first: bool
+    failure: FailureKind | None
 
-    def add(self, latency: timedelta) -> None:
-        self.classes[math.ceil(math.log(max(latency / timedelta(milliseconds=1), 0.01)) / _STEP)] += 1
+
+class _Request(NamedTuple):
+    route: str
+    outcome: RequestOutcome
+
+
+@dataclass(slots=True)
+class _Tick:
+    """A tenth of a second. An event is one number, so that a window is added up without a loop in Python."""
+
+    events: "array[int]" = field(default_factory=lambda: array("q"))
+    first_failures: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+
+class _Window:
+    """What is known of one provider or route: how often which event, and the classes of the latencies."""
+
+    def __init__(self) -> None:
+        self.events: Counter[_Try | _Request] = Counter()
+        self.classes: Counter[int] = Counter()
 
     def percentile(self, share: float) -> timedelta | None:
         needed, seen = math.ceil(self.classes.total() * share), 0
         for index in sorted(self.classes):
             seen += self.classes[index]
             if seen >= needed:
-                return timedelta(milliseconds=math.exp((index - 0.5) * _STEP))
+                return timedelta(milliseconds=math.exp((index - _OFFSET - 0.5) * _STEP))
         return None
-
-
-@dataclass(slots=True)
-class _Tries:
-    tries: int = 0
-    first_tries: int = 0
-    failures: Counter[FailureKind] = field(default_factory=Counter)
-    latencies: _Latencies = field(default_factory=_Latencies)
-    first_failure_at: datetime | None = None
-
-    def merge(self, other: "_Tries") -> None:
-        self.tries += other.tries
-        self.first_tries += other.first_tries
-        self.failures.update(other.failures)
-        self.latencies.classes.update(other.latencies.classes)
-        known = [at for at in (self.first_failure_at, other.first_failure_at) if at is not None]
-        self.first_failure_at = min(known, default=None)
-
-
-@dataclass(slots=True)
-class _Requests:
-    outcomes: Counter[RequestOutcome] = field(default_factory=Counter)
-    latencies: _Latencies = field(default_factory=_Latencies)
-
-    def merge(self, other: "_Requests") -> None:
-        self.outcomes.update(other.outcomes)
-        self.latencies.classes.update(other.latencies.classes)
-
-
-@dataclass(slots=True)
-class _Tick:
-    tries: dict[tuple[str, str], _Tries] = field(default_factory=dict)
-    requests: dict[str, _Requests] = field(default_factory=dict)
 
 
 class Counters:
@@ -85,6 +77,8 @@ class Counters:
 
     def __init__(self) -> None:
         self._ticks: dict[int, _Tick] = {}
+        self._kinds: list[_Try | _Request] = []
+        self._numbers: dict[_Try | _Request, int] = {}
 
     def count_try(
         self,
@@ -97,35 +91,46 @@ class Counters:
         latency: timedelta | None,
     ) -> None:
         """One try of a user's request at one provider; latency None where it is not known, counted only of successes."""
-        counted = self._tick(started).tries.setdefault((provider, route), _Tries())
-        counted.tries += 1
-        counted.first_tries += first
-        if failure is None:
-            if latency is not None:
-                counted.latencies.add(latency)
-            return
-        counted.failures[failure] += 1
-        if counted.first_failure_at is None or started < counted.first_failure_at:
-            counted.first_failure_at = started
+        tick = self._tick(started)
+        tick.events.append(self._event(_Try(provider, route, first, failure), None if failure else latency))
+        if failure is not None:
+            known = tick.first_failures.get((provider, route), started)
+            tick.first_failures[provider, route] = min(known, started)
 
     def count_request(self, route: str, *, started: datetime, outcome: RequestOutcome, latency: timedelta) -> None:
         """One request of a user."""
-        counted = self._tick(started).requests.setdefault(route, _Requests())
-        counted.outcomes[outcome] += 1
-        if outcome is RequestOutcome.ANSWERED:
-            counted.latencies.add(latency)
+        counted = latency if outcome is RequestOutcome.ANSWERED else None
+        self._tick(started).events.append(self._event(_Request(route, outcome), counted))
+
+    def _event(self, kind: _Try | _Request, latency: timedelta | None) -> int:
+        number = self._numbers.get(kind)
+        if number is None:
+            number = self._numbers[kind] = len(self._kinds)
+            self._kinds.append(kind)
+        return number * _CLASSES + (_UNTIMED if latency is None else _class(latency))
 
     def read(self, since: datetime, until: datetime | None, now: datetime) -> Telemetry:
         """What began in [since, until); a tick that `since` cuts in two is left out whole."""
-        tries: dict[tuple[str, str], _Tries] = {}
-        requests: dict[str, _Requests] = {}
+        events: Counter[int] = Counter()
+        failures: dict[tuple[str, str], datetime] = {}
         for tick in self._between(since, until or now + timedelta(seconds=1)):
-            for key, counted in tick.tries.items():
-                tries.setdefault(key, _Tries()).merge(counted)
-            for route, answered in tick.requests.items():
-                requests.setdefault(route, _Requests()).merge(answered)
+            events.update(tick.events)
+            for key, at in tick.first_failures.items():
+                failures[key] = min(failures.get(key, at), at)
+        tries: dict[tuple[str, str], _Window] = defaultdict(_Window)
+        requests: dict[str, _Window] = defaultdict(_Window)
+        for event, count in events.items():
+            number, index = divmod(event, _CLASSES)
+            kind = self._kinds[number]
+            window = tries[kind.provider, kind.route] if isinstance(kind, _Try) else requests[kind.route]
+            window.events[kind] += count
+            if index != _UNTIMED:
+                window.classes[index] += count
         return Telemetry(
-            at=until or now, since=since, providers=_providers(tries.items()), routes=_routes(requests.items())
+            at=until or now,
+            since=since,
+            providers=[_provider(*key, window, failures.get(key)) for key, window in sorted(tries.items(), key=_key)],
+            routes=[_route(route, window) for route, window in sorted(requests.items(), key=_key)],
         )
 
     def _tick(self, started: datetime) -> _Tick:
@@ -154,35 +159,46 @@ def _index(moment: datetime) -> int:
     return math.floor(moment.timestamp() * TICKS_A_SECOND)
 
 
-def _providers(tries: Iterable[tuple[tuple[str, str], _Tries]]) -> list[ProviderWindow]:
-    return [
-        ProviderWindow(
-            provider=provider,
-            route=route,
-            tries=counted.tries,
-            first_tries=counted.first_tries,
-            failures=dict(counted.failures),
-            latency_p50=counted.latencies.percentile(0.50),
-            latency_p95=counted.latencies.percentile(0.95),
-            first_failure_at=counted.first_failure_at,
-        )
-        for (provider, route), counted in sorted(tries, key=lambda item: item[0])
-    ]
+def _class(latency: timedelta) -> int:
+    within = min(max(latency, _SHORTEST), _LONGEST)
+    return math.ceil(math.log(within / timedelta(milliseconds=1)) / _STEP) + _OFFSET
 
 
-def _routes(requests: Iterable[tuple[str, _Requests]]) -> list[RouteWindow]:
-    return [
-        RouteWindow(
-            route=route,
-            requests=counted.outcomes.total(),
-            failed=counted.outcomes[RequestOutcome.FAILED] + counted.outcomes[RequestOutcome.LOST],
-            lost=counted.outcomes[RequestOutcome.FAILED] + counted.outcomes[RequestOutcome.LOST],
-            empty=counted.outcomes[RequestOutcome.EMPTY],
-            latency_p50=counted.latencies.percentile(0.50),
-            latency_p95=counted.latencies.percentile(0.95),
-        )
-        for route, counted in sorted(requests, key=lambda item: item[0])
-    ]
+def _key(item: tuple[Any, object]) -> Any:
+    return item[0]
+
+
+def _provider(provider: str, route: str, window: _Window, first_failure_at: datetime | None) -> ProviderWindow:
+    failures: Counter[FailureKind] = Counter()
+    for kind, count in window.events.items():
+        if isinstance(kind, _Try) and kind.failure is not None:
+            failures[kind.failure] += count
+    return ProviderWindow(
+        provider=provider,
+        route=route,
+        tries=window.events.total(),
+        first_tries=sum(count for kind, count in window.events.items() if isinstance(kind, _Try) and kind.first),
+        failures=dict(failures),
+        latency_p50=window.percentile(0.50),
+        latency_p95=window.percentile(0.95),
+        first_failure_at=first_failure_at,
+    )
+
+
+def _route(route: str, window: _Window) -> RouteWindow:
+    failed, lost, empty = (
+        window.events[_Request(route, outcome)]
+        for outcome in (RequestOutcome.FAILED, RequestOutcome.LOST, RequestOutcome.EMPTY)
+    )
+    return RouteWindow(
+        route=route,
+        requests=window.events.total(),
+        failed=failed + lost,
+        lost=failed + lost,
+        empty=empty,
+        latency_p50=window.percentile(0.50),
+        latency_p95=window.percentile(0.95),
+    )
 
 
 def utc_now() -> datetime:
