@@ -1,7 +1,9 @@
 # What people run. Everything that is fetched or built lands in .venv and .cache, once.
 
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first that really runs and is new enough: a name on PATH may be a shim of a version that is not installed.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
+  "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
 FAILOVER_CACHE ?= $(CURDIR)/.cache
 UV_VERSION := 0.13.9
 BIN := .venv/bin
@@ -41,13 +43,13 @@ histories: setup test-servers ## Record the workflow histories anew that tests r
 setup: .venv/.ready ## Create .venv with the locked dependencies
 
 .venv/.ready: pyproject.toml uv.lock
-	@test -n "$(PYTHON)" || { echo "No Python was found: install Python 3.11 or newer, then try again."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it with make PYTHON=/path/to/python."; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than Python 3.11: name a newer one with make PYTHON=/path/to/python3.11."; exit 1; }
 	@test -x $(BIN)/python || { echo "Creating .venv with $(PYTHON) …"; "$(PYTHON)" -m venv .venv; }
 	@test -x $(BIN)/uv || { echo "Installing uv $(UV_VERSION) …"; $(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
 	@echo "Installing the locked dependencies (once; under a minute with a good network) …"
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --frozen --quiet
+	@set -o pipefail; VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --frozen 2>&1 | sed -u '/^ [+~-] /d'
 	@touch $@
 
 servers: setup

@@ -1,6 +1,7 @@
 """The compose file, as far as it can be held without an engine: schema, pins, ports, commands, variables."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -74,6 +75,36 @@ def test_our_commands_parse(name: str) -> None:
 
 def _verb(arguments: list[str]) -> list[str]:
     return [argument for argument in arguments if not argument.startswith(("-", "/")) and argument.isalpha()][:2]
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker"])
+def test_every_secret_that_the_configuration_names_arrives(name: str) -> None:
+    """One that is left out would not be missed: without its token, Slack is the log."""
+    named = re.findall(r"\w+_env: (\w+)", (ROOT / "failover.yaml").read_text())
+    assert {"SLACK_BOT_TOKEN", "LLAMA_API_KEY"} <= set(named)
+    assert set(named) <= set(OURS[name]["environment"])
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker"])
+def test_googles_credentials_are_a_file_that_is_there(name: str) -> None:
+    """The path of the host means nothing inside, and an empty one must stay empty."""
+    alternative = OURS[name]["environment"]["GOOGLE_APPLICATION_CREDENTIALS"]
+    inside = re.fullmatch(r"\$\{GOOGLE_APPLICATION_CREDENTIALS:\+(.+)\}", alternative)
+    assert inside is not None
+    assert f"${{GOOGLE_APPLICATION_CREDENTIALS:-/dev/null}}:{inside[1]}:ro" in OURS[name]["volumes"]
+
+
+@pytest.mark.parametrize("name", ["postgresql", "temporal", "redis", "gateway", "worker", "simulator"])
+def test_whoever_is_waited_for_is_asked_for_its_health(name: str) -> None:
+    """And our own parts all are."""
+    assert SERVICES[name]["healthcheck"]["test"]
+
+
+def test_one_uv_makes_the_image_and_the_checkout() -> None:
+    """The lock file is read by the version that wrote it."""
+    pinned = re.search(r"UV_VERSION := (\S+)", (ROOT / "Makefile").read_text())
+    assert pinned is not None
+    assert f"ghcr.io/astral-sh/uv:{pinned[1]} " in (ROOT / "Dockerfile").read_text()
 
 
 def test_secrets_have_no_default() -> None:

@@ -122,8 +122,8 @@ async def healed(world: World) -> None:
     await world.heal()
 
 
-MOVING = [fault for fault in known() if (told := expected(fault)) and told.moves]
-STAYING = [fault for fault in known() if (told := expected(fault)) and not told.moves]
+MOVING = [fault for fault in known() if (end := expected(fault)) and end.moves]
+STAYING = [fault for fault in known() if (end := expected(fault)) and not end.moves]
 
 
 @pytest.mark.parametrize("fault", MOVING)

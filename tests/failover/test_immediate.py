@@ -127,7 +127,7 @@ def test_any_plan_keeps_the_invariants(parts: list[int], down: set[str]) -> None
     points = [part * WHOLE // total for part in parts]
     points[0] += WHOLE - sum(points)
     names = ["bedrock", "google", "meta", "other"]
-    now = route(**dict(zip(names, points, strict=True)))
+    now = route("chat", **dict(zip(names, points, strict=True)))
     plan = immediate.plan(BEDROCK, [now], known(*(verdict(name, Condition.UNAVAILABLE) for name in down)), {})
     for shift in plan.shifts:
         assert sum(shift.after.values()) == WHOLE

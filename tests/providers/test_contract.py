@@ -65,7 +65,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 async def clients(simulator: Simulator) -> AsyncIterator[dict[str, ProviderClient]]:
     told = simulator.addresses()["providers"]
     endpoints = {key: SimulatedEndpoint(url=one["url"], grpc=one.get("grpc")) for key, one in told.items()}
-    config = Config(providers=PROVIDERS, routes={"chat": {"distribution": {"llama": 100}}})  # type: ignore[dict-item]
+    config = Config(providers=PROVIDERS, routes={"chat": {"distribution": {"llama": 100}}})
     built = build_clients(config, secrets={}, simulator=endpoints)
     yield built
     for client in built.values():
@@ -126,7 +126,7 @@ async def test_every_fault_is_classified(
     timeout = SHORT if fault is FaultKind.HANG else PATIENCE
     for ask in (whole, streamed):
         with pytest.raises(ProviderError) as refused:
-            await ask(clients[name], timeout)  # type: ignore[operator]
+            await ask(clients[name], timeout)
         assert refused.value.failure.kind is REFUSALS[fault], refused.value
         assert refused.value.failure.provider == name
     if fault is not FaultKind.REFUSED:
@@ -187,7 +187,7 @@ async def test_a_provider_that_hangs_holds_up_nobody(
 async def test_a_missing_key_is_said_when_it_is_needed() -> None:
     """Not at start, and with the name of the variable."""
     provider = Provider(kind="openai", model="m", endpoint="http://127.0.0.1:9/v1", api_key_env="SOME_KEY")
-    config = Config(providers={"x": provider}, routes={"chat": {"distribution": {"x": 100}}})  # type: ignore[dict-item]
+    config = Config(providers={"x": provider}, routes={"chat": {"distribution": {"x": 100}}})
     client = build_clients(config, secrets={})["x"]
     with pytest.raises(ProviderError, match="set SOME_KEY") as refused:
         await whole(client)

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 import worker as composition
+from failover.errors import FailoverError
 from workflows.payloads import RefuseMalformed, data_converter
 
 HISTORIES = sorted(Path(__file__).with_name("histories").glob("*/*.json"))
@@ -21,7 +22,7 @@ async def test_a_recorded_history_replays(file: Path) -> None:
         data_converter=data_converter,
         workflow_runner=composition.workflow_runner(),
         interceptors=[RefuseMalformed()],
-        workflow_failure_exception_types=[composition.FailoverError],
+        workflow_failure_exception_types=[FailoverError],
     )
     history = WorkflowHistory.from_json(file.stem, json.loads(file.read_text()))
     await replayer.replay_workflow(history)
