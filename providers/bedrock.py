@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,15 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import boto3
-import botocore.exceptions
+import botocore.exceptions as boto
+import urllib3.exceptions
 from botocore.config import Config as BotoConfig
 
 from failover.completion import Answer, Chunk, Completion, FinishReason, Role, ServiceStatus, Usage
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
-from providers.classification import by_status, by_words, failure, is_hard_quota, retry_after
+from providers.classification import by_status, by_words, failure, retry_after
 from providers.http import cut, invalid
-from providers.threads import Threads
+from providers.threads import MOST, Threads
 
 CONNECT_TIMEOUT = 5
 
@@ -32,6 +34,7 @@ _BY_CODE = {
     "SignatureDoesNotMatch": FailureKind.AUTHENTICATION,
     "MissingAuthenticationTokenException": FailureKind.AUTHENTICATION,
     "IncompleteSignatureException": FailureKind.AUTHENTICATION,
+    "RequestTimeTooSkewed": FailureKind.AUTHENTICATION,
     "AccessDeniedException": FailureKind.PERMISSION,
     "ResourceNotFoundException": FailureKind.MODEL_UNAVAILABLE,
     "ModelTimeoutException": FailureKind.TIMEOUT,
@@ -39,6 +42,43 @@ _BY_CODE = {
     "ModelStreamErrorException": FailureKind.SERVER_ERROR,
     "InternalServerException": FailureKind.SERVER_ERROR,
 }
+
+_BAD_KEY = re.compile(r"authentication failed|bearer token|api key", re.I)
+"""A refused Bedrock API key comes as AccessDeniedException too."""
+
+_OF_BOTO3: tuple[tuple[tuple[type[Exception], ...], FailureKind, str | None], ...] = (
+    (
+        (TimeoutError, boto.ReadTimeoutError, boto.ConnectTimeoutError, urllib3.exceptions.TimeoutError),
+        FailureKind.TIMEOUT,
+        None,
+    ),
+    (
+        (boto.NoCredentialsError, boto.PartialCredentialsError),
+        FailureKind.AUTHENTICATION,
+        "no AWS credentials were found",
+    ),
+    (
+        (
+            boto.SSOError,
+            boto.TokenRetrievalError,
+            boto.CredentialRetrievalError,
+            boto.ProfileNotFound,
+            boto.NoAuthTokenError,
+            boto.LoginError,
+        ),
+        FailureKind.AUTHENTICATION,
+        None,
+    ),
+    (
+        (boto.ResponseStreamingError, boto.IncompleteReadError, urllib3.exceptions.ProtocolError),
+        FailureKind.CUT_STREAM,
+        "the answer was cut in the middle",
+    ),
+    # Its words hold the values that were sent, the prompt among them.
+    ((boto.ParamValidationError,), FailureKind.BAD_REQUEST, "boto3 refuses the request's parameters"),
+    ((boto.ConnectionError, boto.HTTPClientError, OSError, urllib3.exceptions.HTTPError), FailureKind.NETWORK, None),
+)
+"""What boto3 raises below HTTP, before it and after it; detail None: its own words. The first that fits."""
 
 _FINISH = {
     "max_tokens": FinishReason.LENGTH,
@@ -54,9 +94,11 @@ def classify(provider: str, code: str, status: int, message: str, headers: Mappi
     # Codes of events within a stream begin in lower case.
     known = _BY_CODE.get(code) or _BY_CODE.get(code[:1].upper() + code[1:])
     if known is None and code.lower().startswith("throttling"):
-        known = FailureKind.HARD_QUOTA if is_hard_quota(message) else FailureKind.THROTTLED
+        known = by_status(429, message, retry_after=wait)
     if known is None and code.lower().startswith("serviceunavailable"):
         known = by_words(message) or FailureKind.SERVER_ERROR
+    if known is FailureKind.PERMISSION and _BAD_KEY.search(message):
+        known = FailureKind.AUTHENTICATION
     if known is None and "provided model identifier is invalid" in message:
         known = FailureKind.MODEL_UNAVAILABLE
     kind = known or by_status(status, message, retry_after=wait)
@@ -66,18 +108,15 @@ def classify(provider: str, code: str, status: int, message: str, headers: Mappi
 def classify_exception(provider: str, error: Exception) -> Failure:
     """Of whatever boto3 raises."""
     detail, name = str(error) or type(error).__name__, type(error).__name__
-    if isinstance(error, botocore.exceptions.EventStreamError | botocore.exceptions.ClientError):
+    if isinstance(error, boto.EventStreamError | boto.ClientError):
         answer: Any = error.response
         told, meta = answer.get("Error", {}), answer.get("ResponseMetadata", {})
         headers = meta.get("HTTPHeaders", {})
         status = int(meta.get("HTTPStatusCode", 500))
         return classify(provider, str(told.get("Code", "")), max(status, 400), str(told.get("Message", "")), headers)
-    if isinstance(error, TimeoutError | botocore.exceptions.ReadTimeoutError | botocore.exceptions.ConnectTimeoutError):
-        return failure(FailureKind.TIMEOUT, provider, detail, code=name)
-    if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
-        return failure(FailureKind.AUTHENTICATION, provider, "no AWS credentials were found", code=name)
-    if isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError | OSError):
-        return failure(FailureKind.NETWORK, provider, detail, code=name)
+    for classes, kind, words in _OF_BOTO3:
+        if isinstance(error, classes):
+            return failure(kind, provider, words or detail, code=name)
     return failure(FailureKind.INVALID_ANSWER, provider, "an answer that cannot be read", code=name)
 
 
@@ -160,7 +199,7 @@ class BedrockClient:
             connect_timeout=min(CONNECT_TIMEOUT, seconds),
             read_timeout=seconds,
             retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=64,
+            max_pool_connections=MOST,
             **signed,
         )
         session = boto3.Session(region_name=self._endpoint.region)

@@ -26,7 +26,7 @@ class JsonApi:
         self._key_env = key_env
         self._classify = classify
         self._base_url = base_url.rstrip("/")
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         self._http = httpx.AsyncClient(limits=limits)
 
     async def post(self, path: str, body: Mapping[str, Any], timeout: timedelta) -> Any:

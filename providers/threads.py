@@ -12,10 +12,15 @@ T = TypeVar("T")
 _END = object()
 
 
+MOST = 512
+"""Calls of one provider at a time; threads are made as they are needed. Far above what is usual, since a call that waits
+for a thread looks like a provider that is slow."""
+
+
 class Threads:
     """A bounded pool for one provider."""
 
-    def __init__(self, name: str, size: int = 64) -> None:
+    def __init__(self, name: str, size: int = MOST) -> None:
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix=name)
 
     async def call(self, work: Callable[[], T], timeout: timedelta) -> T:
@@ -43,7 +48,7 @@ class Threads:
             except Exception as error:  # noqa: BLE001 (raised again where the stream is read)
                 tell(error)
 
-        self._pool.submit(read)
+        reading = self._pool.submit(read)
         try:
             while True:
                 async with asyncio.timeout(timeout.total_seconds()):
@@ -55,6 +60,7 @@ class Threads:
                 yield item  # type: ignore[misc]
         finally:
             left.set()
+            reading.cancel()
 
     def close(self) -> None:
         """Calls that hang are not waited for."""
