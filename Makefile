@@ -45,7 +45,7 @@ setup: .venv/.ready ## Create .venv with the locked dependencies
 .venv/.ready: pyproject.toml uv.lock
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it with make PYTHON=/path/to/python."; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is older than Python 3.11: name a newer one with make PYTHON=/path/to/python3.11."; exit 1; }
+	  { echo "$(PYTHON) is no Python 3.11 or newer that runs here: name one with make PYTHON=/path/to/python."; exit 1; }
 	@test -x $(BIN)/python || { echo "Creating .venv with $(PYTHON) …"; "$(PYTHON)" -m venv .venv; }
 	@test -x $(BIN)/uv || { echo "Installing uv $(UV_VERSION) …"; $(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
 	@echo "Installing the locked dependencies (once; under a minute with a good network) …"

@@ -208,6 +208,14 @@ def test_a_named_server_needs_no_other(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+async def test_the_test_servers_clock_leaps(time_skipping_env: WorkflowEnvironment) -> None:
+    """A day passes in no time on the server that was found or made."""
+    before = await time_skipping_env.get_current_time()
+    async with asyncio.timeout(10):
+        await time_skipping_env.sleep(timedelta(days=1))
+    assert await time_skipping_env.get_current_time() - before >= timedelta(days=1)
+
+
 async def test_a_dev_server_answers_in_a_session_of_its_own(temporal_cli: Path, tmp_path: Path) -> None:
     """With every setting that makes it quick, and its port free again after its end."""
     server = await start_dev_server(temporal_cli, ui_port=None, db=None, log=tmp_path / "server.log")
