@@ -1,9 +1,11 @@
 """From a vendor's refusal to a failure class, by what every vendor says in much the same words."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from failover.failure import Failure, FailureKind
 
@@ -11,27 +13,44 @@ HARD_QUOTA_WAIT = timedelta(hours=1)
 """Asked to wait for longer than this, it is no rate limit any more."""
 
 _WORDS: tuple[tuple[FailureKind, str], ...] = (
-    (FailureKind.REGION, r"\bin (the )?(region )?[a-z]+(-[a-z]+)*-?\d+[a-z]?( region)?\b|\bregion\b"),
-    (FailureKind.MODEL_LOADING, r"\b(is|still) (being )?load(ing|ed)\b|\bnot ready\b|\bwarming up\b|model_loading"),
+    (
+        FailureKind.MODEL_LOADING,
+        r"\b(is|still|currently) (being )?load(ing|ed)\b|^loading model\b|\bnot ready\b|\bwarming up\b|model_loading",
+    ),
     (FailureKind.CAPACITY, r"\bcapacity\b|\boverload|too many connections|\bno (free )?resources\b"),
+    (
+        FailureKind.REGION,
+        r"\bregion\b|\b(us|eu|ap|sa|ca|me|af|il|mx|cn)(-[a-z]+)+-\d\b"  # us-east-1, us-gov-west-1
+        r"|\b(us|europe|asia|australia|africa|me|(north|south)america)-[a-z]+\d\b",  # europe-west4
+    ),
 )
-"""What a 503 (or a Vertex 429) says of itself, most telling first."""
+"""What a 5xx says of itself, most telling first: a model that loads in a region is loading."""
 
-_DAILY = re.compile(r"per[_ ]day|daily|per[_ ]month|insufficient_quota|billing|exceeded your current quota", re.I)
+# The word "billing" alone says nothing: OpenAI's messages about requests a minute link to the billing page.
+_DAILY = re.compile(
+    r"per[_ ]?day|daily|per[_ ]?month|insufficient_quota|billing (hard )?limit|billing_(hard_)?limit"
+    r"|exceeded your current quota",
+    re.I,
+)
+_OVERLOADED = re.compile(r"\boverload|\bcapacity\b", re.I)
 
 
 def by_status(status: int, message: str, *, retry_after: timedelta | None = None) -> FailureKind:
     """The class of an HTTP status and the message that came with it."""
     if status == 429:
         waits_long = retry_after is not None and retry_after > HARD_QUOTA_WAIT
-        return FailureKind.HARD_QUOTA if waits_long or is_hard_quota(message) else FailureKind.THROTTLED
+        if waits_long or is_hard_quota(message):
+            return FailureKind.HARD_QUOTA
+        return FailureKind.CAPACITY if _OVERLOADED.search(message) else FailureKind.THROTTLED
     known = {
         401: FailureKind.AUTHENTICATION,
         402: FailureKind.HARD_QUOTA,
         403: FailureKind.PERMISSION,
         404: FailureKind.MODEL_UNAVAILABLE,
         408: FailureKind.TIMEOUT,
+        499: FailureKind.SERVER_ERROR,  # Google's CANCELLED: given up by the server, for we were still waiting
         504: FailureKind.TIMEOUT,
+        524: FailureKind.TIMEOUT,
     }
     if status in known:
         return known[status]
@@ -52,23 +71,54 @@ def by_words(message: str) -> FailureKind | None:
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> timedelta | None:
     """The header's wait, in seconds or as a date; None without a sensible one."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    if (milliseconds := lowered.get("retry-after-ms", "")).replace(".", "", 1).isdigit():
-        return timedelta(milliseconds=float(milliseconds))
-    value = lowered.get("retry-after", "").strip()
-    if value.replace(".", "", 1).isdigit():
-        return timedelta(seconds=float(value))
+    lowered = {name.lower(): value.strip() for name, value in headers.items()}
+    value = lowered.get("retry-after", "")
     try:
+        if _NUMBER.fullmatch(milliseconds := lowered.get("retry-after-ms", "")):
+            return timedelta(milliseconds=float(milliseconds))
+        if _NUMBER.fullmatch(value):
+            return timedelta(seconds=float(value))
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(timedelta(0), moment - (now or datetime.now(UTC)))
 
 
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
+
+
+def read_error(body: str) -> dict[str, Any]:
+    """The error's fields, `message` among them, from the shapes that HTTP APIs use; {} from any other.
+
+    {"error": {…}}, the same in a list, {"error": "…"}, {"message": "…"}, {"detail": "…"} and FastAPI's
+    {"detail": [{"msg": …, "input": what was sent}]}, of which only `msg` may be shown.
+    """
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return {}
+    told = told[0] if isinstance(told, list) and told else told
+    if not isinstance(told, dict):
+        return {}
+    error = told.get("error") or told
+    if not isinstance(error, dict):
+        return {**told, "message": str(error)}
+    message = error.get("message") or error.get("detail") or error.get("title")
+    if isinstance(message, list):
+        message = "; ".join(str(one.get("msg")) for one in message if isinstance(one, dict))
+    return {**error, "message": message} if message else error
+
+
 def shorten(message: str) -> str:
-    """One line of at most 200 characters, without anything that looks like a key."""
-    plain = re.sub(r"(?i)(bearer\s+|sk-|key[=:]\s*|AKIA)[A-Za-z0-9._~+/=-]{6,}", r"\1…", " ".join(message.split()))
+    """One line of at most 200 characters, without a key, and without the request that validators say back."""
+    message = _ECHO.split(" ".join(message.split()), maxsplit=1)[0]
+    plain = _SECRET.sub(r"\1…", message)
     return plain if len(plain) <= 200 else f"{plain[:199]}…"
+
+
+_ECHO = re.compile(r"""["']input(_value)?["']?\s*[:=]|\binput_value=""")
+_SECRET = re.compile(r"((?i:bearer\s+|\bsk-|key[=:]\s*)|\bA[KS]IA(?=[A-Z0-9]{12}))[A-Za-z0-9._~+/=-]{6,}")
 
 
 def failure(

@@ -1,6 +1,5 @@
 """Meta's Llama API, over httpx, in its own shapes."""
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
-from providers.classification import by_status, by_words, failure, retry_after
+from providers.classification import by_status, by_words, failure, read_error, retry_after
 from providers.http import JsonApi, chat_body, cut, invalid, parse
 
 BASE_URL = "https://api.llama.com/v1"
@@ -17,19 +16,8 @@ BASE_URL = "https://api.llama.com/v1"
 def classify(provider: str, status: int, headers: Mapping[str, str], body: str) -> Failure:
     """By status: Meta documents no error body, so what it says is read as words only."""
     wait = retry_after(headers)
-    message = _said(body)
+    message = str(read_error(body).get("message") or body or f"HTTP {status}")
     return failure(by_status(status, message, retry_after=wait), provider, message, code=str(status), wait=wait)
-
-
-def _said(body: str) -> str:
-    try:
-        error = json.loads(body)
-    except ValueError:
-        return body
-    error = error.get("error", error) if isinstance(error, dict) else error
-    if isinstance(error, dict):
-        return str(error.get("detail") or error.get("message") or error.get("title") or body)
-    return str(error)
 
 
 class LlamaClient:
@@ -82,7 +70,7 @@ class LlamaClient:
 
 
 def _midway(provider: str, data: str) -> ProviderError:
-    message = _said(data)
+    message = str(read_error(data).get("message") or "the stream broke off with an error")
     return ProviderError(failure(by_words(message) or FailureKind.SERVER_ERROR, provider, message, code="stream"))
 
 

@@ -1,6 +1,6 @@
 """Any OpenAI-compatible endpoint (OpenAI itself, vLLM, Together, …), over httpx."""
 
-import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
-from providers.classification import by_status, by_words, failure, is_hard_quota, retry_after
+from providers.classification import by_status, by_words, failure, read_error, retry_after
 from providers.http import JsonApi, chat_body, cut, invalid, parse
 
 _FINISH = {"length": FinishReason.LENGTH, "content_filter": FinishReason.CONTENT_FILTER}
@@ -16,21 +16,20 @@ _FINISH = {"length": FinishReason.LENGTH, "content_filter": FinishReason.CONTENT
 
 def classify(provider: str, status: int, headers: Mapping[str, str], body: str) -> Failure:
     """By status, and by the error's code where it says more: a quota that is used up comes as a 429 too."""
-    error = _error(body)
-    code, message = str(error.get("code") or error.get("type") or status), str(error.get("message") or body)
+    error = read_error(body)
+    code = str(error.get("code") or error.get("type") or status)
+    message = str(error.get("message") or body or f"HTTP {status}")
     wait = retry_after(headers)
-    kind = by_status(status, f"{code} {message}", retry_after=wait)
-    if status == 429 and is_hard_quota(code):
-        kind = FailureKind.HARD_QUOTA
+    kind = by_status(
+        status, f"{code} {error.get('type') or ''} {message}" if status == 429 else message, retry_after=wait
+    )
+    if status == 400 and _BAD_KEY.search(message):
+        kind = FailureKind.AUTHENTICATION
     return failure(kind, provider, message, code=code, wait=wait)
 
 
-def _error(body: str) -> dict[str, Any]:
-    try:
-        error = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return error if isinstance(error, dict) else {"message": str(error)}
+_BAD_KEY = re.compile(r"\bAPI key not valid\b|\b(incorrect|invalid) API key\b", re.I)
+"""Google's and xAI's compatible endpoints refuse a key with a 400."""
 
 
 class OpenAiClient:
@@ -83,7 +82,7 @@ class OpenAiClient:
 
 
 def _midway(provider: str, data: str) -> ProviderError:
-    error = _error(data)
+    error = read_error(data)
     message = str(error.get("message") or "the stream broke off with an error")
     kind = by_words(message) or FailureKind.SERVER_ERROR
     return ProviderError(failure(kind, provider, message, code=str(error.get("code") or "stream_error")))

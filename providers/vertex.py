@@ -1,6 +1,7 @@
 """Google Vertex AI by google-cloud-aiplatform's PredictionServiceClient, over REST or gRPC."""
 
 import json
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -47,13 +48,11 @@ def classify(provider: str, code: int, message: str, details: str, headers: Mapp
 
 
 def _retry_info(details: str) -> timedelta | None:
-    """From google.rpc.RetryInfo, in JSON or as protobuf's text."""
-    try:
-        for detail in json.loads(details) if details.startswith("[") else []:
-            if "retryDelay" in detail:
-                return timedelta(seconds=float(str(detail["retryDelay"]).rstrip("s")))
-    except (ValueError, TypeError):
-        return None
+    """From google.rpc.RetryInfo, in JSON ("retryDelay": "12.5s") or as protobuf's text."""
+    if told := re.search(r'"retryDelay": "([0-9]{1,9}(?:\.[0-9]+)?)s"', details):
+        return timedelta(seconds=float(told[1]))
+    if told := re.search(r"retry_delay\s*\{\s*(?:seconds: (\d{1,9})\s*)?(?:nanos: (\d{1,9})\s*)?\}", details):
+        return timedelta(seconds=int(told[1] or 0), microseconds=int(told[2] or 0) // 1000)
     return None
 
 
@@ -67,7 +66,8 @@ def classify_exception(provider: str, error: BaseException) -> Failure:
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
         # A refused token is refreshed first, and the failure of that hides the 401.
         return failure(FailureKind.AUTHENTICATION, provider, detail, code=name)
-    if isinstance(error, TimeoutError | requests.exceptions.Timeout | RetryError):
+    slow_read = isinstance(error, requests.exceptions.ConnectionError) and "timed out" in detail
+    if slow_read or isinstance(error, TimeoutError | requests.exceptions.Timeout | RetryError):
         return failure(FailureKind.TIMEOUT, provider, detail, code=name)
     if isinstance(error, requests.exceptions.JSONDecodeError):
         return failure(FailureKind.INVALID_ANSWER, provider, "an answer that is no JSON", code=name)
@@ -76,6 +76,13 @@ def classify_exception(provider: str, error: BaseException) -> Failure:
     if isinstance(error, requests.exceptions.RequestException | OSError):
         return failure(FailureKind.NETWORK, provider, detail, code=name)
     return failure(FailureKind.INVALID_ANSWER, provider, "an answer that cannot be read", code=name)
+
+
+_UNREACHED = re.compile(
+    r"failed to connect|connection refused|connection reset|socket closed|dns resolution failed|broken pipe|goaway",
+    re.I,
+)
+"""gRPC says a broken network with the code of an unavailable service."""
 
 
 def _of_call_error(provider: str, error: GoogleAPICallError) -> Failure:
@@ -90,9 +97,9 @@ def _of_call_error(provider: str, error: GoogleAPICallError) -> Failure:
     except (ValueError, KeyError, TypeError, IndexError):
         pass  # gRPC has no body, and whatever else came, the code and the message stand.
     lowered = message.lower()
-    if code == 503 and (
-        "failed to connect" in lowered or "connection refused" in lowered or "socket closed" in lowered
-    ):
+    if code == 503 and "getting metadata from plugin failed" in lowered:
+        return failure(FailureKind.AUTHENTICATION, provider, message, code=str(code))  # the credentials' refresh
+    if code == 503 and _UNREACHED.search(message):
         return failure(FailureKind.NETWORK, provider, message, code=str(code))
     if code == 500 and "deserializ" in lowered:
         return failure(FailureKind.INVALID_ANSWER, provider, "an answer that cannot be read", code=str(code))

@@ -97,7 +97,7 @@ URL = "https://bedrock-runtime.us-east-1.amazonaws.com"
         (urllib3.exceptions.ReadTimeoutError(None, URL, "Read timed out."), K.TIMEOUT),  # type: ignore[arg-type]
         (aws.EndpointConnectionError(endpoint_url=URL, error="refused"), K.NETWORK),
         (aws.ConnectionClosedError(endpoint_url=URL), K.NETWORK),
-        (aws.SSLError(endpoint_url=URL, error="bad certificate"), K.NETWORK),
+        (aws.SSLError(endpoint_url=URL, error=OSError("bad certificate")), K.NETWORK),
         (aws.ProxyConnectionError(proxy_url="http://proxy"), K.NETWORK),
         (ConnectionResetError(), K.NETWORK),
         (aws.NoCredentialsError(), K.AUTHENTICATION),

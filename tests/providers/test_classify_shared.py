@@ -82,6 +82,7 @@ def test_a_wait_of_over_an_hour_is_a_quota(wait: int, kind: FailureKind) -> None
         ("Unhandled exception in worker 3", None),
         ("Unhandled exception in shard-7", None),
         ("Error in llama3", None),
+        ("The model my-model-3 failed", None),
         ("Internal error encountered.", None),
         ("", None),
     ],
@@ -89,6 +90,12 @@ def test_a_wait_of_over_an_hour_is_a_quota(wait: int, kind: FailureKind) -> None
 def test_what_a_message_gives_away(message: str, kind: FailureKind | None) -> None:
     """A region, the model or the capacity is named only where the message names it."""
     assert by_words(message) is kind
+
+
+def test_a_detail_keeps_what_only_resembles_a_key() -> None:
+    """Regions and names stay readable."""
+    message = "task-1234567 is unavailable in asia-northeast1"
+    assert shorten(message) == message
 
 
 def test_a_detail_is_one_short_line() -> None:

@@ -4,8 +4,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import google.api_core.exceptions as api
-import google.auth.exceptions as auth
+import google.api_core.exceptions
+import google.auth.exceptions
 import pytest
 import requests
 from google.protobuf import duration_pb2
@@ -15,6 +15,8 @@ from failover.failure import FailureKind
 from providers.vertex import classify, classify_exception
 
 K = FailureKind
+api: Any = google.api_core.exceptions  # its constructors have no types
+auth: Any = google.auth.exceptions
 PER_MINUTE = (
     "Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute_per_project_per_base_model."
 )
@@ -60,7 +62,7 @@ def test_a_refusal(code: int, message: str, details: str, kind: FailureKind) -> 
     assert classify("gcp", code, message, details, {}).kind is kind
 
 
-def rest(code: int, message: str, *, details: Any = (), wrapped: bool = False) -> api.GoogleAPICallError:
+def rest(code: int, message: str, *, details: Any = (), wrapped: bool = False) -> Any:
     """As the REST client raises it; a stream's error comes in a list."""
     response = requests.Response()
     response.status_code = code
@@ -132,7 +134,7 @@ def test_what_the_sdk_raises(error: Exception, kind: FailureKind) -> None:
         api.ResourceExhausted(PER_MINUTE, details=[RETRY_PROTO]),
     ],
 )
-def test_the_wait_is_read_from_both_transports(error: api.GoogleAPICallError) -> None:
+def test_the_wait_is_read_from_both_transports(error: Exception) -> None:
     """RetryInfo comes as JSON and as a protobuf message."""
     failure = classify_exception("gcp", error)
     assert (failure.kind, failure.retry_after) == (K.THROTTLED, timedelta(seconds=12.5))
