@@ -75,6 +75,79 @@ async def test_a_change_that_cannot_be_meant_is_refused_in_words(gateway: Any, b
     assert gateway.store.policy("chat").revision.number == 1
 
 
+async def test_more_changes_than_fit_are_refused_whole(gateway: Any) -> None:
+    """Five hundred in one call, each with its own result; one more, or one unknown provider among them: none."""
+    policy = (await gateway.http.get("/policies/chat")).json()
+
+    def change(number: int, provider: str = "google") -> dict[str, Any]:
+        return {
+            "route": "chat",
+            "decided_on": policy["revision"],
+            "key": f"k{number}",
+            "distribution": {provider: 100},
+            "changed_by": {"actor": "test"},
+            "reason": "a test",
+        }
+
+    async def post(changes: list[dict[str, Any]]) -> httpx.Response:
+        answer: httpx.Response = await gateway.http.post(
+            "/policies", json={"changes": changes}, headers=gateway.operator
+        )
+        return answer
+
+    assert (await post([change(n) for n in range(501)])).status_code == 422
+    assert (await post([change(1), change(2, "nobody")])).status_code == 422
+    assert gateway.store.policy("chat").revision.number == 1
+    answer = await post([change(n) for n in range(500)])
+    assert [result["status"] for result in answer.json()["results"]] == ["applied"] + ["refused"] * 499
+
+
+async def test_a_key_that_was_overtaken_is_said(gateway: Any) -> None:
+    """Repeated after somebody else's change, it changes nothing and tells who was there since."""
+    headers = {**gateway.operator, "If-Match": await etag(gateway), "Idempotency-Key": "once"}
+    assert (await gateway.http.put("/policies/chat", json=BODY, headers=headers)).status_code == 200
+    assert (await gateway.put(meta=100)).status_code == 200
+    again = await gateway.http.put("/policies/chat", json=BODY, headers=headers)
+    assert again.status_code == 412
+    assert again.json()["result"]["status"] == "superseded"
+    assert gateway.store.policy("chat").distribution == {"meta": 10000}
+
+
+async def test_a_refusal_names_the_key_of_the_change_in_force(gateway: Any) -> None:
+    """So that whoever was refused can see that it was its own."""
+    headers = {**gateway.operator, "If-Match": await etag(gateway), "Idempotency-Key": "mine"}
+    assert (await gateway.http.put("/policies/chat", json=BODY, headers=headers)).status_code == 200
+    refused = await gateway.http.put("/policies/chat", json=BODY, headers={**headers, "Idempotency-Key": "other"})
+    assert refused.status_code == 412
+    assert refused.json()["result"]["policy"]["key"] == "mine"
+
+
+async def test_not_ready_until_every_route_has_a_policy(config: Config, tmp_path: Path) -> None:
+    """503 with the routes that have none."""
+    store = FileStore.open(tmp_path / "policies.json", {"chat": {"bedrock": 10000}}, utc_now)
+    app = create_app(config, {}, store, token=None)
+    async with listening(app, "127.0.0.1", 0) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["routes_without_policy"] == ["other"]
+
+
+async def test_our_own_mistake_is_an_openai_error(gateway: Any) -> None:
+    """500 in the form that clients can read, telling nothing of what broke."""
+
+    def break_down() -> None:
+        raise RuntimeError("something private")
+
+    gateway.providers["meta"].on_call = break_down
+    await gateway.put(meta=100)
+    answer = await gateway.http.post(
+        "/v1/chat/completions", json={"model": "chat", "messages": [{"role": "user", "content": "x"}]}
+    )
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert "private" not in answer.text
+
+
 async def test_unknown_routes_and_bad_windows_are_said(gateway: Any) -> None:
     """With the routes that there are."""
     answer = await gateway.http.get("/policies/nope")

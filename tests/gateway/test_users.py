@@ -94,6 +94,9 @@ async def test_time_is_bounded_over_all_tries(gateway: Any) -> None:
     async with asyncio.timeout(2):
         answer = await ask(gateway)
     assert answer.status_code == 504
+    given = [timeout for provider in gateway.providers.values() for timeout in provider.timeouts]
+    assert len(given) == 3
+    assert sum(given, timedelta()) < timedelta(milliseconds=1300)
 
 
 async def test_nothing_is_retried_after_bytes_were_sent(gateway: Any) -> None:
