@@ -5,6 +5,7 @@ import math
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -151,12 +152,14 @@ class BedrockClient:
             raise ProviderError(classify_exception(self.key, error)) from error
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
-        pieces = self._converse_stream if self._endpoint.api == "converse" else self._invoke_model_stream
+        begin = self._converse_stream if self._endpoint.api == "converse" else self._invoke_model_stream
+        pieces = self._threads.iterate(lambda: begin(completion, timeout), timeout)
         finished = False
         try:
-            async for chunk in self._threads.iterate(lambda: pieces(completion, timeout), timeout):
-                finished = finished or chunk.finish is not None
-                yield chunk
+            async with aclosing(pieces):
+                async for chunk in pieces:
+                    finished = finished or chunk.finish is not None
+                    yield chunk
         except ProviderError:
             raise
         except Exception as error:
@@ -222,13 +225,14 @@ class BedrockClient:
         answer = self._client("bedrock-runtime", timeout).converse_stream(**self._conversation(completion))
         finish: FinishReason | None = None
         usage = Usage()
-        for event in answer["stream"]:
-            if text := event.get("contentBlockDelta", {}).get("delta", {}).get("text"):
-                yield Chunk(text=text)
-            if "messageStop" in event:
-                finish = _finish(event["messageStop"].get("stopReason"))
-            if "metadata" in event:
-                usage = _usage(event["metadata"].get("usage"))
+        with closing(answer["stream"]) as events:
+            for event in events:
+                if text := event.get("contentBlockDelta", {}).get("delta", {}).get("text"):
+                    yield Chunk(text=text)
+                if "messageStop" in event:
+                    finish = _finish(event["messageStop"].get("stopReason"))
+                if "metadata" in event:
+                    usage = _usage(event["metadata"].get("usage"))
         if finish is not None:
             yield Chunk(finish=finish, usage=usage)
 
@@ -266,15 +270,16 @@ class BedrockClient:
         finish: FinishReason | None = None
         given, taken = 0, 0
         stopped = False
-        for event in answer["body"]:
-            body = self._anthropic_event(event)
-            given = (body.get("message", {}).get("usage") or {}).get("input_tokens", given)
-            if text := body.get("delta", {}).get("text"):
-                yield Chunk(text=text)
-            if reason := body.get("delta", {}).get("stop_reason"):
-                finish = _finish(reason)
-                taken = (body.get("usage") or {}).get("output_tokens", taken)
-            stopped = stopped or body.get("type") == "message_stop"
+        with closing(answer["body"]) as events:
+            for event in events:
+                body = self._anthropic_event(event)
+                given = (body.get("message", {}).get("usage") or {}).get("input_tokens", given)
+                if text := body.get("delta", {}).get("text"):
+                    yield Chunk(text=text)
+                if reason := body.get("delta", {}).get("stop_reason"):
+                    finish = _finish(reason)
+                    taken = (body.get("usage") or {}).get("output_tokens", taken)
+                stopped = stopped or body.get("type") == "message_stop"
         if stopped:
             yield Chunk(finish=finish or FinishReason.STOP, usage=Usage(input_tokens=given, output_tokens=taken))
 

@@ -1,8 +1,9 @@
 """What the providers that speak JSON over HTTP have in common: one attempt, bounded, with every failure classified."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,33 +32,36 @@ class JsonApi:
 
     async def post(self, path: str, body: Mapping[str, Any], timeout: timedelta) -> Any:
         """The answer's JSON; ProviderError for everything else."""
-        with_timeout = timeout.total_seconds()
+        seconds = timeout.total_seconds()
         try:
-            response = await self._http.post(
-                f"{self._base_url}{path}", json=body, headers=self._headers(), timeout=with_timeout
-            )
-        except httpx.HTTPError as error:
+            # httpx bounds each read, so that an answer that drips would never end.
+            async with asyncio.timeout(seconds):
+                response = await self._http.post(
+                    f"{self._base_url}{path}", json=body, headers=self._headers(), timeout=seconds
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
             raise self._broken(error) from error
         self._check(response, response.text)
         return self._json(response.text)
 
-    async def events(self, path: str, body: Mapping[str, Any], timeout: timedelta) -> AsyncIterator[str]:
-        """The data of each server-sent event."""
+    async def events(self, path: str, body: Mapping[str, Any], timeout: timedelta) -> AsyncGenerator[str, None]:
+        """The data of each server-sent event. Comments that keep the connection alive are no events."""
         try:
-            async with self._stream(path, body, timeout) as response:
-                heard = False
-                async for line in response.aiter_lines():
-                    if line.startswith("data:"):
-                        heard = True
-                        yield line[5:].strip()
-                if not heard:
+            async with AsyncExitStack() as opened:
+                async with asyncio.timeout(timeout.total_seconds()):
+                    response = await opened.enter_async_context(self._stream(path, body, timeout))
+                    lines = response.aiter_lines()
+                    data = await _next_data(lines)
+                if data is None:
                     raise invalid(self.provider, "a stream without events")
-        except httpx.TimeoutException as error:
-            raise self._broken(error) from error
+                while data is not None:
+                    yield data
+                    async with asyncio.timeout(timeout.total_seconds()):
+                        data = await _next_data(lines)
         except httpx.RemoteProtocolError as error:
             detail = "the stream was cut in the middle"
             raise ProviderError(failure(FailureKind.CUT_STREAM, self.provider, detail)) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise self._broken(error) from error
 
     @asynccontextmanager
@@ -73,13 +77,13 @@ class JsonApi:
     async def models(self, model: str, timeout: timedelta) -> ServiceStatus:
         """What GET /models says. Never raises for what the provider does."""
         began = datetime.now(UTC)
+        seconds = timeout.total_seconds()
         try:
-            response = await self._http.get(
-                f"{self._base_url}/models", headers=self._headers(), timeout=timeout.total_seconds()
-            )
+            async with asyncio.timeout(seconds):
+                response = await self._http.get(f"{self._base_url}/models", headers=self._headers(), timeout=seconds)
             self._check(response, response.text)
             listed = [entry.get("id") for entry in self._json(response.text)["data"]]
-        except (ProviderError, httpx.HTTPError, KeyError, TypeError, AttributeError) as error:
+        except (ProviderError, httpx.HTTPError, TimeoutError, KeyError, TypeError, AttributeError) as error:
             detail = str(error) or type(error).__name__
             return ServiceStatus(reachable=False, model_listed=None, detail=detail, latency=datetime.now(UTC) - began)
         return ServiceStatus(
@@ -99,7 +103,7 @@ class JsonApi:
     def _json(self, text: str) -> Any:
         return parse(self.provider, text)
 
-    def _broken(self, error: httpx.HTTPError) -> ProviderError:
+    def _broken(self, error: httpx.HTTPError | TimeoutError) -> ProviderError:
         return ProviderError(classify_transport(self.provider, error))
 
     async def aclose(self) -> None:
@@ -115,10 +119,18 @@ def parse(provider: str, text: str) -> Any:
         raise ProviderError(failure(FailureKind.INVALID_ANSWER, provider, detail)) from error
 
 
-def classify_transport(provider: str, error: httpx.HTTPError) -> Failure:
+async def _next_data(lines: AsyncIterator[str]) -> str | None:
+    """Of the next event; None at the stream's end."""
+    async for line in lines:
+        if line.startswith("data:"):
+            return line[5:].strip()
+    return None
+
+
+def classify_transport(provider: str, error: httpx.HTTPError | TimeoutError) -> Failure:
     """A failure below HTTP: a timeout, or the network."""
     detail = str(error) or type(error).__name__
-    kind = FailureKind.TIMEOUT if isinstance(error, httpx.TimeoutException) else FailureKind.NETWORK
+    kind = FailureKind.TIMEOUT if isinstance(error, httpx.TimeoutException | TimeoutError) else FailureKind.NETWORK
     return failure(kind, provider, detail, code=type(error).__name__)
 
 

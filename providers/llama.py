@@ -1,6 +1,7 @@
 """Meta's Llama API, over httpx, in its own shapes."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
@@ -42,22 +43,28 @@ class LlamaClient:
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
         finish, usage = None, Usage()
-        async for data in self._api.events("/chat/completions", {**self._body(completion), "stream": True}, timeout):
-            message = parse(self.key, data)
-            if isinstance(message, dict) and "error" in message:
-                raise _midway(self.key, data)
-            event = message.get("event") if isinstance(message, dict) else None
-            if not isinstance(event, dict):
-                raise invalid(self.key, "an event that is none of Meta's")
-            if event.get("event_type") == "complete":
-                finish = _finish(event.get("stop_reason"))
-            if event.get("metrics"):
-                usage = _usage(event["metrics"])
-            if text := (event.get("delta") or {}).get("text"):
-                yield Chunk(text=text)
+        body = {**self._body(completion), "stream": True}
+        async with aclosing(self._api.events("/chat/completions", body, timeout)) as events:
+            async for data in events:
+                event = self._event(data)
+                if event.get("event_type") == "complete":
+                    finish = _finish(event.get("stop_reason"))
+                if event.get("metrics"):
+                    usage = _usage(event["metrics"])
+                if text := (event.get("delta") or {}).get("text"):
+                    yield Chunk(text=text)
         if finish is None:
             raise cut(self.key)
         yield Chunk(finish=finish, usage=usage)
+
+    def _event(self, data: str) -> dict[str, Any]:
+        message = parse(self.key, data)
+        if isinstance(message, dict) and "error" in message:
+            raise _midway(self.key, data)
+        event = message.get("event") if isinstance(message, dict) else None
+        if not isinstance(event, dict):
+            raise invalid(self.key, "an event that is none of Meta's")
+        return event
 
     async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
         return await self._api.models(self._model, timeout)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
@@ -53,23 +54,28 @@ class OpenAiClient:
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
         body = {**self._body(completion), "stream": True, "stream_options": {"include_usage": True}}
-        finish, usage = None, Usage()
-        async for data in self._api.events("/chat/completions", body, timeout):
-            if data == "[DONE]":
-                continue
-            event = parse(self.key, data)
-            if not isinstance(event, dict):
-                raise invalid(self.key, "an event that is no object")
-            if "error" in event:
-                raise _midway(self.key, data)
-            usage = _usage(event.get("usage")) if event.get("usage") else usage
-            for choice in event.get("choices") or []:
-                finish = _finish(choice["finish_reason"]) if choice.get("finish_reason") else finish
-                if text := (choice.get("delta") or {}).get("content"):
-                    yield Chunk(text=text)
-        if finish is None:
+        finish, usage, done = None, Usage(), False
+        async with aclosing(self._api.events("/chat/completions", body, timeout)) as events:
+            async for data in events:
+                if done := data == "[DONE]":
+                    break
+                event = self._event(data)
+                usage = _usage(event.get("usage")) if event.get("usage") else usage
+                for choice in event.get("choices") or []:
+                    finish = _finish(choice["finish_reason"]) if choice.get("finish_reason") else finish
+                    if text := (choice.get("delta") or {}).get("content"):
+                        yield Chunk(text=text)
+        if finish is None or not done:
             raise cut(self.key)
         yield Chunk(finish=finish, usage=usage)
+
+    def _event(self, data: str) -> dict[str, Any]:
+        event = parse(self.key, data)
+        if not isinstance(event, dict):
+            raise invalid(self.key, "an event that is no object")
+        if "error" in event:
+            raise _midway(self.key, data)
+        return event
 
     async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
         return await self._api.models(self._model, timeout)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TypeVar
@@ -28,7 +28,7 @@ class Threads:
         async with asyncio.timeout(timeout.total_seconds()):
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def iterate(self, begin: Callable[[], Iterable[T]], timeout: timedelta) -> AsyncIterator[T]:
+    async def iterate(self, begin: Callable[[], Iterable[T]], timeout: timedelta) -> AsyncGenerator[T, None]:
         """The items of a blocking stream as they come; TimeoutError where the next takes longer than `timeout`."""
         loop, items, left = asyncio.get_running_loop(), asyncio.Queue[object](), threading.Event()
 

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -12,7 +13,8 @@ import google.auth.exceptions
 import grpc
 import requests.exceptions
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.api_core.exceptions import GoogleAPICallError, RetryError, from_grpc_error
+from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 from google.cloud import aiplatform_v1
 from google.oauth2.credentials import Credentials
 
@@ -122,6 +124,29 @@ class VertexEndpoint:
     token: str | None = None
 
 
+class _GrpcCall:
+    """A call that may be given up from another thread, even before it has begun."""
+
+    def __init__(self) -> None:
+        self._call: Any = None
+        self._given_up = False
+        self._lock = threading.Lock()
+
+    def begun(self, call: Any) -> None:
+        with self._lock:
+            self._call = call
+            given_up = self._given_up
+        if given_up:
+            call.cancel()
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+            call = self._call
+        if call is not None:
+            call.cancel()
+
+
 class VertexClient:
     """One Gemini model in one region. The SDK's client is made at the first call, where a missing credential is told."""
 
@@ -141,15 +166,19 @@ class VertexClient:
             raise ProviderError(classify_exception(self.key, error)) from error
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
-        finished = False
+        finished, call = False, _GrpcCall()
+        pieces = self._threads.iterate(lambda: self._stream(completion, timeout, call), timeout)
         try:
-            async for chunk in self._threads.iterate(lambda: self._stream(completion, timeout), timeout):
-                finished = finished or chunk.finish is not None
-                yield chunk
+            async with aclosing(pieces):
+                async for chunk in pieces:
+                    finished = finished or chunk.finish is not None
+                    yield chunk
         except ProviderError:
             raise
         except Exception as error:
             raise ProviderError(self._midway(error)) from error
+        finally:
+            call.give_up()
         if not finished:
             raise cut(self.key)
 
@@ -217,14 +246,12 @@ class VertexClient:
         candidate = answer.candidates[0]
         return Answer(text=_text(candidate), finish=_finish(int(candidate.finish_reason)), usage=_usage(answer))
 
-    def _stream(self, completion: Completion, timeout: timedelta) -> Iterator[Chunk]:
+    def _stream(self, completion: Completion, timeout: timedelta, call: _GrpcCall) -> Iterator[Chunk]:
         request = self._request(completion)
-        answers = self._client("prediction").stream_generate_content(
-            request, timeout=timeout.total_seconds(), retry=None
-        )
+        rest = self._endpoint.transport == "rest"
         finish: FinishReason | None = None
         usage = Usage()
-        for answer in answers:
+        for answer in self._rest_answers(request, timeout) if rest else self._grpc_answers(request, call):
             for candidate in answer.candidates:
                 if text := _text(candidate):
                     yield Chunk(text=text)
@@ -232,6 +259,25 @@ class VertexClient:
                     finish, usage = _finish(int(candidate.finish_reason)), _usage(answer)
         if finish is not None:
             yield Chunk(finish=finish, usage=usage)
+
+    def _rest_answers(self, request: Any, timeout: timedelta) -> Iterator[Any]:
+        seconds = timeout.total_seconds()
+        answers = self._client("prediction").stream_generate_content(request, timeout=seconds, retry=None)
+        try:
+            yield from answers
+        finally:
+            answers.cancel()
+
+    def _grpc_answers(self, request: Any, call: _GrpcCall) -> Iterator[Any]:
+        # The SDK's own method knows only a deadline of the whole stream, which would cut a long healthy answer, and
+        # waits for the first piece before it hands out what can be cancelled.
+        metadata = [to_grpc_metadata({"model": request.model})]  # type: ignore[no-untyped-call]
+        answers = self._client("prediction").transport.stream_generate_content(request, metadata=metadata)
+        call.begun(answers)
+        try:
+            yield from answers
+        except grpc.RpcError as error:
+            raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]
 
     def _request(self, completion: Completion) -> Any:
         optional = {
