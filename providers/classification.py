@@ -118,7 +118,10 @@ def shorten(message: str) -> str:
 
 
 _ECHO = re.compile(r"""["']input(_value)?["']?\s*[:=]|\binput_value=""")
-_SECRET = re.compile(r"((?i:bearer\s+|\bsk-|key[=:]\s*)|\bA[KS]IA(?=[A-Z0-9]{12}))[A-Za-z0-9._~+/=-]{6,}")
+_SECRET = re.compile(
+    r"((?i:bearer\s+|\bsk-|key[=:]\s*)(?=[\w.~+/=-]*\d|[\w.~+/=-]{20})|\bA[KS]IA(?=[A-Z0-9]{12}))[\w.~+/=-]{6,}"
+)
+"""What follows is a key where it holds a digit or is long; "API key: configure" is prose."""
 
 
 def failure(

@@ -133,6 +133,17 @@ async def test_every_fault_is_classified(
         assert await calls(simulator, name) == 2
 
 
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_the_wait_that_is_asked_for_is_kept(
+    name: str, clients: dict[str, ProviderClient], simulator: Simulator
+) -> None:
+    """From a header, or from what gRPC carries instead."""
+    await simulator.set_fault(name, parse_fault(FaultKind.THROTTLED, {"rate": 100, "retry_after": 7}))
+    with pytest.raises(ProviderError) as refused:
+        await whole(clients[name])
+    assert refused.value.failure.retry_after == timedelta(seconds=7)
+
+
 @pytest.mark.parametrize("fault", STREAM_FAILURES)
 @pytest.mark.parametrize("name", PROVIDERS)
 async def test_a_stream_that_breaks_is_an_error(
