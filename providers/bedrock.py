@@ -133,7 +133,7 @@ class BedrockEndpoint:
 
 
 class BedrockClient:
-    """One model in one region. A boto3 client has one read timeout, so there is one a timeout that is asked for."""
+    """One model in one region. A boto3 client has one read timeout, so there are a few of them."""
 
     def __init__(self, key: str, endpoint: BedrockEndpoint) -> None:
         self.key = key
@@ -141,6 +141,7 @@ class BedrockClient:
         self._threads = Threads(f"bedrock-{key}")
         self._clients: dict[tuple[str, int], Any] = {}
         self._making = threading.Lock()
+        self._session: Any = None
 
     async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
         whole = self._converse if self._endpoint.api == "converse" else self._invoke_model
@@ -187,7 +188,8 @@ class BedrockClient:
             client.close()
 
     def _client(self, service: str, timeout: timedelta) -> Any:
-        seconds = max(1, math.ceil(timeout.total_seconds()))
+        # In powers of two, so that the few clients are made once; `Threads` ends each call exactly in time.
+        seconds = 2 ** max(0, math.ceil(math.log2(max(timeout.total_seconds(), 1))))
         with self._making:
             if (service, seconds) not in self._clients:
                 self._clients[service, seconds] = self._make_client(service, seconds)
@@ -205,8 +207,9 @@ class BedrockClient:
             max_pool_connections=MOST,
             **signed,
         )
-        session = boto3.Session(region_name=self._endpoint.region)
-        make: Any = session.client
+        # One session: the service's model, which takes a tenth of a second to read, is read once.
+        self._session = self._session or boto3.Session(region_name=self._endpoint.region)
+        make = self._session.client
         return make(service, endpoint_url=self._endpoint.url, config=config, **options)
 
     def _models(self, timeout: timedelta) -> list[str]:
