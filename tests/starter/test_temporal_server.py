@@ -168,7 +168,7 @@ def test_the_test_server_is_made_of_mavens_artifact_once(
     command = find_test_server(tmp_path / "cache", said.append, downloads=unreachable)
     ran = subprocess.run([str(command), "7777"], capture_output=True, text=True, check=True).stdout.split()
     assert ran[0] == "-cp"
-    assert ran[-3:] == ["io.temporal.testserver.TestServer", "7777", "--enable-time-skipping"]
+    assert ran[-2:] == ["io.temporal.testserver.TestServer", "7777"]
     said.clear()
     assert find_test_server(tmp_path / "cache", said.append, downloads=unreachable) == command
     assert said == []
