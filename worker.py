@@ -26,8 +26,10 @@ from activities.notifiers.console import ConsoleNotifier
 from activities.notifiers.slack import SlackNotifier
 from activities.notify import Notifier, Notify
 from activities.probing import Prober, Probing
+from activities.ramping import Ramping
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
+from activities.runs import Runs
 from activities.traffic import Traffic
 from activities.watching import Watching
 from failover.config import Config
@@ -42,6 +44,9 @@ from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.stack import load
 from starter.worker_health import Readiness, create_app
+from workflows.canary_failover import CanaryFailover
+from workflows.failback import Failback
+from workflows.gradual_failover import GradualFailover
 from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
 from workflows.journal import SEARCH_ATTRIBUTES
@@ -50,7 +55,7 @@ from workflows.queue import TASK_QUEUE
 
 log = structlog.get_logger("worker")
 
-WORKFLOWS: Sequence[type] = (HealthCheck, ImmediateFailover)
+WORKFLOWS: Sequence[type] = (HealthCheck, ImmediateFailover, GradualFailover, CanaryFailover, Failback)
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -79,10 +84,14 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     responder = TemporalResponder(client, task_queue, parts.notifier)
     watching = Watching(parts.config, parts.plane, prober, parts.board, responder)
     evidence = Evidence(parts.evidence)
+    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
+    runs = Runs(client, task_queue)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
         *(watching.plan, watching.watch),
+        *(ramping.brief, ramping.look, ramping.sample, ramping.recovery, ramping.comprehensive),
+        *(runs.is_open, runs.start),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
     ]
     return Worker(

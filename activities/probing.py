@@ -83,10 +83,11 @@ class Probing:
     async def candidates(self, order: CandidateProbe) -> list[Verdict]:
         """One deep probe of every candidate, all at once; a single failed one counts, since there is no time for three."""
         probes = await asyncio.gather(*(self._prober.probe(name, order.timeout) for name in order.providers))
-        return [_verdict(probe) for probe in probes]
+        return [verdict_of(probe) for probe in probes]
 
 
-def _verdict(probe: Probe) -> Verdict:
+def verdict_of(probe: Probe) -> Verdict:
+    """What one deep probe says of a provider."""
     if probe.failure is None:
         condition, reason = Condition.HEALTHY, f"a deep probe was answered in {milliseconds(probe.latency)} ms"
     else:

@@ -1,7 +1,6 @@
 """What the health watch does about a verdict: start the procedure from within the worker, or tell people."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
@@ -9,6 +8,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from activities.notify import Notifier
+from activities.runs import TASK_TIMEOUT
 from failover.health import Verdict
 from failover.incident import Trigger
 from failover.messages import verdict_changed
@@ -18,9 +18,6 @@ from failover.triggers import Response
 log = structlog.get_logger(__name__)
 
 REQUESTED_BY = "health-check"
-
-TASK_TIMEOUT = timedelta(seconds=2)
-"""Of workflow tasks: how long the work of a dead worker waits for the next one."""
 
 
 class TemporalResponder:

@@ -34,6 +34,8 @@ class Written:
     revision: Revision | None
     distribution: Shares = field(default_factory=dict)
     reason: str = ""
+    author: str = ""
+    claim: str | None = None
 
     @property
     def in_force(self) -> bool:
@@ -86,7 +88,7 @@ class Traffic:
             revision=policy.revision,
             distribution=policy.distribution,
             chain=self._config.chain(policy.route, failed),
-            changed_by=policy.changed_by.workflow_id or policy.changed_by.actor,
+            changed_by=_author(policy),
         )
 
     @activity.defn(name="traffic.reread")
@@ -169,6 +171,8 @@ async def _results(plane: TrafficPlane, changes: Sequence[Change]) -> list[Writt
             revision=result.policy.revision if result.policy else None,
             distribution=result.policy.distribution if result.policy else {},
             reason=result.reason,
+            author=_author(result.policy) if result.policy else "",
+            claim=result.policy.claim if result.policy else None,
         )
         for change, result in zip(changes, results, strict=True)
     ]
@@ -181,17 +185,25 @@ def _written(policy: TrafficPolicy) -> Written:
         revision=policy.revision,
         distribution=policy.distribution,
         reason=policy.reason,
+        author=_author(policy),
+        claim=policy.claim,
     )
+
+
+def _author(policy: TrafficPolicy) -> str:
+    return policy.changed_by.workflow_id or policy.changed_by.actor
 
 
 def _why_not_in_force(expectation: Expectation, policy: TrafficPolicy | None) -> str | None:
     if policy is None:
         return f"route {expectation.route!r} has no policy any more"
+    if expectation.mode is not None and policy.mode is not expectation.mode:
+        return f"route {expectation.route!r} reads back in mode {policy.mode}, not {expectation.mode}"
     if same(policy.distribution, expectation.share):
         return None
     if expectation.evacuated and policy.distribution.get(expectation.evacuated, 0) == 0:
         return None  # Somebody moved it on, off another provider; ours is still out.
     return (
         f"route {expectation.route!r} reads back as {render(policy.distribution)}, "
-        f"not {render(expectation.share)} (changed by {policy.changed_by.workflow_id or policy.changed_by.actor})"
+        f"not {render(expectation.share)} (changed by {_author(policy)})"
     )

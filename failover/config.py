@@ -4,6 +4,7 @@ Providers, routes and chains have no default; everything else does. Parsing a fi
 """
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -74,12 +75,38 @@ class Targets(Section):
     availability_percent: Percent = 99.9
 
 
+class ApprovalPoint(StrEnum):
+    """Where a ramp waits for a person's word."""
+
+    FIRST_SHIFT = "first_shift"
+    EACH_STEP = "each_step"
+    FULL = "full"
+    """Before the last step, which moves all that is to be moved."""
+    DOUBTFUL_ROLLBACK = "doubtful_rollback"
+    """Before traffic goes back to a provider whose health is in doubt."""
+
+
+class Approvals(Section):
+    """Who must agree to a ramp, and when; without points nobody is asked."""
+
+    points: list[ApprovalPoint] = []
+    quorum: Count = 1
+    """How many different people must agree."""
+    approver_is_not_requester: bool = False
+    deadline: PositiveDuration = timedelta(minutes=30)
+    """After it the request counts as rejected: nothing is ever approved by silence."""
+    remind_after: list[PositiveDuration] = [timedelta(minutes=1), timedelta(minutes=5)]
+    """When an unanswered request is told again, urgently."""
+
+
 class Route(Section):
     distribution: Shares
     targets: Targets = Targets()
     chains: dict[Name, list[Name]] = {}
     """Overrides of the top-level chains for this route."""
     failback: Literal["auto", "propose", "off"] = "propose"
+    """What follows an automatic failover: a watch that returns by itself, one that asks first, or none."""
+    approvals: Approvals = Approvals()
 
 
 class Probe(Section):
@@ -156,30 +183,65 @@ class Immediate(Section):
     """How long a cancelled run may take to put back what it found, before it asks for a person."""
 
 
+class Gating(Section):
+    """How gates look at a ramp."""
+
+    sample_interval: PositiveDuration = timedelta(seconds=10)
+    window: PositiveDuration = timedelta(seconds=60)
+    """What counts as lately; what was counted since the step began is judged beside it."""
+    minimum_requests: Count = 50
+    """Fewer say nothing: at 98 % one failure of fifty still passes."""
+    failures: Count = 2
+    """Bad samples in a row that make a gate fail."""
+    errors: Count = 4
+    """Monitor errors in a row that make a gate blind."""
+    ask_deadline: PositiveDuration = timedelta(minutes=30)
+    """How long a run in doubt waits for a person before it does what its procedure declares."""
+    synthetic_per_sample: Annotated[int, Field(ge=0, le=20)] = 0
+    """Requests of our own a sample to the provider under test, where users alone are too few."""
+    synthetic_limit: Annotated[int, Field(ge=0)] = 200
+    """The most of them in one run."""
+
+
 class Gradual(Section):
     phases: list[list[Percent]] = [[50, 30, 20], [25, 50, 25], [0, 70, 30]]
-    """Percent of failed provider, secondary and tertiary in each phase."""
+    """Percent of failed provider, secondary and tertiary in each phase; the failed provider's never rises."""
     settle: Duration = timedelta(seconds=60)
     monitor: Duration = timedelta(minutes=2)
     """Monitored window after each phase but the last."""
     transition: Duration = timedelta(seconds=300)
     """For a given target distribution."""
     minimum_step: PositiveDuration = timedelta(seconds=10)
+    maximum_steps: Count = 10
+    """Of a transition."""
+    on_doubt: Literal["hold", "roll_back"] = "hold"
+    """What an unanswered question ends in."""
 
 
 class Canary(Section):
     initial_percent: Percent = 5
     initial_hold: Duration = timedelta(seconds=300)
     success_threshold_percent: Percent = 98
+    failure_threshold_percent: Percent | None = None
+    """Below it the canary has failed, between the two nobody can tell; None: the success threshold itself."""
     percents: list[Percent] = [10, 25, 50, 75, 100]
     step_hold: Duration = timedelta(seconds=120)
+    manual_deadline: PositiveDuration = timedelta(hours=1)
+    """How long a canary that waits for orders waits."""
+    on_doubt: Literal["hold", "roll_back"] = "roll_back"
 
 
 class Failback(Section):
     recovery_watch: Duration = timedelta(minutes=30)
     health_threshold_percent: Percent = 99
+    watch_interval: PositiveDuration = timedelta(seconds=30)
+    """Between two probes of the original provider; up to ten times as much while it stays down."""
+    watch_deadline: PositiveDuration = timedelta(days=7)
+    validation_probes: Count = 5
+    """All of them must be answered well before any traffic returns."""
     percents: list[Percent] = [10, 25, 50, 75, 100]
     step_hold: Duration = timedelta(seconds=180)
+    on_doubt: Literal["hold", "step_back"] = "step_back"
 
 
 class Validation(Section):
@@ -195,6 +257,7 @@ class Procedures(Section):
     canary: Canary = Canary()
     failback: Failback = Failback()
     validation: Validation = Validation()
+    gating: Gating = Gating()
 
 
 class Emergency(Section):
@@ -311,6 +374,10 @@ class Config(Section):
         """Who may take over the failed provider's traffic on a route, best first."""
         override = self.routes[route].chains if route in self.routes else {}
         return list(override.get(failed, self.failover_chains.get(failed, [])))
+
+    def capacities(self) -> dict[str, Capacity]:
+        """What each provider declared that it can take."""
+        return {name: provider.capacity for name, provider in self.providers.items()}
 
     def model_id(self, provider: str) -> str:
         """The id that the vendor serves for the provider's model."""

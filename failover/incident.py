@@ -115,6 +115,12 @@ class RunRecord:
     unfinished_helpers: Sequence[str] = ()
     notes: Sequence[str] = ()
     kpis: Kpis = field(default_factory=Kpis)
+    subject: str = ""
+    """What the run is about, where a provider's name does not say it."""
+    plan: Sequence[str] = ()
+    digest: str = ""
+    undoes: str = ""
+    """Of a failback: the workflow id of the failover that it undoes."""
 
     @property
     def condition(self) -> Condition | None:

@@ -42,20 +42,20 @@ class IncidentMessage:
         return [{"type": "section", "text": {"type": "mrkdwn", "text": self.headline[:2900]}}]
 
 
-def opening(key: str, provider: str, text: str) -> IncidentMessage:
+def opening(key: str, subject: str, text: str, doing: str = "failing over") -> IncidentMessage:
     """A procedure has begun to move traffic."""
-    headline = f":warning: *{provider}*: failing over"
+    headline = f":warning: *{subject}*: {doing}"
     return IncidentMessage(key=key, headline=headline, text=f"{headline}\n{text}", urgent=True)
 
 
-def progress(key: str, provider: str, text: str, thread: MessageRef | None) -> IncidentMessage:
-    """Something that people want to know happened."""
-    return IncidentMessage(key=key, headline=f":warning: *{provider}*: {text}", text=text, thread=thread)
+def progress(key: str, subject: str, text: str, thread: MessageRef | None, *, urgent: bool = False) -> IncidentMessage:
+    """Something that people want to know happened; `urgent`: somebody must act."""
+    return IncidentMessage(key=key, headline=f":warning: *{subject}*: {text}", text=text, thread=thread, urgent=urgent)
 
 
 def closing(key: str, record: RunRecord, thread: MessageRef | None) -> IncidentMessage:
     """How it ended, and the command for a person where one is needed."""
-    headline = f"{_SIGN.get(record.outcome, ':warning:')} *{record.provider}*: {record.outcome.value}"
+    headline = f"{_SIGN.get(record.outcome, ':warning:')} *{record.subject or record.provider}*: {record.outcome.value}"
     command = f"\nRun: `{record.command}`" if record.command else ""
     urgent = record.outcome is Outcome.NEEDS_HUMAN
     return IncidentMessage(

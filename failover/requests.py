@@ -5,13 +5,15 @@ Unknown keys, missing fields and wrong types are refused with the field's name; 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from failover.config import Name
+from failover.config import Approvals, Name
+from failover.distribution import Shares
 from failover.health import Verdict
 from failover.incident import Moments, Outcome, RouteShift, TimelineEntry, Trigger
+from failover.units import Percent
 
 
 class Request(BaseModel):
@@ -34,6 +36,85 @@ class ImmediateFailoverRequest(Request):
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
     verdicts: list[Verdict] = []
+
+
+class RampRequest(Request):
+    """What every ramp is told of its route; the defaults come from the configuration.
+
+    `emergency` skips approvals and waits that only settle, never verification. `approvals` replaces the route's own.
+    """
+
+    route: Name
+    reason: str = Field(default="", max_length=1000)
+    requested_by: str = Field(default="", max_length=200)
+    approvals: Approvals | None = None
+    synthetic_per_sample: int | None = Field(default=None, ge=0, le=20)
+    emergency: bool = False
+    dry_run: bool = False
+    trigger: Trigger = Trigger.MANUAL
+
+
+class GradualFailoverRequest(RampRequest):
+    """Lower a provider's share in phases, or move to a given distribution over a time.
+
+    `throttled_share_percent` takes only that part of the provider's share away. Durations are seconds.
+    """
+
+    failed_provider: Name | None = None
+    target_distribution: Shares | None = None
+    transition_seconds: float | None = Field(default=None, ge=0)
+    phases: list[list[Percent]] | None = Field(default=None, min_length=1)
+    settle_seconds: float | None = Field(default=None, ge=0)
+    monitor_seconds: float | None = Field(default=None, ge=0)
+    throttled_share_percent: Percent | None = None
+    enforce_gates: bool = True
+
+
+class CanaryFailoverRequest(RampRequest):
+    """Give a provider a little of another's traffic, and more while it does well; roll back where it does not.
+
+    `manual`: hold at `initial_percent`, and wait for orders (`set_percent`, abort) instead of ramping by itself.
+    """
+
+    source_provider: Name
+    target_provider: Name
+    initial_percent: float | None = Field(default=None, gt=0, le=100)
+    initial_seconds: float | None = Field(default=None, ge=0)
+    percents: list[Annotated[float, Field(gt=0, le=100)]] | None = None
+    step_seconds: float | None = Field(default=None, ge=0)
+    success_threshold_percent: Percent | None = None
+    failure_threshold_percent: Percent | None = None
+    manual: bool = False
+    manual_deadline_seconds: float | None = Field(default=None, gt=0)
+
+
+class FailbackRequest(RampRequest):
+    """Return traffic to a provider that was failed over from, once it is proved to be well.
+
+    `auto`: return when it has recovered; otherwise ask first. `undoes_workflow_id`, `undoes_run_id`: the failover that
+    this run undoes; None: the last one on record, or else the configured distribution.
+    """
+
+    original_provider: Name
+    current_provider: Name | None = None
+    auto: bool = True
+    health_threshold_percent: Percent | None = None
+    recovery_seconds: float | None = Field(default=None, ge=0)
+    percents: list[Annotated[float, Field(gt=0, le=100)]] | None = None
+    step_seconds: float | None = Field(default=None, ge=0)
+    undoes_workflow_id: str | None = Field(default=None, max_length=200)
+    undoes_run_id: str | None = Field(default=None, max_length=64)
+
+
+class EmergencyRequest(Request):
+    """Degraded service while no provider serves; every route unless some are named. It ends by itself."""
+
+    routes: list[Name] | None = Field(default=None, min_length=1)
+    mode: Literal["multi-provider-outage"] = "multi-provider-outage"
+    reason: str = Field(default="", max_length=1000)
+    requested_by: str = Field(default="", max_length=200)
+    dry_run: bool = False
+    trigger: Trigger = Trigger.MANUAL
 
 
 class Note(Request):

@@ -1,12 +1,14 @@
 """Is the service good again, from the users' side? Judged on what users got and on what the route answers when asked."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from failover.config import Targets
+from failover.distribution import WHOLE
 from failover.incident import Impact, Sample
-from failover.policy import TrafficPolicy
+from failover.policy import Mode, TrafficPolicy
 from failover.telemetry import RouteWindow, Telemetry
 from failover.units import milliseconds
 
@@ -97,21 +99,46 @@ def impact(during: Telemetry, before: Telemetry | None, after: Telemetry, routes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What must be in force on a route after a step, and which provider may get no first try there."""
+    """What must be in force on a route after a step, and which provider may get no first try there.
+
+    `strict`: first tries must go to everybody in about the shares that are in force, not merely miss the evacuated one.
+    """
 
     route: str
     share: Mapping[str, int]
     evacuated: str | None
+    mode: Mode | None = None
+    strict: bool = False
 
 
 def contradictions(telemetry: Telemetry, expected: Sequence[Expectation]) -> list[str]:
-    """First tries at a provider that should get none: the data plane stored the policy and does not obey it."""
+    """First tries where they should not go: the data plane stored the policy and does not obey it."""
     evacuated = {expectation.route: expectation.evacuated for expectation in expected}
-    return [
+    stray = [
         f"route {window.route}: {window.first_tries} first tries still went to {window.provider}"
         for window in telemetry.providers
         if window.first_tries and evacuated.get(window.route) == window.provider
     ]
+    return [*stray, *(odd for one in expected if one.strict for odd in _odd_shares(telemetry, one))]
+
+
+IMPROBABLE = 5
+"""Standard deviations by which a served share may differ from the one in force before it is no chance any more."""
+
+
+def _odd_shares(telemetry: Telemetry, expectation: Expectation) -> list[str]:
+    tries = {w.provider: w.first_tries for w in telemetry.providers if w.route == expectation.route}
+    total = sum(tries.values())
+    odd = []
+    for name in sorted({*tries, *expectation.share}):
+        share = expectation.share.get(name, 0) / WHOLE
+        slack = IMPROBABLE * math.sqrt(total * share * (1 - share)) + (1 if share else 0)
+        if abs(tries.get(name, 0) - total * share) > slack:
+            odd.append(
+                f"route {expectation.route}: {name} got {tries.get(name, 0)} of {total} first tries, "
+                f"where {100 * share:g} % are in force"
+            )
+    return odd
 
 
 def lagging(policies: Iterable[TrafficPolicy], obeyed: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from activities.responding import TASK_TIMEOUT
+from activities.runs import TASK_TIMEOUT
 from failover.config import Config
 from failover.distribution import render, users_of
 from failover.errors import FailoverError, NeedsHuman, RequestError, TemporalUnavailable, Unavailable

@@ -7,11 +7,15 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
+from activities.ramping import BriefOrder, GateSampleOrder, LookOrder, Ramping, RouteLook
 from activities.restoration import ImpactOrder, Restoration, SampleOrder
+from activities.runs import Runs
 from activities.traffic import Traffic, Verification, VerifyOrder, Written
+from failover.gates import GateSample
 from failover.immediate import RouteNow
 from failover.incident import Impact, Sample
 from failover.policy import Change
+from failover.ramp import RampBrief
 from failover.requests import ImmediateFailoverRequest
 from failover.restoration import Expectation
 from workflows.options import READ, WRITE
@@ -76,6 +80,49 @@ async def impact(routes: Sequence[str], first_bad: datetime, in_force: datetime,
     except ActivityError as error:
         workflow.logger.warning("the impact on users is not known", extra={"why": why(error)})
         return None
+
+
+async def brief(order: BriefOrder) -> RampBrief:
+    """What a ramp is planned from."""
+    found: RampBrief = await workflow.execute_activity_method(
+        Ramping.brief, order, summary=f"read route {order.route}", **READ
+    )
+    return found
+
+
+async def look(route: str, providers: Sequence[str]) -> RouteLook | str:
+    """The route as it stands and the health of the providers, or why nobody can tell."""
+    order = LookOrder(route=route, providers=list(providers))
+    options = {**READ, "schedule_to_close_timeout": timedelta(seconds=15)}
+    try:
+        return await workflow.execute_activity_method(Ramping.look, order, summary=f"look at {route}", **options)
+    except ActivityError as error:
+        return why(error)
+
+
+async def gate_sample(order: GateSampleOrder) -> GateSample | str:
+    """One look at what the gates are judged on, or why there is none."""
+    options = {
+        **READ,
+        "start_to_close_timeout": timedelta(seconds=8),
+        "schedule_to_close_timeout": timedelta(seconds=8),
+    }
+    try:
+        return await workflow.execute_activity_method(Ramping.sample, order, summary="sample", **options)
+    except ActivityError as error:
+        return f"no sample could be taken: {why(error)}"
+
+
+async def is_open(workflow_id: str) -> bool:
+    """Whether a run of that id is open; where Temporal does not say, it is taken to be."""
+    try:
+        found: bool = await workflow.execute_activity_method(
+            Runs.is_open, workflow_id, summary=f"is {workflow_id} open?"[:200], **READ
+        )
+    except ActivityError as error:
+        workflow.logger.warning("the holder of a claim is not known", extra={"why": why(error)})
+        return True
+    return found
 
 
 def why(error: FailureError) -> str:

@@ -20,25 +20,26 @@ MessageBuilder = Callable[[str], IncidentMessage]
 class Herald:
     """Tells people of one run, in one thread."""
 
-    def __init__(self) -> None:
-        self._provider = ""
-        self._thread: MessageRef | None = None
+    def __init__(self, subject: str = "", thread: MessageRef | None = None) -> None:
+        """`subject` and `thread` are those of a run that goes on as a new one."""
+        self.subject = subject
+        self.thread = thread
         self._count = 0
         self._last: asyncio.Task[None] | None = None
         self._unfinished: list[str] = []
 
-    def opened(self, provider: str, text: str) -> None:
+    def opened(self, subject: str, text: str, doing: str = "failing over") -> None:
         """The run has begun to move traffic; said once."""
-        if self._provider:
+        if self.subject:
             return
-        self._provider = provider
-        self._post(lambda key: opening(key, provider, text))
+        self.subject = subject
+        self._post(lambda key: opening(key, subject, text, doing))
 
-    def update(self, text: str) -> None:
-        self._post(lambda key: progress(key, self._provider, text, self._thread))
+    def update(self, text: str, *, urgent: bool = False) -> None:
+        self._post(lambda key: progress(key, self.subject, text, self.thread, urgent=urgent))
 
     def closed(self, record: RunRecord) -> None:
-        self._post(lambda key: closing(key, record, self._thread))
+        self._post(lambda key: closing(key, record, self.thread))
 
     async def finish(self, patience: timedelta) -> list[str]:
         """Wait a little for what is still on its way; → what did not get through, in sentences."""
@@ -57,7 +58,7 @@ class Herald:
         if before is not None:
             await before
         try:
-            self._thread = await workflow.execute_activity_method(
+            self.thread = await workflow.execute_activity_method(
                 Notify.post, build(key), summary="tell people", **HELPER
             )
         except ActivityError as error:

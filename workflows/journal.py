@@ -1,6 +1,6 @@
 """What a run remembers of itself: timeline, phase, moments; what operators see of it while it goes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,9 @@ SEARCH_ATTRIBUTES: Sequence[SearchAttributeKey[Any]] = (PROCEDURE, PROVIDER, ROU
 LISTED_ROUTES = 20
 """Past so many routes there is a count instead: the server terminates a run whose keyword list passes 2,048 bytes."""
 
+DETAILS_LIMIT = 18_000
+"""Characters of current details; the server takes 20 KB."""
+
 KEPT_ENTRIES = 500
 """Bound of a timeline; a run that says more than that says the same again."""
 
@@ -31,9 +34,10 @@ KEPT_ENTRIES = 500
 class Journal:
     """One run's memory. `steps` are the checklist of its current details, in order."""
 
-    def __init__(self, procedure: str, steps: Sequence[str]) -> None:
+    def __init__(self, procedure: str, steps: Sequence[str], checklist: Callable[[], list[str]] | None = None) -> None:
         self.procedure = procedure
         self.steps = steps
+        self._checklist = checklist or self._boxes
         self.phase = "starting"
         self.provider = ""
         self.reason = ""
@@ -42,6 +46,7 @@ class Journal:
         self.moments: Moments | None = None
         self.timeline: list[TimelineEntry] = []
         self.notes: list[str] = []
+        self.details: Callable[[], dict[str, Any]] = dict
 
     def open(self, provider: str, decided: datetime, first_bad: datetime | None, unhealthy: datetime | None) -> None:
         self.provider = provider
@@ -58,11 +63,21 @@ class Journal:
         self.phase = step
         self.note(text)
 
+    def announce(self, step: str, text: str) -> None:
+        """The same, where people look for runs by phase: worth an event of its own."""
+        if step != self.phase:
+            self._upsert([PHASE.value_set(step)])
+        self.enter(step, text)
+
+    def refresh(self) -> None:
+        """Show what is the case now."""
+        workflow.set_current_details(self._details())
+
     def note(self, text: str) -> None:
         """One thing that happened, now."""
         if len(self.timeline) < KEPT_ENTRIES:
             self.timeline.append(TimelineEntry(at=workflow.now(), step=self.phase, text=text))
-        workflow.set_current_details(self._details())
+        self.refresh()
 
     def mark(self, **moments: datetime) -> None:
         assert self.moments is not None
@@ -87,7 +102,7 @@ class Journal:
             routes=self.routes,
             moments=self.moments or Moments(decided=workflow.now()),
             timeline=self.timeline[-50:],
-            details={},
+            details=self.details(),
         )
 
     def _upsert(self, updates: Sequence[SearchAttributeUpdate[Any]]) -> None:
@@ -95,12 +110,15 @@ class Journal:
 
     def _details(self) -> str:
         """The plan as a checklist, then what happened last; shown by the Web UI as Markdown."""
+        happened = [f"- `{entry.at:%H:%M:%S}` {entry.text}" for entry in self.timeline[-10:]]
+        return "\n".join([*self._checklist(), "", *happened])[:DETAILS_LIMIT]
+
+    def _boxes(self) -> list[str]:
         reached = self.steps.index(self.phase) if self.phase in self.steps else len(self.steps)
         boxes = [f"- [{'x' if index < reached else ' '}] {step}" for index, step in enumerate(self.steps)]
         if self.phase in self.steps:
             boxes[reached] += " ← now"
-        happened = [f"- `{entry.at:%H:%M:%S}` {entry.text}" for entry in self.timeline[-10:]]
-        return "\n".join([*boxes, "", *happened])
+        return boxes
 
 
 class Visible:

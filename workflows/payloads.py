@@ -25,6 +25,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ExecuteWorkflowInput,
     HandleSignalInput,
+    HandleUpdateInput,
     Interceptor,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
@@ -129,6 +130,13 @@ class _Inbound(WorkflowInboundInterceptor):
         if why is not None:
             raise _malformed(why)
         return await super().execute_workflow(input)
+
+    def handle_update_validator(self, input: HandleUpdateInput) -> None:
+        handler = workflow.get_update_handler(input.update)
+        why = why_not_callable(handler, input.args) if handler else None
+        if why is not None:
+            raise _malformed(why)
+        super().handle_update_validator(input)
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
         handler = workflow.get_signal_handler(input.signal)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from activities.responding import TASK_TIMEOUT
+from activities.runs import TASK_TIMEOUT
 from failover.incident import Outcome
 from failover.requests import RunResult
 from gateway.app import create_app

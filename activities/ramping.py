@@ -1,0 +1,204 @@
+"""What ramps look at: the route before they plan, the policy and the counters while they go, providers on demand."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from temporalio import activity
+
+from activities.board import VerdictBoard
+from activities.evidence import EvidenceStore
+from activities.probing import Prober, verdict_of
+from failover import capacity, observing
+from failover.config import Config
+from failover.errors import DataPlaneUnavailable, RequestError
+from failover.failback import RecoveryProbe
+from failover.gates import GateSample
+from failover.health import Verdict
+from failover.incident import Outcome, RunRecord
+from failover.policy import TrafficPolicy
+from failover.ports import TrafficPlane
+from failover.ramp import Origin, RampBrief, Snapshot
+from failover.units import milliseconds
+
+KNOWN_FOR = timedelta(seconds=30)
+"""How old a health check's verdict may be to plan by."""
+
+MINUTE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BriefOrder:
+    """Which route, whose chain (`source`), and what else has to be known: what a failback undoes, how much is throttled."""
+
+    route: str
+    source: str | None = None
+    returns_to: str | None = None
+    undoes_workflow_id: str | None = None
+    undoes_run_id: str | None = None
+    throttled: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookOrder:
+    """A route, and providers whose health must be known now."""
+
+    route: str
+    providers: Sequence[str] = ()
+    timeout: timedelta = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteLook:
+    """A route as it stands: what is in force, by whom, who has claimed it; and what is known of the providers asked for."""
+
+    found: Snapshot
+    author: str
+    claim: str | None
+    verdicts: Sequence[Verdict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSampleOrder:
+    """One look. `since`: when the step began, on the data plane's clock; None: now. `synthetic`: how many to send whom."""
+
+    route: str
+    window: timedelta
+    since: datetime | None = None
+    provider: str | None = None
+    synthetic: int = 0
+
+
+class Ramping:
+    """The reading activities of ramps; none of them changes anything."""
+
+    def __init__(
+        self, config: Config, plane: TrafficPlane, board: VerdictBoard, prober: Prober, evidence: EvidenceStore
+    ) -> None:
+        self._config = config
+        self._plane = plane
+        self._board = board
+        self._prober = prober
+        self._evidence = evidence
+
+    @activity.defn(name="ramp.brief")
+    async def brief(self, order: BriefOrder) -> RampBrief:
+        """Everything that a ramp is planned from; refuses a route or provider that is not there."""
+        self._refuse_unknown(order)
+        policy = await self._policy(order.route)
+        telemetry = await self._plane.observe(window=MINUTE)
+        route = self._config.routes[order.route]
+        source = order.source or max(policy.distribution, key=lambda name: policy.distribution[name])
+        return RampBrief(
+            route=order.route,
+            found=_snapshot(policy),
+            providers=sorted(self._config.providers),
+            chain=self._config.chain(order.route, source),
+            verdicts=self._board.fresh(datetime.now(UTC), KNOWN_FOR),
+            headroom=capacity.headroom(order.route, telemetry, self._config.capacities()),
+            targets=route.targets,
+            procedures=self._config.procedures,
+            approvals=route.approvals,
+            kpis=self._config.kpis,
+            origin=await self._origin(order) if order.returns_to else None,
+            throttled_percent=observing.throttled_percent(telemetry, order.route, order.throttled),
+        )
+
+    def _refuse_unknown(self, order: BriefOrder) -> None:
+        if order.route not in self._config.routes:
+            raise RequestError(f"There is no route {order.route!r}; the routes are {', '.join(self._config.routes)}.")
+        for name in (order.source, order.returns_to, order.throttled):
+            if name is not None and name not in self._config.providers:
+                known = ", ".join(sorted(self._config.providers))
+                raise RequestError(f"{name!r} is no provider of this deployment; the providers are {known}.")
+
+    async def _policy(self, route: str) -> TrafficPolicy:
+        policies = await self._plane.read([route])
+        if not policies:
+            raise DataPlaneUnavailable(f"The data plane knows no route {route!r} yet; asking again.")
+        return policies[0]
+
+    async def _origin(self, order: BriefOrder) -> Origin:
+        record = await asyncio.to_thread(self._failover_on_record, order)
+        if record is None:
+            if order.undoes_workflow_id is not None:
+                raise RequestError(f"No closed run {order.undoes_workflow_id!r} on route {order.route!r} is on record.")
+            return Origin(distribution=self._config.routes[order.route].distribution)
+        before = next(shift.before for shift in record.routes if shift.route == order.route)
+        return Origin(distribution=before, workflow_id=record.workflow_id, run_id=record.run_id)
+
+    def _failover_on_record(self, order: BriefOrder) -> RunRecord | None:
+        for folder in self._evidence.list()[:200]:
+            record = self._evidence.load(folder)
+            if _undone_by(record, order):
+                return record
+        return None
+
+    @activity.defn(name="ramp.look")
+    async def look(self, order: LookOrder) -> RouteLook:
+        """The policy in force, and a verdict about each provider asked for: the health check's, or a probe's of now."""
+        policy = await self._policy(order.route)
+        known = self._board.fresh(datetime.now(UTC), self._config.procedures.immediate.verdict_max_age, order.providers)
+        unknown = [name for name in order.providers if name not in {verdict.provider for verdict in known}]
+        probes = await asyncio.gather(*(self._prober.probe(name, order.timeout) for name in unknown))
+        return RouteLook(
+            found=_snapshot(policy),
+            author=policy.changed_by.workflow_id or policy.changed_by.actor,
+            claim=policy.claim,
+            verdicts=[*known, *map(verdict_of, probes)],
+        )
+
+    @activity.defn(name="ramp.sample")
+    async def sample(self, order: GateSampleOrder) -> GateSample:
+        """Who rules the route, and what was counted lately and since the step began."""
+        ours = asyncio.gather(*(self._probe(order) for _ in range(order.synthetic if order.provider else 0)))
+        recent = await self._plane.observe(window=order.window)
+        whole = await self._plane.observe(since=order.since) if order.since else None
+        policy = await self._policy(order.route)
+        if recent is None:
+            await ours
+            raise DataPlaneUnavailable("The data plane cannot tell what is served.")
+        sample = observing.gate_sample(policy, recent, whole, order.since, self._config.routes[order.route].targets)
+        return observing.with_synthetic(sample, await ours)
+
+    async def _probe(self, order: GateSampleOrder) -> observing.Synthetic:
+        assert order.provider is not None
+        probe = await self._prober.probe(order.provider, self._config.detection.probe.timeout)
+        return observing.Synthetic(good=probe.failure is None, latency=probe.latency)
+
+    @activity.defn(name="probe.recovery")
+    async def recovery(self, provider: str) -> RecoveryProbe:
+        """Is the provider well? One real completion."""
+        probe = await self._prober.probe(provider, self._config.detection.probe.timeout)
+        reason = str(probe.failure) if probe.failure else f"answered in {milliseconds(probe.latency)} ms"
+        return RecoveryProbe(at=probe.at, healthy=probe.failure is None, reason=reason)
+
+    @activity.defn(name="probe.comprehensive")
+    async def comprehensive(self, provider: str) -> str | None:
+        """Why a provider is not fit to take traffic back, or None: control plane, and several completions at once."""
+        timeout = self._config.detection.probe.timeout
+        count = self._config.procedures.failback.validation_probes
+        first = await self._prober.probe(provider, timeout, ask_control_plane=True)
+        probes = [first, *await asyncio.gather(*(self._prober.probe(provider, timeout) for _ in range(count - 1)))]
+        failed = [probe.failure for probe in probes if probe.failure]
+        if failed:
+            return f"{len(failed)} of {len(probes)} questions were not answered well: {failed[0]}"
+        slow = max(probe.latency for probe in probes)
+        return None if slow <= timeout else f"its slowest answer took {milliseconds(slow)} ms"
+
+
+def _undone_by(record: RunRecord, order: BriefOrder) -> bool:
+    if order.undoes_workflow_id is not None:
+        named = record.workflow_id == order.undoes_workflow_id
+        named = named and order.undoes_run_id in (None, record.run_id)
+    else:
+        named = record.provider == order.returns_to and record.outcome is Outcome.COMPLETED
+        named = named and record.procedure != "Failback"
+    return named and any(shift.route == order.route for shift in record.routes)
+
+
+def _snapshot(policy: TrafficPolicy) -> Snapshot:
+    return Snapshot(
+        revision=policy.revision, distribution=policy.distribution, mode=policy.mode, degraded=dict(policy.degraded)
+    )

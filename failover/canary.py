@@ -1,0 +1,125 @@
+"""Canary failover: a target gains a little of the source's share, and more while it does well."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from failover.distribution import Distribution, move_all
+from failover.errors import RequestError
+from failover.ramp import (
+    Fallback,
+    RampBrief,
+    RampPlan,
+    Step,
+    latency_gate,
+    success_gate,
+    title,
+    towards,
+    within_capacity,
+)
+from failover.requests import CanaryFailoverRequest
+
+NAME = "CanaryFailover"
+
+ONE_POINT = 100
+"""The least that a canary gets, in basis points of the route: less would hardly be seen."""
+
+
+def why_not_start(request: CanaryFailoverRequest, providers: Sequence[str]) -> str | None:
+    """Why the request cannot be meant; None where it can."""
+    for role, name in (("source_provider", request.source_provider), ("target_provider", request.target_provider)):
+        if name not in providers:
+            return f"{role} {name!r} is no provider of this deployment; they are {', '.join(providers)}."
+    if request.source_provider == request.target_provider:
+        return f"source_provider and target_provider are both {request.source_provider!r}."
+    percents = [*([request.initial_percent] if request.initial_percent else []), *(request.percents or [])]
+    if percents != sorted(set(percents)):
+        return f"The percents {percents} of a canary must rise from step to step."
+    success, failure = request.success_threshold_percent, request.failure_threshold_percent
+    if success is not None and failure is not None and failure > success:
+        return f"failure_threshold_percent {failure:g} lies above success_threshold_percent {success:g}."
+    return None
+
+
+def plan(request: CanaryFailoverRequest, brief: RampBrief) -> RampPlan:
+    """The steps of one run. RequestError where the source has nothing to give or the target is down."""
+    found, settings = brief.found.distribution, brief.procedures.canary
+    source, target = request.source_provider, request.target_provider
+    if not found.get(source):
+        raise RequestError(f"Route {brief.route!r} sends nothing to {source}: there is nothing to move.")
+    if target in brief.down():
+        raise RequestError(f"{target} is down: {brief.down()[target]}. A canary needs a target that serves.")
+    initial = settings.initial_percent if request.initial_percent is None else request.initial_percent
+    first = _step(initial, request, brief, _seconds(request.initial_seconds, settings.initial_hold))
+    percents = settings.percents if request.percents is None else request.percents
+    hold = _seconds(request.step_seconds, settings.step_hold)
+    rest = [] if request.manual else [_step(value, request, brief, hold) for value in percents if value > initial]
+    steps = within_capacity([first, *rest], brief)
+    if not steps:
+        raise RequestError(f"{target} has no capacity for more of route {brief.route!r}; nothing can be moved.")
+    return RampPlan(
+        procedure=NAME,
+        route=brief.route,
+        subject=f"{brief.route}: {source} → {target}",
+        source=source,
+        found=brief.found,
+        steps=steps,
+        on_failure=Fallback.ROLL_BACK,
+        on_doubt=Fallback(settings.on_doubt),
+        approvals=request.approvals or brief.approvals,
+        gating=brief.procedures.gating,
+        orders_deadline=_seconds(request.manual_deadline_seconds, settings.manual_deadline),
+        abort_timeout=brief.procedures.immediate.abort_timeout,
+        verify_timeout=brief.procedures.immediate.verify_timeout,
+        synthetic=target,
+    )
+
+
+def at(found: Distribution, source: str, target: str, value: float) -> dict[str, int]:
+    """The distribution at `value` percent of what the source held; the target gains a point at least."""
+    held = found.get(source, 0)
+    points = round(value * 100)
+    if held and held * points < ONE_POINT * 10_000:
+        points = min(10_000, -(-ONE_POINT * 10_000 // held))
+    return towards(found, move_all(found, source, target), points)
+
+
+def _step(value: float, request: CanaryFailoverRequest, brief: RampBrief, hold: timedelta) -> Step:
+    source, target = request.source_provider, request.target_provider
+    settings, gating = brief.procedures.canary, brief.procedures.gating
+    success = _or(request.success_threshold_percent, settings.success_threshold_percent)
+    failure = (
+        settings.failure_threshold_percent
+        if request.failure_threshold_percent is None
+        else request.failure_threshold_percent
+    )
+    return Step(
+        name="",
+        title=title(round(value * 100), f"of {source} on {target}"),
+        distribution=at(brief.found.distribution, source, target, value),
+        hold=hold,
+        gates=[
+            success_gate(
+                f"{target} success", target, success, None if failure is None else min(failure, success), gating
+            ),
+            latency_gate(f"{target} latency", target, brief.targets, gating),
+        ],
+        waits_for_orders=request.manual,
+    )
+
+
+def ordered(request: CanaryFailoverRequest, brief: RampBrief, value: float, number: int) -> Step:
+    """The step that an operator orders by a percent."""
+    hold = _seconds(request.step_seconds, brief.procedures.canary.step_hold)
+    step = _step(value, request, brief, hold)
+    fitted = within_capacity([step], brief)
+    # Where nothing more fits, the route goes back to what was found: the least that can be meant.
+    return replace(fitted[0] if fitted else replace(step, distribution=brief.found.distribution), name=f"step-{number}")
+
+
+def _seconds(wanted: float | None, default: timedelta) -> timedelta:
+    return default if wanted is None else timedelta(seconds=wanted)
+
+
+def _or(wanted: float | None, default: float) -> float:
+    return default if wanted is None else wanted

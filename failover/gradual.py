@@ -1,0 +1,152 @@
+"""Gradual failover: a provider's share falls in phases, or the route moves to a given distribution over a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from failover.config import Gradual
+from failover.distribution import WHOLE, Distribution, percent, render, same
+from failover.errors import RequestError
+from failover.ramp import (
+    Fallback,
+    RampBrief,
+    RampPlan,
+    Step,
+    gates_for,
+    rising,
+    towards,
+    within_capacity,
+    worsening_gate,
+)
+from failover.requests import GradualFailoverRequest
+
+NAME = "GradualFailover"
+
+
+def why_not_start(request: GradualFailoverRequest, providers: Sequence[str]) -> str | None:
+    """Why the request cannot be meant; None where it can."""
+    if (request.failed_provider is None) == (request.target_distribution is None):
+        return "Name either failed_provider or target_distribution, and not both."
+    named = [request.failed_provider] if request.failed_provider else list(request.target_distribution or {})
+    unknown = [name for name in named if name not in providers]
+    if unknown:
+        return f"{', '.join(map(repr, unknown))} is no provider of this deployment; they are {', '.join(providers)}."
+    if request.phases is not None and request.failed_provider is None:
+        return "phases go with failed_provider; a target_distribution has transition_seconds."
+    bad = [phase for phase in request.phases or [] if not phase or round(sum(phase), 2) != 100]
+    return f"Phase {bad[0]} does not sum to 100 %." if bad else None
+
+
+def plan(request: GradualFailoverRequest, brief: RampBrief) -> RampPlan:
+    """The steps of one run. RequestError where nothing is to be moved or nobody can take it."""
+    settings = brief.procedures.gradual
+    steps = _phases(request, brief) if request.failed_provider else _transition(request, brief)
+    steps = within_capacity(steps, brief)
+    if not steps:
+        raise RequestError(f"Route {brief.route!r} is at {render(brief.found.distribution)}: there is nothing to move.")
+    return RampPlan(
+        procedure=NAME,
+        route=brief.route,
+        subject=f"{brief.route}: {request.failed_provider or 'to ' + render(steps[-1].distribution)}",
+        source=request.failed_provider,
+        found=brief.found,
+        steps=_last_is_short(steps, brief, settings),
+        on_failure=Fallback.ASK,
+        on_doubt=Fallback(settings.on_doubt),
+        approvals=request.approvals or brief.approvals,
+        gating=brief.procedures.gating,
+        abort_timeout=brief.procedures.immediate.abort_timeout,
+        verify_timeout=brief.procedures.immediate.verify_timeout,
+    )
+
+
+def _phases(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]:
+    source = request.failed_provider
+    assert source is not None
+    settings, found = brief.procedures.gradual, brief.found.distribution
+    takers = _takers(source, brief)
+    settle = _seconds(request.settle_seconds, settings.settle)
+    monitor = _seconds(request.monitor_seconds, settings.monitor)
+    steps, now = [], found
+    if request.throttled_share_percent is not None:
+        phases = [[percent_left(found.get(source, 0), request.throttled_share_percent)]]
+    else:
+        phases = [list(map(float, phase)) for phase in request.phases or settings.phases]
+    for phase in phases:
+        after = phase_of(now, source, takers, phase)
+        gates = [*gates_for(rising(now, after), brief.targets, brief.procedures.gating)]
+        if after.get(source):
+            gates.append(worsening_gate(source, brief.targets, brief.procedures.gating))
+        said = f"{source} at {percent(after.get(source, 0))} %"
+        steps.append(Step(name="", title=said, distribution=after, settle=settle, hold=monitor, gates=gates))
+        now = after
+    return steps
+
+
+def percent_left(held: int, throttled_percent: float) -> float:
+    """What a provider keeps, in percent, when the throttled part of its tries goes elsewhere."""
+    return round(held * (100 - throttled_percent) / 100) / 100
+
+
+def _takers(source: str, brief: RampBrief) -> list[str]:
+    down = brief.down()
+    serving = [name for name, share in sorted(brief.found.distribution.items(), key=lambda item: -item[1]) if share]
+    chain = [name for name in dict.fromkeys([*brief.chain, *serving]) if name != source]
+    able = [name for name in chain if name not in down][:2]
+    if not able:
+        why = "; ".join(f"{name}: {reason}" for name, reason in down.items() if name in chain)
+        raise RequestError(
+            f"Nobody can take over from {source} on route {brief.route!r}: {why or 'its chain is empty'}."
+        )
+    return able
+
+
+def phase_of(now: Distribution, source: str, takers: Sequence[str], phase: Sequence[float]) -> dict[str, int]:
+    """The distribution of a phase: the source capped, the rest divided as the phase says among secondary and tertiary.
+
+    Others keep theirs; a taker that is missing leaves its part to the other.
+    """
+    left = min(now.get(source, 0), round(phase[0] * 100))
+    others = {name: share for name, share in now.items() if name != source and name not in takers}
+    rest = WHOLE - left - sum(others.values())
+    weights = [round(weight * 100) for weight in phase[1:3]]
+    weights += [0] * (len(takers) - len(weights))
+    weights = weights[: len(takers)]
+    if not sum(weights):
+        held = [now.get(name, 0) for name in takers]
+        weights = held if sum(held) else [1] + [0] * (len(takers) - 1)
+    shares = [rest * weight // sum(weights) for weight in weights]
+    shares[0] += rest - sum(shares)
+    return {**others, source: left, **dict(zip(takers, shares, strict=True))}
+
+
+def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]:
+    """Equal steps, none closer than the minimum; providers left out end at 0."""
+    goal: Mapping[str, int] = request.target_distribution or {}
+    settings, found = brief.procedures.gradual, brief.found.distribution
+    if same(goal, found):
+        return []
+    down = brief.down()
+    bad = [name for name in rising(found, goal) if name in down]
+    if bad:
+        raise RequestError(f"{bad[0]} would get more traffic, and is down: {down[bad[0]]}")
+    transition = _seconds(request.transition_seconds, settings.transition)
+    count = max(1, min(settings.maximum_steps, transition // settings.minimum_step))
+    steps, now = [], found
+    for number in range(1, count + 1):
+        after = towards(found, goal, WHOLE * number // count)
+        gates = gates_for(rising(now, after), brief.targets, brief.procedures.gating)
+        enforced = [replace(gate, enforce=request.enforce_gates) for gate in gates]
+        said = f"{number} of {count}"
+        steps.append(Step(name="", title=said, distribution=after, hold=transition / count, gates=enforced))
+        now = after
+    return steps
+
+
+def _last_is_short(steps: Sequence[Step], brief: RampBrief, settings: Gradual) -> list[Step]:
+    """Nothing is waited for after the last step: what it leads to is verified, and the run is over."""
+    return [*steps[:-1], replace(steps[-1], settle=timedelta(0), hold=timedelta(0), gates=())]
+
+
+def _seconds(wanted: float | None, default: timedelta) -> timedelta:
+    return default if wanted is None else timedelta(seconds=wanted)

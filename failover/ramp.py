@@ -1,0 +1,221 @@
+"""A ramp: one route's traffic moved in steps, with a hold and gates after each. The plan is rendered once and digested."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from failover.capacity import Headroom, fit
+from failover.config import Approvals, Gating, Kpis, Procedures, Targets
+from failover.distribution import WHOLE, Distribution, Shares, check, percent, render, same
+from failover.gates import Consequence, Gate, Metric
+from failover.health import Verdict
+from failover.policy import Mode, Revision
+from failover.units import milliseconds, render_duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a route's policy said when a run began: what an abort puts back."""
+
+    revision: Revision
+    distribution: Shares
+    mode: Mode = Mode.NORMAL
+    degraded: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The failover that a failback undoes: its run, and the distribution that it found. Run ids are "" without one."""
+
+    distribution: Shares
+    workflow_id: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RampBrief:
+    """Everything that a ramp is planned from; read once, kept in the run's history."""
+
+    route: str
+    found: Snapshot
+    providers: Sequence[str]
+    chain: Sequence[str]
+    verdicts: Sequence[Verdict]
+    headroom: Headroom
+    targets: Targets
+    procedures: Procedures
+    approvals: Approvals
+    kpis: Kpis
+    origin: Origin | None = None
+    throttled_percent: float | None = None
+
+    def down(self) -> dict[str, str]:
+        """Providers known to be down, with why."""
+        return {verdict.provider: verdict.reason for verdict in self.verdicts if verdict.down}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Set `distribution`, verify it, wait `settle`, then hold for `hold` while the gates are sampled.
+
+    `waits_for_orders`: the hold ends by a person's word only, or at the plan's deadline for it.
+    """
+
+    name: str
+    title: str
+    distribution: Shares
+    settle: timedelta = timedelta(0)
+    hold: timedelta = timedelta(0)
+    gates: Sequence[Gate] = ()
+    said: Sequence[str] = ()
+    waits_for_orders: bool = False
+
+
+class Fallback(StrEnum):
+    """What a ramp does by itself when it may not go on."""
+
+    ASK = "ask"
+    HOLD = "hold"
+    ROLL_BACK = "roll_back"
+    STEP_BACK = "step_back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RampPlan:
+    """A procedure rendered for one run of one route.
+
+    `on_failure`: when a gate fails or a step cannot be verified. `on_doubt`: when nobody answers in time.
+    `synthetic` names the provider that gets requests of ours where users are too few.
+    """
+
+    procedure: str
+    route: str
+    subject: str
+    source: str | None
+    found: Snapshot
+    steps: Sequence[Step]
+    on_failure: Fallback
+    on_doubt: Fallback
+    approvals: Approvals
+    gating: Gating
+    orders_deadline: timedelta = timedelta(hours=1)
+    abort_timeout: timedelta = timedelta(seconds=60)
+    verify_timeout: timedelta = timedelta(seconds=10)
+    synthetic: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of the whole plan; approvals are bound to it."""
+        return hashlib.sha256(_PLAN.dump_json(self)).hexdigest()[:12]
+
+    def describe(self) -> list[str]:
+        """One line a step."""
+        return [describe(step) for step in self.steps]
+
+
+_PLAN = TypeAdapter(RampPlan)
+
+
+def describe(step: Step) -> str:
+    waits = [f"settle {render_duration(step.settle)}"] if step.settle else []
+    waits += [f"hold {render_duration(step.hold)}"] if step.hold else []
+    waits += ["then wait for orders"] if step.waits_for_orders else []
+    return f"{step.title} → {render(step.distribution)}{', ' if waits else ''}{', '.join(waits)}"
+
+
+def towards(start: Distribution, goal: Distribution, points: int) -> dict[str, int]:
+    """The way from `start` to `goal` in basis points of what moves: 0 is the start, 10,000 the goal, sums to 100 %."""
+    losses = {name: start[name] - goal.get(name, 0) for name in sorted(start) if start[name] > goal.get(name, 0)}
+    gains = {name: goal[name] - start.get(name, 0) for name in sorted(goal) if goal[name] > start.get(name, 0)}
+    moved = {name: loss * points // WHOLE for name, loss in losses.items()}
+    total, gained = sum(moved.values()), sum(gains.values())
+    result = {name: start.get(name, 0) - moved.get(name, 0) for name in sorted({*start, *goal})}
+    given = so_far = 0
+    for name, gain in gains.items():
+        so_far += gain
+        upto = total * so_far // gained
+        result[name] += upto - given
+        given = upto
+    return dict(check(result))
+
+
+def within_capacity(steps: Sequence[Step], brief: RampBrief) -> list[Step]:
+    """The steps, none of which sends a provider more than it can take beyond what it has; steps that change nothing go."""
+    fitted, now = list[Step](), brief.found.distribution
+    down = brief.down()
+    chain = [name for name in brief.chain if name not in down]
+    for step in steps:
+        within = fit(now, step.distribution, chain, brief.headroom)
+        if not same(within.distribution, now):
+            fitted.append(replace(step, distribution=within.distribution, said=[*step.said, *within.said]))
+            now = within.distribution
+        elif fitted and within.said:
+            fitted[-1] = replace(fitted[-1], said=[*fitted[-1].said, *within.said])
+    return [replace(step, name=f"step-{number}") for number, step in enumerate(fitted, start=1)]
+
+
+def why_not_rise(now: Distribution, wanted: Distribution, down: Mapping[str, str]) -> str | None:
+    """Why a step may not be taken: it would raise the share of a provider known to be down. None where it does not."""
+    risen = [name for name in rising(now, wanted) if name in down]
+    return "; ".join(f"{name} would get more traffic, and is down: {down[name]}" for name in risen) or None
+
+
+def rising(now: Distribution, wanted: Distribution) -> list[str]:
+    """Providers that would get more than they have."""
+    return sorted(name for name in wanted if wanted[name] > now.get(name, 0))
+
+
+def success_gate(name: str, provider: str | None, target: float, fail_at: float | None, gating: Gating) -> Gate:
+    """Success in percent, of a provider's tries or of the route's users."""
+    return Gate(
+        name=name,
+        metric=Metric.SUCCESS_PERCENT,
+        provider=provider,
+        pass_at=target,
+        fail_at=target if fail_at is None else fail_at,
+        minimum_requests=gating.minimum_requests,
+        failures=gating.failures,
+        errors=gating.errors,
+    )
+
+
+def latency_gate(name: str, provider: str | None, targets: Targets, gating: Gating) -> Gate:
+    """P95 against the route's target."""
+    bound = float(milliseconds(targets.response_time))
+    return Gate(
+        name=name,
+        metric=Metric.LATENCY_P95_MS,
+        provider=provider,
+        pass_at=bound,
+        fail_at=bound,
+        minimum_requests=gating.minimum_requests,
+        failures=gating.failures,
+        errors=gating.errors,
+    )
+
+
+def worsening_gate(source: str, targets: Targets, gating: Gating) -> Gate:
+    """The provider that is left got so much worse that the ramp should hurry. Its being good is not asked for."""
+    worse = success_gate(f"{source} still serves", source, targets.success_percent, None, gating)
+    return replace(worse, fail_at=50.0, pass_at=50.0, consequence=Consequence.HASTEN)
+
+
+def gates_for(gaining: Collection[str], targets: Targets, gating: Gating) -> list[Gate]:
+    """Success and P95 of everybody who gains traffic."""
+    return [
+        gate
+        for name in sorted(gaining)
+        for gate in (
+            success_gate(f"{name} success", name, targets.success_percent, None, gating),
+            latency_gate(f"{name} latency", name, targets, gating),
+        )
+    ]
+
+
+def title(points: int, what: str) -> str:
+    return f"{percent(points)} % {what}"
