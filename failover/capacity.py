@@ -59,13 +59,13 @@ class Fitted:
     said: Sequence[str]
 
 
-def fit(now: Distribution, wanted: Distribution, chain: Sequence[str], headroom: Headroom) -> Fitted:
-    """The wanted distribution, with what does not fit on a provider given to the next in the chain.
+def fit(now: Distribution, wanted: Distribution, takers: Sequence[str], headroom: Headroom) -> Fitted:
+    """The wanted distribution, with what does not fit on a provider given to the next of the takers.
 
     Only rises are limited: what a provider carries already is not taken away from it here. What fits nowhere stays with
     whoever was to lose it.
     """
-    limits = {name: max(now.get(name, 0), headroom.most(name)) for name in {*now, *wanted, *chain}}
+    limits = {name: max(now.get(name, 0), headroom.most(name)) for name in {*now, *wanted, *takers}}
     fitted = {name: min(wanted.get(name, 0), limits[name]) for name in limits}
     said = [
         f"{name} can take {percent(limits[name])} % of the route, not {percent(wanted[name])} %"
@@ -73,8 +73,8 @@ def fit(now: Distribution, wanted: Distribution, chain: Sequence[str], headroom:
         if wanted[name] > limits[name]
     ]
     excess = WHOLE - sum(fitted.values())
-    for name in chain:
-        taken = min(excess, limits[name] - fitted[name]) if wanted.get(name, 0) >= now.get(name, 0) else 0
+    for name in takers:
+        taken = min(excess, limits[name] - fitted[name])
         if taken > 0:
             fitted[name] += taken
             excess -= taken

@@ -75,6 +75,7 @@ class GateSample:
     whole: Sequence[Reading]
     synthetic: int = 0
     synthetic_good: int = 0
+    synthetic_slowest: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,17 +54,47 @@ def _of_tries(window: ProviderWindow) -> Reading:
 
 def with_synthetic(sample: GateSample, ours: Sequence[Synthetic]) -> GateSample:
     """The sample with our own requests told beside it."""
-    return replace(sample, synthetic=len(ours), synthetic_good=sum(one.good for one in ours))
+    return replace(
+        sample,
+        synthetic=len(ours),
+        synthetic_good=sum(one.good for one in ours),
+        synthetic_slowest=max((one.latency for one in ours), default=None),
+    )
 
 
-def counting_ours(sample: GateSample, provider: str | None, requests: int, good: int) -> GateSample:
-    """The sample with the run's own requests to a provider, since the step began, added to that provider's readings."""
-    if provider is None or not requests:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRequests:
+    """The requests that a run itself sent to a provider since its step began."""
+
+    requests: int = 0
+    good: int = 0
+    slowest: timedelta | None = None
+
+    def and_those_of(self, sample: GateSample) -> "OwnRequests":
+        return OwnRequests(
+            requests=self.requests + sample.synthetic,
+            good=self.good + sample.synthetic_good,
+            slowest=_slower(self.slowest, sample.synthetic_slowest),
+        )
+
+
+def counting_ours(sample: GateSample, provider: str | None, ours: OwnRequests) -> GateSample:
+    """The sample with the run's own requests added to the provider's readings of the whole step; latency by the slowest."""
+    if provider is None or not ours.requests:
         return sample
     whole = {reading.provider: reading for reading in sample.whole}
     base = whole.get(provider, Reading(provider=provider, requests=0, good=0))
-    added = replace(base, requests=base.requests + requests, good=base.good + good)
+    added = replace(
+        base,
+        requests=base.requests + ours.requests,
+        good=base.good + ours.good,
+        latency_p95=_slower(base.latency_p95, ours.slowest),
+    )
     return replace(sample, whole=[*(r for r in sample.whole if r.provider != provider), added])
+
+
+def _slower(left: timedelta | None, right: timedelta | None) -> timedelta | None:
+    return max((latency for latency in (left, right) if latency is not None), default=None)
 
 
 def throttled_percent(telemetry: Telemetry | None, route: str, provider: str | None) -> float | None:

@@ -148,9 +148,10 @@ def within_capacity(steps: Sequence[Step], brief: RampBrief) -> list[Step]:
     """The steps, none of which sends a provider more than it can take beyond what it has; steps that change nothing go."""
     fitted, now = list[Step](), brief.found.distribution
     down = brief.down()
-    chain = [name for name in brief.chain if name not in down]
+    losers = {name for name, share in now.items() if steps and steps[-1].distribution.get(name, 0) < share}
+    takers = [name for name in brief.chain if name not in down and name not in losers]
     for step in steps:
-        within = fit(now, step.distribution, chain, brief.headroom)
+        within = fit(now, step.distribution, takers, brief.headroom)
         if not same(within.distribution, now):
             fitted.append(replace(step, distribution=within.distribution, said=[*step.said, *within.said]))
             now = within.distribution

@@ -46,6 +46,8 @@ DYNAMIC_CONFIG = (
     "history.timerProcessorMaxPollRPS=100000",
     "history.timerProcessorMaxPollHostRPS=100000",
     "history.visibilityProcessorMaxPollRPS=100000",
+    # By default a timer is up to a second late.
+    'history.timerProcessorMaxTimeShift="10ms"',
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
     "system.enableActivityEagerExecution=true",

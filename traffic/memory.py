@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from failover.completion import Answer, Completion, FinishReason, Usage
@@ -16,19 +17,31 @@ class MemoryPlane:
     """Obeys the same rules as every policy store. What is public may be set by a test at any time.
 
     `unavailable` fails every call; `hang` never answers a write; `disobey` serves by `serving` whatever is stored;
-    `forget_writes` answers a write as applied and keeps nothing. `laggard` adds an instance that obeys only the first
-    revision. `requests` is how many users each reading shows on every
-    route, served by the weights that are obeyed; `failing` are providers at which every try fails.
+    `forget_writes` answers a write as applied and keeps nothing; `late` applies a write that long after the call was
+    given up; `stale_reads` answers every read with what was first in force; `forget` starts a new epoch with it.
+    `laggard` adds an instance that obeys only the first revision. `requests` is how many users each reading shows on
+    every route, served by the weights that are obeyed; `failing` are providers at which every try fails.
+    The counters are not told at all (`blind`), fail (`dark`), hang (`mute`), stand still (`frozen`), miss the routes
+    (`partial`) or run by another clock (`skew`).
     """
 
     def __init__(self, distributions: Mapping[str, Distribution]) -> None:
-        self._records = {route: RouteRecord(policy=_initial(route, shares)) for route, shares in distributions.items()}
+        self._initial = {route: RouteRecord(policy=_initial(route, shares)) for route, shares in distributions.items()}
+        self._records = dict(self._initial)
+        self._later: set[asyncio.Task[None]] = set()
         self.applied: list[Change] = []
         self.unavailable = False
         self.hang = False
         self.disobey = False
         self.forget_writes = False
+        self.late: timedelta | None = None
+        self.stale_reads = False
         self.blind = False
+        self.dark = False
+        self.mute = False
+        self.frozen: datetime | None = None
+        self.partial = False
+        self.skew = timedelta(0)
         self.laggard = False
         self.requests = 100
         self.failing: set[str] = set()
@@ -45,16 +58,31 @@ class MemoryPlane:
 
     async def read(self, routes: Sequence[str] | None = None) -> Sequence[TrafficPolicy]:
         self._answer()
-        return [record.policy for route, record in self._records.items() if routes is None or route in routes]
+        records = self._initial if self.stale_reads else self._records
+        return [record.policy for route, record in records.items() if routes is None or route in routes]
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
         self._answer()
-        if self.hang:
+        if self.late is not None:
+            self._later.add(asyncio.create_task(self._apply_late(changes, self.late)))
+        if self.hang or self.late is not None:
             await asyncio.Event().wait()
         if self.before_write is not None:
             interfere, self.before_write = self.before_write, None
             interfere()
         return [self.write(change) for change in changes]
+
+    async def _apply_late(self, changes: Sequence[Change], delay: timedelta) -> None:
+        await asyncio.sleep(delay.total_seconds())
+        for change in changes:
+            self.write(change)
+
+    def forget(self) -> None:
+        """The store is made anew: its first policies, in another epoch."""
+        for route, record in self._initial.items():
+            policy = replace(record.policy, revision=Revision("another", 1))
+            self._records[route] = RouteRecord(policy=policy)
+            self.serving[route] = dict(policy.distribution)
 
     def write(self, change: Change) -> ChangeResult:
         """One change, at once: also for a test that plays somebody else."""
@@ -72,10 +100,14 @@ class MemoryPlane:
         self, *, window: timedelta | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Telemetry | None:
         self._answer()
+        if self.dark:
+            raise DataPlaneUnavailable("The counters in memory were told not to answer.")
+        if self.mute:
+            await asyncio.Event().wait()
         if self.blind:
             return None
-        now = datetime.now(UTC)
-        busy = self._records if self.requests else {}
+        now = self.frozen or datetime.now(UTC) + self.skew
+        busy = self._records if self.requests and not self.partial else {}
         return Telemetry(
             at=now,
             since=since or now - (window or timedelta(seconds=60)),

@@ -24,7 +24,7 @@ from failover.gates import Action, Decision, GateSample, GateState, after, after
 from failover.health import Verdict
 from failover.incident import Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry
 from failover.messages import MessageRef
-from failover.observing import counting_ours
+from failover.observing import OwnRequests, counting_ours
 from failover.policy import Change, ChangedBy, Revision
 from failover.ramp import Fallback, RampBrief, RampPlan, Step, describe, rising, why_not_rise
 from failover.requests import RampRequest, RunResult
@@ -81,8 +81,7 @@ class RampState:
     gates: list[GateState] = field(default_factory=list)
     orders_until: datetime | None = None
     synthetic: int = 0
-    synthetic_step: int = 0
-    synthetic_good: int = 0
+    ours: OwnRequests = field(default_factory=OwnRequests)
     waited: timedelta = timedelta(0)
     samples: list[Sample] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -231,6 +230,7 @@ class Ramp(Driven):
     async def _steps(self) -> None:
         state = self._known()
         while state.index < len(state.plan.steps):
+            self._stop_if_ordered()
             step = state.plan.steps[state.index]
             if state.place is Place.APPROVE:
                 await self._approve(step)
@@ -376,7 +376,7 @@ class Ramp(Driven):
         state.left = step.hold
         state.since = state.seen_at = state.orders_until = None
         state.gates = fresh(step.gates)
-        state.synthetic_step = state.synthetic_good = 0
+        state.ours = OwnRequests()
 
     async def _hold(self, step: Step) -> None:
         """Wait behind the step's gates, sampled all through, until they pass, somebody orders otherwise, or they fail."""
@@ -463,6 +463,7 @@ class Ramp(Driven):
 
     async def _look_at_gates(self, *, over: bool) -> Decision:
         """One sample and what it amounts to; somebody else's change ends the run."""
+        self._stop_if_ordered()
         state = self._known()
         gates = state.held.gates if state.held else ()
         sample = await data_plane.gate_sample(self._sample_order())
@@ -495,9 +496,8 @@ class Ramp(Driven):
             state.since = sample.at  # On the data plane's own clock: ours may differ.
             return
         state.synthetic += sample.synthetic
-        state.synthetic_step += sample.synthetic
-        state.synthetic_good += sample.synthetic_good
-        counted = counting_ours(sample, state.plan.synthetic, state.synthetic_step, state.synthetic_good)
+        state.ours = state.ours.and_those_of(sample)
+        counted = counting_ours(sample, state.plan.synthetic, state.ours)
         before = {one.name: one.last for one in state.gates}
         states = {one.name: one for one in state.gates}
         state.gates = [after(gate, states[gate.name], counted) for gate in gates]
@@ -773,8 +773,14 @@ class Ramp(Driven):
 
     # Waiting
 
+    def _stop_if_ordered(self) -> None:
+        """A cancellation that arrives together with an activity's result is lost: what was ordered is looked at too."""
+        if self.driving.abort is not None or workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError
+
     async def wait(self, timeout: timedelta, summary: str) -> None:
         """Until an order comes, or the time is over."""
+        self._stop_if_ordered()
         seen = self.driving.orders
         try:
             await workflow.wait_condition(lambda: self.driving.orders != seen, timeout=timeout, timeout_summary=summary)

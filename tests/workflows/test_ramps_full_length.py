@@ -61,12 +61,7 @@ def record(parts: composition.Parts) -> RunRecord:
 async def test_a_canary_of_a_quarter_of_an_hour(start: Start, plane: MemoryPlane, parts: composition.Parts) -> None:
     """5 % for 300 s, then 10, 25, 50, 75, 100 % with 120 s each: 15 minutes."""
     run = await start("CanaryFailover", source_provider="bedrock", target_provider="google")
-    try:
-        result = await run.result()
-    except Exception as e:
-        print(e.cause)
-        print([x["text"] for x in await run.query("timeline")])
-        raise
+    result = await run.result()
     assert (result.outcome, result.reason) == (
         Outcome.COMPLETED,
         "chat: bedrock → google: done, google:90,meta:10,bedrock:0 is in force and verified.",
