@@ -18,7 +18,7 @@ from failover.policy import Change
 from failover.ramp import RampBrief
 from failover.requests import ImmediateFailoverRequest
 from failover.restoration import Expectation
-from workflows.options import READ, WRITE
+from workflows.options import READ, SAMPLE, WRITE
 
 BATCH = 500
 """Changes a payload; more would come near Temporal's limit for one."""
@@ -102,13 +102,8 @@ async def look(route: str, providers: Sequence[str]) -> RouteLook | str:
 
 async def gate_sample(order: GateSampleOrder) -> GateSample | str:
     """One look at what the gates are judged on, or why there is none."""
-    options = {
-        **READ,
-        "start_to_close_timeout": timedelta(seconds=8),
-        "schedule_to_close_timeout": timedelta(seconds=8),
-    }
     try:
-        return await workflow.execute_activity_method(Ramping.sample, order, summary="sample", **options)
+        return await workflow.execute_activity_method(Ramping.sample, order, summary="sample", **SAMPLE)
     except ActivityError as error:
         return f"no sample could be taken: {why(error)}"
 

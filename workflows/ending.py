@@ -1,7 +1,10 @@
 """How every run ends: helpers waited for a little, evidence kept, the outcome told."""
 
+import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
@@ -15,6 +18,8 @@ from workflows.herald import Herald
 from workflows.journal import LISTED_ROUTES
 from workflows.options import HELPER
 
+T = TypeVar("T")
+
 
 class Ended(Exception):
     """The procedure is over: the outcome, its sentence, and the command for a person where one is needed."""
@@ -22,6 +27,30 @@ class Ended(Exception):
     def __init__(self, outcome: Outcome, reason: str, command: str | None = None) -> None:
         super().__init__(reason)
         self.outcome, self.reason, self.command = outcome, reason, command
+
+
+async def within(timeout: timedelta, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`; TimeoutError where it takes longer. Either way nothing of it goes on once this returns.
+
+    Not asyncio.wait_for: an activity that is cancelled ends in an ActivityError, which nobody could tell from a failure.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await workflow.wait([task], timeout=timeout.total_seconds())
+    except asyncio.CancelledError:
+        await _stopped(task)
+        raise
+    if not task.done():
+        await _stopped(task)
+        raise TimeoutError
+    return task.result()
+
+
+async def _stopped(task: asyncio.Task[T]) -> None:
+    task.cancel()
+    await workflow.wait([task])
+    if not task.cancelled():
+        task.exception()  # Looked at, so that nobody complains that it was not.
 
 
 def is_bad_input(error: FailureError) -> bool:

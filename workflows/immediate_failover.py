@@ -1,6 +1,5 @@
 """ImmediateFailover: all traffic off a failed provider, now; verified, and validated from the users' side."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +19,7 @@ from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.ending import Ended, close, is_bad_input, unreadable
+from workflows.ending import Ended, close, is_bad_input, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
 from workflows.options import GLANCE, PROBE, READ
@@ -299,7 +298,7 @@ class ImmediateFailover(Visible):
             )
         self.journal.enter("shift", "Cancelled: putting back what was found")
         try:
-            return await asyncio.wait_for(self._restore(request, brief), brief.settings.abort_timeout.total_seconds())
+            return await within(brief.settings.abort_timeout, self._restore(request, brief))
         except (ActivityError, TimeoutError, Ended) as error:
             why = str(error) or f"nothing answered within {render_duration(brief.settings.abort_timeout)}"
             reason = f"Cancelled, but what was found could not be put back: {why}"

@@ -30,6 +30,13 @@ READ: dict[str, Any] = {
 }
 """Looks at the data plane."""
 
+SAMPLE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=6),
+    "schedule_to_close_timeout": timedelta(seconds=20),
+    "retry_policy": RetryPolicy(maximum_attempts=1),
+}
+"""One look at the counters: a look that fails is a finding, and the next one comes soon."""
+
 GLANCE: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=2),
     "schedule_to_close_timeout": timedelta(seconds=3),

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from activities.ramping import BriefOrder, GateSampleOrder, RouteLook
 from activities.traffic import Written
@@ -32,7 +32,7 @@ from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
 from workflows.driven import Driven
-from workflows.ending import PATIENCE, Ended, close, unreadable
+from workflows.ending import PATIENCE, Ended, close, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal
 
@@ -324,7 +324,7 @@ class Ramp(Driven):
             if not written.in_force:
                 raise self._superseded(written.author, written.reason)
             state.steps_set += 1
-            why = await self._verify(step.distribution, strict=True)
+            why = await self._verify(step.distribution)
         if why is not None:
             await self._failed(step, why)
             return await self._set(step)
@@ -354,10 +354,10 @@ class Ramp(Driven):
         known = {verdict.provider: verdict for verdict in [*state.verdicts, *verdicts]}
         state.verdicts = list(known.values())
 
-    async def _verify(self, distribution: Distribution, *, strict: bool) -> str | None:
+    async def _verify(self, distribution: Distribution) -> str | None:
         """Why the distribution is not known to be in force, or None."""
         state = self._known()
-        expected = Expectation(route=state.plan.route, share=dict(distribution), evacuated=None, strict=strict)
+        expected = Expectation(route=state.plan.route, share=dict(distribution), evacuated=None, strict=True)
         verification = await data_plane.verify([expected], state.plan.verify_timeout)
         for written in verification.in_force:
             if written.author != self._me():
@@ -622,26 +622,26 @@ class Ramp(Driven):
         held = f" Held as it stands: {render(state.now)}." if outcome in (Outcome.HELD, Outcome.REJECTED) else ""
         return Ended(outcome, f"{reason}{held}")
 
-    async def _put_back(self, outcome: Outcome, reason: str, distribution: Distribution) -> Ended:
-        """Write a distribution of before and prove it, within the deadline; or say which command a person must run."""
+    async def _put_back(self, outcome: Outcome, reason: str, distribution: Distribution | None) -> Ended:
+        """Write a distribution of before and prove it, within the deadline; or say which command a person must run.
+
+        None: what is in force is held, as a revision of ours, so that no late write of a step can change it.
+        """
         state = self._known()
         self.driving.stage = Stage.PUTTING_BACK
-        self.journal.announce("put back", f"{reason} Putting back {render(distribution)}.")
+        doing = f"Putting back {render(distribution)}." if distribution is not None else "Holding what is in force."
+        self.journal.announce("put back", f"{reason} {doing}")
         try:
-            return await asyncio.wait_for(
-                self._write_back(outcome, reason, distribution), state.plan.abort_timeout.total_seconds()
-            )
-        except (ActivityError, TimeoutError, Ended) as error:
-            if isinstance(error, Ended) and error.outcome is Outcome.SUPERSEDED:
+            return await within(state.plan.abort_timeout, self._write_back(outcome, reason, distribution))
+        except Ended as error:
+            if error.outcome is Outcome.SUPERSEDED:
                 return error
-            if isinstance(error, ActivityError) and is_cancelled_exception(error):
-                raise
-            why = str(error) or f"nothing was proved within {render_duration(state.plan.abort_timeout)}"
-            return Ended(
-                Outcome.NEEDS_HUMAN,
-                f"{reason} What was found ({render(distribution)}) could not be put back: {why}.",
-                self._command(),
-            )
+            why = error.reason
+        except TimeoutError:
+            why = f"nothing was proved within {render_duration(state.plan.abort_timeout)}"
+        found = f"what was found ({render(distribution)})" if distribution is not None else "what is in force"
+        done = "put back" if distribution is not None else "held for sure"
+        return Ended(Outcome.NEEDS_HUMAN, f"{reason} But {found} could not be {done}: {why}.", self._command())
 
     async def _write_back(self, outcome: Outcome, reason: str, wanted: Distribution | None) -> Ended:
         """Until it is accepted, or somebody else's change is seen; `wanted` None: whatever is in force is held.
@@ -658,7 +658,7 @@ class Ramp(Driven):
             written = await self._write(distribution, "put-back", claim="")
             if not written.in_force:
                 continue
-            why = await self._verify(distribution, strict=False)
+            why = await self._verify(distribution)
             if why is not None:
                 raise Ended(Outcome.NEEDS_HUMAN, why)
             if held:
@@ -698,19 +698,8 @@ class Ramp(Driven):
         if self.state is None or not self.state.written:
             return Ended(Outcome.ABORTED, f"{actor} No traffic had been moved.")
         if order is not None and order.mode == "hold":
-            return await self._hold_back(actor)
+            return await self._put_back(Outcome.ABORTED, actor, None)
         return await self._put_back(Outcome.ABORTED, actor, self.state.plan.found.distribution)
-
-    async def _hold_back(self, reason: str) -> Ended:
-        state = self._known()
-        self.journal.announce("put back", f"{reason} Holding what is in force.")
-        try:
-            return await asyncio.wait_for(
-                self._write_back(Outcome.ABORTED, reason, None), state.plan.abort_timeout.total_seconds()
-            )
-        except (ActivityError, TimeoutError, Ended) as error:
-            why = str(error) or "the data plane did not answer in time"
-            return Ended(Outcome.NEEDS_HUMAN, f"{reason} What is in force is not known: {why}.", self._command())
 
     def _superseded(self, author: str, why: str) -> Ended:
         state = self._known()

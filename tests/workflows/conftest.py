@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 import worker as composition
 from failover.config import Procedures
 from failover.driving import Answer
+from failover.incident import Outcome
 from failover.requests import RunResult
 from traffic.memory import MemoryPlane
 
@@ -130,7 +131,16 @@ async def ended(run: Run, patience: float = 30) -> RunResult:
     try:
         return await asyncio.wait_for(run.result(), patience)
     except WorkflowFailureError as error:
-        assert isinstance(error.cause, ApplicationError), error.cause
-        raise error.cause from None
+        raise (error.cause if isinstance(error.cause, ApplicationError) else AssertionError(error.cause)) from None
     except TimeoutError:
         raise AssertionError(f"not over after {patience} s: {await said(run)}") from None
+
+
+async def outcome_of(run: Run, patience: float = 30) -> Outcome:
+    """How it ended; one that needs a person says so with the command that the person must run."""
+    try:
+        return (await ended(run, patience)).outcome
+    except ApplicationError as error:
+        if error.type == "NeedsHuman" and "Run: failoverctl restore chat --yes" in error.message:
+            return Outcome.NEEDS_HUMAN
+        raise

@@ -1,0 +1,87 @@
+"""The blind matrix: however telemetry fails, nothing is promoted, nothing fails over, and a person is asked."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from failover.incident import Outcome
+from tests.workflows.conftest import FOUND, Ramps, ended, order, outcome_of, until
+from traffic.memory import MemoryPlane
+
+FIVE = {"bedrock": 6650, "google": 2350, "meta": 1000}
+
+
+def empty(plane: MemoryPlane) -> None:
+    plane.requests = 0
+
+
+def nothing_told(plane: MemoryPlane) -> None:
+    plane.blind = True
+
+
+def stale(plane: MemoryPlane) -> None:
+    plane.frozen = datetime.now(UTC)
+
+
+def partial(plane: MemoryPlane) -> None:
+    plane.partial = True
+
+
+def answers_500(plane: MemoryPlane) -> None:
+    plane.dark = True
+
+
+def hanging(plane: MemoryPlane) -> None:
+    plane.mute = True
+
+
+def turned_back(plane: MemoryPlane) -> None:
+    plane.skew = -timedelta(hours=1)
+
+
+BLINDNESS = [empty, nothing_told, stale, partial, answers_500, hanging, turned_back]
+
+
+@pytest.mark.parametrize("blind", BLINDNESS, ids=lambda blind: blind.__name__)
+async def test_no_data_is_not_good_news(
+    ramps: Ramps, ramp_plane: MemoryPlane, blind: Callable[[MemoryPlane], None]
+) -> None:
+    """The monitor goes blind in the first hold: the canary is asked about, not promoted, and goes back in the end."""
+    run = await ramps.canary(initial_seconds=1)
+    await until(run, "pass: google success")
+    blind(ramp_plane)
+    await until(run, "What now: advance, retry or abort?", patience=40)
+    assert ramp_plane.distribution("chat") == FIVE
+    assert (await order(run, "abort")).accepted
+    # A data plane that cannot tell what it serves proves nothing: then a person is asked to look.
+    assert await outcome_of(run) in (Outcome.ABORTED, Outcome.NEEDS_HUMAN)
+    assert ramp_plane.distribution("chat") == FOUND
+
+
+async def test_another_clock_is_no_blindness(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
+    """A data plane whose clock is off by an hour is judged by its own clock."""
+    ramp_plane.skew = timedelta(hours=1)
+    assert (await ended(await ramps.canary())).outcome is Outcome.COMPLETED
+
+
+async def test_monitor_errors_are_not_bad_measurements(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
+    """Once the monitor answers again the run goes on by itself; nobody was rolled back."""
+    run = await ramps.canary(initial_seconds=1)
+    await until(run, "pass: google success")
+    ramp_plane.blind = True
+    await until(run, "The monitor is blind")
+    ramp_plane.blind = False
+    result = await ended(run)
+    assert result.outcome is Outcome.COMPLETED
+
+
+async def test_the_question_has_a_deadline_and_a_declared_default(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
+    """A canary in doubt rolls back; a gradual failover holds."""
+    ramp_plane.requests = 0
+    run = await ramps.start("GradualFailover", failed_provider="bedrock")
+    await until(run, "Otherwise: hold")
+    result = await ended(run, patience=40)
+    assert result.outcome is Outcome.HELD
+    assert ramp_plane.distribution("chat") == {"bedrock": 5000, "google": 3000, "meta": 2000}
+    assert ramp_plane.policy("chat").claim is None
