@@ -619,7 +619,8 @@ class Ramp(Driven):
         if not written.in_force:
             return self._superseded(written.author, written.reason)
         state.read_back = written
-        held = f" Held as it stands: {render(state.now)}." if outcome in (Outcome.HELD, Outcome.REJECTED) else ""
+        keeps = state.steps_set and outcome is not Outcome.COMPLETED
+        held = f" Held as it stands: {render(state.now)}." if keeps else ""
         return Ended(outcome, f"{reason}{held}")
 
     async def _put_back(self, outcome: Outcome, reason: str, distribution: Distribution | None) -> Ended:
