@@ -20,6 +20,10 @@ SIMULATOR = "simulator"
 
 
 Count = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=0)]
+
+Text = Annotated[str, Field(min_length=1, max_length=20_000)]
+"""What users read."""
 
 
 class Section(BaseModel):
@@ -107,6 +111,8 @@ class Route(Section):
     failback: Literal["auto", "propose", "off"] = "propose"
     """What follows an automatic failover: a watch that returns by itself, one that asks first, or none."""
     approvals: Approvals = Approvals()
+    template: Text | None = None
+    """What its users are answered when nothing better is left; None: the emergency section's."""
 
 
 class Probe(Section):
@@ -268,7 +274,16 @@ class Emergency(Section):
     queue_size: Count = 10_000
     queue_timeout: PositiveDuration = timedelta(seconds=300)
     user_notification: Literal["service_degradation_banner"] = "service_degradation_banner"
+    banner: Annotated[str, Field(min_length=1, max_length=500)] = (
+        "Service is degraded: answers may be late, or come from earlier ones. We are working on it."
+    )
+    """Told with every answer while it lasts."""
     fallback_responses: Literal["static_templates"] = "static_templates"
+    template: Text = (
+        "We cannot answer right now: none of our AI providers is available. Your request was not processed; "
+        "please try again in a few minutes."
+    )
+    """What users are answered when nothing better is left; a route may have its own."""
     targets: Targets = Targets(response_time=timedelta(milliseconds=5000), success_percent=80, availability_percent=95)
 
 
@@ -306,6 +321,16 @@ class Notifications(Section):
     """How long a message is tried for before the report notes that it failed."""
 
 
+class AnswerCache(Section):
+    max_bytes: Bytes = 64 * 1024 * 1024
+    """Of remembered answers, in memory; the least recently used goes first. 0 switches remembering off."""
+
+
+class WaitingRoom(Section):
+    max_bytes: Bytes = 256 * 1024 * 1024
+    """Of the bodies that wait in all queues of one gateway together."""
+
+
 class Gateway(Section):
     try_timeout: PositiveDuration = timedelta(seconds=30)
     """Of one try at one provider: until the first byte of a stream, or the whole answer."""
@@ -313,6 +338,8 @@ class Gateway(Section):
     """Of all tries of one request together."""
     max_tries: Count = 3
     max_body_bytes: Count = 4 * 1024 * 1024
+    cache: AnswerCache = AnswerCache()
+    queue: WaitingRoom = WaitingRoom()
 
 
 class Config(Section):

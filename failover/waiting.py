@@ -1,0 +1,172 @@
+"""Requests that wait for a provider to come back: in which order, how many, and how fast they are let go.
+
+Computes from what it is given, moments included (seconds of any clock that never goes back).
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+"""Seconds between two tries of the head of a line while nobody answers."""
+
+LONGEST_WISH = 60.0
+"""Seconds: a provider that asks for a longer pause is tried again nevertheless, lest a queue starves for its sake."""
+
+MODEST, MOST = 16, 256
+"""Tries under way at once: as soon as somebody answers again, and at most."""
+
+BURST = 0.1
+"""Seconds' worth of a declared rate that may go at once, so that a late timer costs no throughput."""
+
+
+class Priority(IntEnum):
+    """The lower goes first."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+Place = tuple[int, int]
+"""In a line: the priority's class, then the order of joining."""
+
+
+class Room:
+    """Bytes that may wait in several lines together."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.used = 0
+
+
+class Line(Generic[T]):
+    """First in, first out within each priority; higher priorities first. Each keeps its place until it leaves for good.
+
+    `len` counts everybody who joined and has not left, those who were taken for a try included.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._members: dict[Place, tuple[T, int]] = {}
+        self._ready: list[Place] = []
+        self._joined = 0
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def why_not(self, size: int, *, at_most: int) -> str | None:
+        """Why somebody of `size` bytes cannot join; None where they can."""
+        if len(self) >= at_most:
+            return f"{len(self)} requests wait already, of {at_most} that may"
+        if self._room.used + size > self._room.max_bytes:
+            return f"the waiting requests hold {self._room.used} bytes, of {self._room.max_bytes} that they may"
+        return None
+
+    def join(self, member: T, size: int, priority: Priority) -> Place:
+        """At the end of its class; → its place."""
+        self._joined += 1
+        place = (int(priority), self._joined)
+        self._members[place] = (member, size)
+        self._room.used += size
+        insort(self._ready, place)
+        return place
+
+    def leave(self, place: Place) -> None:
+        """For good; leaving twice changes nothing."""
+        member = self._members.pop(place, None)
+        if member is None:
+            return
+        self._room.used -= member[1]
+        index = bisect_left(self._ready, place)
+        if index < len(self._ready) and self._ready[index] == place:
+            del self._ready[index]
+
+    def take(self) -> tuple[Place, T] | None:
+        """Whose turn it is, not to be taken again until it is put back; None where nobody is ready."""
+        if not self._ready:
+            return None
+        place = self._ready.pop(0)
+        return place, self._members[place][0]
+
+    def put_back(self, place: Place) -> None:
+        """To its old place, after a try that failed. Who left, or is there already, stays as they are."""
+        index = bisect_left(self._ready, place)
+        if place in self._members and (index == len(self._ready) or self._ready[index] != place):
+            self._ready.insert(index, place)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether somebody could be taken."""
+        return bool(self._ready)
+
+    def members(self) -> list[T]:
+        """In order, those who were taken included."""
+        return [self._members[place][0] for place in sorted(self._members)]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many tries may be under way, learned from how they end.
+
+    While nobody answers: one, with pauses between that grow. From the first answer on a modest number, one more with each
+    answer, and half as many after each failure.
+    """
+
+    limit: int = 1
+    answering: bool = False
+    pause: float = 0.0
+    not_before: float = 0.0
+
+    def answered(self) -> "Pace":
+        if not self.answering:
+            return Pace(limit=MODEST, answering=True)
+        return replace(self, limit=min(MOST, self.limit + 1))
+
+    def failed(self, now: float, wish: float | None = None) -> "Pace":
+        """`wish`: for how many seconds the provider asked to be left alone, where it did."""
+        if self.answering and self.limit > 1:
+            return replace(self, limit=self.limit // 2)
+        pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self.pause))
+        wanted = max(pause, min(wish or 0.0, LONGEST_WISH))
+        return Pace(pause=pause, not_before=now + wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A declared rate. Holds what may go at once; below zero, more went than the rate allows, and it is waited off."""
+
+    per_second: float
+    tokens: float = 1.0
+    at: float = field(default=0.0)
+
+    @classmethod
+    def of(cls, per_minute: float, now: float) -> "Bucket":
+        """A full one."""
+        return cls(per_second=per_minute / 60, tokens=_depth(per_minute / 60), at=now)
+
+    def spent(self, now: float) -> "Bucket":
+        """After one call. The debt never grows over a second's worth, so that a flood is not punished for minutes."""
+        return replace(self, tokens=max(self._now(now) - 1, -max(1.0, self.per_second)), at=max(now, self.at))
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next call may go; 0 where it may now."""
+        return max(0.0, (1 - self._now(now)) / self.per_second)
+
+    def _now(self, now: float) -> float:
+        return min(_depth(self.per_second), self.tokens + max(0.0, now - self.at) * self.per_second)
+
+
+def _depth(per_second: float) -> float:
+    return max(1.0, BURST * per_second)
+
+
+def wait(pace: Pace, under_way: int, buckets: Iterable[Bucket], now: float) -> float | None:
+    """Seconds until the next in line may be tried; None: not before one of the tries under way has ended."""
+    if under_way >= pace.limit:
+        return None
+    return max([pace.not_before - now, 0.0, *(bucket.wait(now) for bucket in buckets)])
