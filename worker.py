@@ -21,6 +21,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.board import VerdictBoard
+from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.notifiers.console import ConsoleNotifier
 from activities.notifiers.slack import SlackNotifier
@@ -45,6 +46,7 @@ from starter.settings import Settings
 from starter.stack import load
 from starter.worker_health import Readiness, create_app
 from workflows.canary_failover import CanaryFailover
+from workflows.emergency import MultiProviderEmergency
 from workflows.failback import Failback
 from workflows.gradual_failover import GradualFailover
 from workflows.health_check import HealthCheck
@@ -55,7 +57,14 @@ from workflows.queue import TASK_QUEUE
 
 log = structlog.get_logger("worker")
 
-WORKFLOWS: Sequence[type] = (HealthCheck, ImmediateFailover, GradualFailover, CanaryFailover, Failback)
+WORKFLOWS: Sequence[type] = (
+    HealthCheck,
+    ImmediateFailover,
+    GradualFailover,
+    CanaryFailover,
+    Failback,
+    MultiProviderEmergency,
+)
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -86,12 +95,14 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue)
+    ecosystem = Ecosystem(parts.config, parts.plane)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
         *(watching.plan, watching.watch),
         *(ramping.brief, ramping.look, ramping.sample, ramping.recovery, ramping.comprehensive),
         *(runs.is_open, runs.start),
+        *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
     ]
     return Worker(

@@ -25,8 +25,6 @@ from failover.units import milliseconds
 KNOWN_FOR = timedelta(seconds=30)
 """How old a health check's verdict may be to plan by."""
 
-MINUTE = timedelta(seconds=60)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BriefOrder:
@@ -87,12 +85,12 @@ class Ramping:
         """Everything that a ramp is planned from; refuses a route or provider that is not there."""
         self._refuse_unknown(order)
         policy = await self._policy(order.route)
-        telemetry = await self._plane.observe(window=MINUTE)
+        telemetry = await self._plane.observe(window=capacity.MINUTE)
         route = self._config.routes[order.route]
         source = order.source or max(policy.distribution, key=lambda name: policy.distribution[name])
         return RampBrief(
             route=order.route,
-            found=_snapshot(policy),
+            found=snapshot(policy),
             providers=sorted(self._config.providers),
             chain=self._config.chain(order.route, source),
             verdicts=self._board.fresh(datetime.now(UTC), KNOWN_FOR),
@@ -143,7 +141,7 @@ class Ramping:
         unknown = [name for name in order.providers if name not in {verdict.provider for verdict in known}]
         probes = await asyncio.gather(*(self._prober.probe(name, order.timeout) for name in unknown))
         return RouteLook(
-            found=_snapshot(policy),
+            found=snapshot(policy),
             author=policy.changed_by.workflow_id or policy.changed_by.actor,
             claim=policy.claim,
             verdicts=[*known, *map(verdict_of, probes)],
@@ -198,7 +196,8 @@ def _undone_by(record: RunRecord, order: BriefOrder) -> bool:
     return named and any(shift.route == order.route for shift in record.routes)
 
 
-def _snapshot(policy: TrafficPolicy) -> Snapshot:
+def snapshot(policy: TrafficPolicy) -> Snapshot:
+    """What a run may have to put back."""
     return Snapshot(
         revision=policy.revision, distribution=policy.distribution, mode=policy.mode, degraded=dict(policy.degraded)
     )

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from failover.config import Capacity
 from failover.distribution import WHOLE, Distribution, Shares, check, percent
 from failover.telemetry import Telemetry
+
+MINUTE = timedelta(minutes=1)
+"""What demand is counted over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -285,6 +285,14 @@ class Emergency(Section):
     )
     """What users are answered when nothing better is left; a route may have its own."""
     targets: Targets = Targets(response_time=timedelta(milliseconds=5000), success_percent=80, availability_percent=95)
+    watch_interval: PositiveDuration = timedelta(seconds=30)
+    """Between two looks at every provider; five times as often in the first minutes."""
+    good_probes: Count = 2
+    """In a row, before a provider counts as back."""
+    good_samples: Count = 3
+    """Of the users' side, in a row, before service is normal again."""
+    update_interval: PositiveDuration = timedelta(minutes=15)
+    """How often people are told how it stands."""
 
 
 class SuccessRates(Section):

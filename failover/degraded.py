@@ -59,9 +59,7 @@ NORMAL = DegradedService()
 """Nothing is switched on."""
 
 
-def from_emergency(
-    emergency: Emergency, *, template: str | None = None, banner: str | None = None
-) -> DegradedService:
+def from_emergency(emergency: Emergency, *, template: str | None = None, banner: str | None = None) -> DegradedService:
     """What the configuration's emergency section means for a route; `template` and `banner` override its texts."""
     return DegradedService(
         cache=CacheSettings(ttl=emergency.cache_ttl, serve_stale=emergency.serve_stale),
@@ -86,9 +84,7 @@ class Source(StrEnum):
     TEMPLATE = "template"
 
 
-def order(
-    service: DegradedService, *, age: timedelta | None, streaming: bool, others_wait: bool
-) -> tuple[Source, ...]:
+def order(service: DegradedService, *, age: timedelta | None, streaming: bool, others_wait: bool) -> tuple[Source, ...]:
     """The sources to try for one request, best first; where the last of them gives nothing, it is an honest refusal.
 
     `age` is that of the remembered answer to the very same request, None without one. While others wait in the route's

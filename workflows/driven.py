@@ -5,16 +5,33 @@ UI, and its answer stands in the timeline. Handlers check, note and return; the 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
-from failover.driving import Abort, Answer, Decide, Driving, Order, SetPercent, Verb
+from failover.driving import Abort, Answer, Decide, Driving, Order, SetPercent, Stage, Verb
+from failover.incident import Outcome, RunRecord
+from workflows.ending import Ended, close
+from workflows.herald import Herald
 from workflows.journal import Visible
 from workflows.payloads import MALFORMED, understand
+
+CARRIED = "carried"
+"""Memo in which a run that continues as new finds what the one before it left; an input is for people to give."""
+
+LONG_HISTORY = 1_200
+"""Events after which a run that waits continues as a new one: it stays under 2,000 whatever its last step costs."""
+
+
+def grown_long() -> bool:
+    """Whether this run should go on as a new one at the next good moment."""
+    info = workflow.info()
+    return info.get_current_history_length() >= LONG_HISTORY or info.is_continue_as_new_suggested()
+
 
 SHAPES: dict[Verb, type[Order]] = {
     Verb.APPROVE: Decide,
@@ -52,7 +69,8 @@ class Driven(Visible):
     """Base of every procedure that people can drive."""
 
     driving: Driving
-    forward: asyncio.Task[Any] | None = None
+    herald: Herald
+    forward: asyncio.Task[Ended] | None = None
     """What goes on by itself; an abort stops it."""
 
     approve = _update(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
@@ -73,6 +91,46 @@ class Driven(Visible):
     retry_by_signal = _signal(Verb.RETRY, "Try the failed or doubtful step again (actor)")
     set_percent = _update(Verb.SET_PERCENT, "Where a canary goes next (actor, percent)")
     set_percent_by_signal = _signal(Verb.SET_PERCENT, "Where a canary goes next (actor, percent)")
+
+    async def abortable(
+        self,
+        work: Coroutine[Any, Any, Ended],
+        abandon: Callable[[], Awaitable[Ended]],
+        record: Callable[[Ended], RunRecord],
+    ) -> Ended:
+        """How the work ended; an abort or a cancellation stops it at whatever it does, and `abandon` ends it instead.
+
+        A cancelled run is closed here and leaves as canceled.
+        """
+        self.forward = asyncio.create_task(work)
+        try:
+            ended = await self.forward
+            # An order that came with the last breath of the procedure is an order all the same.
+            if self.driving.abort is not None and ended.outcome is not Outcome.SUPERSEDED:
+                ended = await abandon()
+        except BaseException as error:
+            if not is_cancelled_exception(error):
+                raise
+            ended = await abandon()
+            if self.driving.abort is None:
+                await close(self.herald, record(ended))
+                raise
+        self.driving.stage = Stage.CLOSED
+        return ended
+
+    def stop_if_ordered(self) -> None:
+        """A cancellation that arrives together with an activity's result is lost: what was ordered is looked at too."""
+        if self.driving.abort is not None or workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError
+
+    async def wait(self, timeout: timedelta, summary: str) -> None:
+        """Until an order comes, or the time is over."""
+        self.stop_if_ordered()
+        seen = self.driving.orders
+        try:
+            await workflow.wait_condition(lambda: self.driving.orders != seen, timeout=timeout, timeout_summary=summary)
+        except TimeoutError:
+            return
 
     def take(self, verb: Verb, message: RawValue) -> Answer:
         """One order: understood, accepted or refused, and told in the timeline."""

@@ -4,7 +4,6 @@ A procedure brings the order for its brief, a pure function from brief to plan, 
 else is here once: approvals, questions, pauses, aborts, rolling back, superseding, continuing as new.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,21 +30,15 @@ from failover.requests import RampRequest, RunResult
 from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.driven import Driven
+from workflows.driven import CARRIED, Driven, grown_long
 from workflows.ending import PATIENCE, Ended, close, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal
-
-LONG_HISTORY = 1_200
-"""Events after which a run that waits continues as a new one: it stays under 2,000 whatever the last step costs."""
 
 KEPT_SAMPLES = 100
 """Samples kept for the report; a longer run keeps every other one, and so on."""
 
 CLAIM_ATTEMPTS = 5
-
-CARRIED = "carried"
-"""Memo in which a run that continues as new finds what the one before it left; an input is for people to give."""
 
 Planner = Callable[[RampBrief], RampPlan]
 
@@ -148,22 +141,9 @@ class Ramp(Driven):
             self.journal.concerns([request.route])
         else:
             self._take_over(carried)
-        self.forward = asyncio.create_task(self._forward(order, planner))
-        try:
-            ended = await self.forward
-            # An order that came with the last breath of the procedure is an order all the same.
-            if self.driving.abort is not None and ended.outcome is not Outcome.SUPERSEDED:
-                ended = await self._abandon()
-        except BaseException as error:
-            if not is_cancelled_exception(error):
-                raise
-            ended = await self._abandon()
-            if self.driving.abort is None:
-                await close(self.herald, await self._record(ended))
-                raise
-        self.driving.stage = Stage.CLOSED
+        ended = await self.abortable(self._forward(order, planner), self._abandon, self._record)
         await self.afterwards(ended)
-        return await close(self.herald, await self._record(ended), dry_run=request.dry_run)
+        return await close(self.herald, self._record(ended), dry_run=request.dry_run)
 
     async def _forward(self, order: BriefOrder, planner: Planner) -> Ended:
         try:
@@ -230,7 +210,7 @@ class Ramp(Driven):
     async def _steps(self) -> None:
         state = self._known()
         while state.index < len(state.plan.steps):
-            self._stop_if_ordered()
+            self.stop_if_ordered()
             step = state.plan.steps[state.index]
             if state.place is Place.APPROVE:
                 await self._approve(step)
@@ -463,7 +443,7 @@ class Ramp(Driven):
 
     async def _look_at_gates(self, *, over: bool) -> Decision:
         """One sample and what it amounts to; somebody else's change ends the run."""
-        self._stop_if_ordered()
+        self.stop_if_ordered()
         state = self._known()
         gates = state.held.gates if state.held else ()
         sample = await data_plane.gate_sample(self._sample_order())
@@ -763,20 +743,6 @@ class Ramp(Driven):
 
     # Waiting
 
-    def _stop_if_ordered(self) -> None:
-        """A cancellation that arrives together with an activity's result is lost: what was ordered is looked at too."""
-        if self.driving.abort is not None or workflow.cancellation_reason() is not None:
-            raise asyncio.CancelledError
-
-    async def wait(self, timeout: timedelta, summary: str) -> None:
-        """Until an order comes, or the time is over."""
-        self._stop_if_ordered()
-        seen = self.driving.orders
-        try:
-            await workflow.wait_condition(lambda: self.driving.orders != seen, timeout=timeout, timeout_summary=summary)
-        except TimeoutError:
-            return
-
     async def _wait_for_people(self, until: datetime, summary: str) -> None:
         state = self._known()
         await self.continue_as_new_if_long()
@@ -786,11 +752,9 @@ class Ramp(Driven):
         state.waited += workflow.now() - began
 
     async def continue_as_new_if_long(self) -> None:
-        info = workflow.info()
-        if info.get_current_history_length() < LONG_HISTORY and not info.is_continue_as_new_suggested():
+        if not grown_long():
             return
-        unsaid = await self.herald.finish(PATIENCE)
-        self.journal.notes += unsaid
+        self.journal.notes += await self.herald.finish(PATIENCE)
         assert self.journal.moments is not None
         carried = Carried(
             state=self.state,
@@ -816,7 +780,7 @@ class Ramp(Driven):
 
     # Telling
 
-    async def _record(self, ended: Ended) -> RunRecord:
+    def _record(self, ended: Ended) -> RunRecord:
         self.driving.stage = Stage.CLOSED
         moments = self.journal.close(ended.outcome, ended.reason)
         state, info = self.state, workflow.info()
