@@ -38,7 +38,13 @@ class ImmediateFailoverRequest(Request):
     verdicts: list[Verdict] = []
 
 
-class RampRequest(Request):
+class LongRequest(Request):
+    """Of procedures that may take long. `carried` is what a run leaves to the one that continues it; nobody else gives it."""
+
+    carried: dict[str, Any] | None = Field(default=None, repr=False)
+
+
+class RampRequest(LongRequest):
     """What every ramp is told of its route; the defaults come from the configuration.
 
     `emergency` skips approvals and waits that only settle, never verification. `approvals` replaces the route's own.
@@ -106,7 +112,7 @@ class FailbackRequest(RampRequest):
     undoes_run_id: str | None = Field(default=None, max_length=64)
 
 
-class EmergencyRequest(Request):
+class EmergencyRequest(LongRequest):
     """Degraded service while no provider serves; every route unless some are named. It ends by itself."""
 
     routes: list[Name] | None = Field(default=None, min_length=1)

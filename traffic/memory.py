@@ -53,6 +53,11 @@ class MemoryPlane:
     def distribution(self, route: str) -> Distribution:
         return self._records[route].policy.distribution
 
+    def put(self, route: str, shares: Distribution) -> None:
+        """What is in force and served, as if it had always been."""
+        self._records[route] = self._initial[route] = RouteRecord(policy=_initial(route, shares))
+        self.serving[route] = dict(shares)
+
     def policy(self, route: str) -> TrafficPolicy:
         return self._records[route].policy
 

@@ -7,24 +7,41 @@ UI, and its answer stands in the timeline. Handlers check, note and return; the 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
+from pydantic import TypeAdapter
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from failover.driving import Abort, Answer, Decide, Driving, Order, SetPercent, Stage, Verb
 from failover.incident import Outcome, RunRecord
+from failover.requests import LongRequest
 from workflows.ending import Ended, close
 from workflows.herald import Herald
 from workflows.journal import Visible
 from workflows.payloads import MALFORMED, understand
 
-CARRIED = "carried"
-"""Memo in which a run that continues as new finds what the one before it left; an input is for people to give."""
+T = TypeVar("T")
 
 LONG_HISTORY = 1_200
 """Events after which a run that waits continues as a new one: it stays under 2,000 whatever its last step costs."""
+
+
+def continue_with(request: LongRequest, carried: Any) -> NoReturn:
+    """Go on as a new run that knows all this one does."""
+    left = TypeAdapter(type(carried)).dump_python(carried, mode="json")
+    workflow.continue_as_new(request.model_copy(update={"carried": left}))
+
+
+def carried_by(request: LongRequest, shape: type[T]) -> T | None:
+    """What the run before this one left; None for the first. Nobody else may hand a run its memory."""
+    if request.carried is None:
+        return None
+    if workflow.info().continued_run_id is None:
+        why = "carried: only a run that continues another may be given it"
+        raise ApplicationError(f"Malformed input: {why}. Nothing was changed.", type=MALFORMED, non_retryable=True)
+    return TypeAdapter(shape).validate_python(request.carried)
 
 
 def grown_long() -> bool:

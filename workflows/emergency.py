@@ -24,7 +24,7 @@ from failover.requests import EmergencyRequest, RunResult
 from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.driven import CARRIED, Driven, grown_long
+from workflows.driven import Driven, carried_by, continue_with, grown_long
 from workflows.ending import PATIENCE, Ended, close, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal
@@ -78,8 +78,8 @@ class MultiProviderEmergency(Driven):
 
     @workflow.run
     async def run(self, request: EmergencyRequest) -> RunResult:
-        self.request = request
-        self._open()
+        self.request = request.model_copy(update={"carried": None})
+        self._open(request)
         ended = await self.abortable(self._procedure(), self._abandon, self._record)
         return await close(self.herald, self._record(ended), dry_run=request.dry_run)
 
@@ -95,8 +95,8 @@ class MultiProviderEmergency(Driven):
 
     # Observe and degrade
 
-    def _open(self) -> None:
-        carried = workflow.memo_value(CARRIED, None, type_hint=Carried)
+    def _open(self, request: EmergencyRequest) -> None:
+        carried = carried_by(request, Carried)
         if carried is None:
             self.journal.open("", decided=workflow.info().start_time, first_bad=None, unhealthy=None)
             self.journal.enter("observe", f"Emergency: {self.request.reason or 'no provider serves'}")
@@ -387,7 +387,7 @@ class MultiProviderEmergency(Driven):
             subject=self.herald.subject,
             thread=self.herald.thread,
         )
-        workflow.continue_as_new(self.request, memo={CARRIED: carried})
+        continue_with(self.request, carried)
 
     def _record(self, ended: Ended) -> RunRecord:
         self.driving.stage = Stage.CLOSED

@@ -30,7 +30,7 @@ from failover.requests import RampRequest, RunResult
 from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.driven import CARRIED, Driven, grown_long
+from workflows.driven import Driven, carried_by, continue_with, grown_long
 from workflows.ending import PATIENCE, Ended, close, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal
@@ -134,8 +134,8 @@ class Ramp(Driven):
 
     async def carry_out(self, request: RampRequest, provider: str, order: BriefOrder, planner: Planner) -> RunResult:
         """Plan, claim, step by step, and the end; or go on where a run before this one was."""
-        self.request, self.provider = request, provider
-        carried = workflow.memo_value(CARRIED, None, type_hint=Carried)
+        self.request, self.provider = request.model_copy(update={"carried": None}), provider
+        carried = carried_by(request, Carried)
         if carried is None:
             self.journal.open(provider, decided=workflow.info().start_time, first_bad=None, unhealthy=None)
             self.journal.concerns([request.route])
@@ -766,7 +766,7 @@ class Ramp(Driven):
             subject=self.herald.subject,
             thread=self.herald.thread,
         )
-        workflow.continue_as_new(self.request, memo={CARRIED: carried})
+        continue_with(self.request, carried)
 
     def _take_over(self, carried: Carried) -> None:
         self.state, self.recovery, self.driving = carried.state, carried.recovery, carried.driving

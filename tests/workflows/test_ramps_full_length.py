@@ -11,8 +11,11 @@ from temporalio.testing import WorkflowEnvironment
 import worker as composition
 from failover.config import Gating, Procedures
 from failover.distribution import Distribution
+from failover.failure import FailureKind
 from failover.incident import Outcome, RunRecord
+from failover.policy import Mode
 from failover.requests import RunResult
+from providers.memory import MemoryClient
 from traffic.memory import MemoryPlane
 
 Run = WorkflowHandle[Any, RunResult]
@@ -40,7 +43,11 @@ async def start(
 
         async def start(procedure: str, **request: Any) -> Run:
             return await time_skipping_env.client.start_workflow(
-                procedure, {"route": "chat", **request}, id="run", task_queue=task_queue, result_type=RunResult
+                procedure,
+                {name: value for name, value in {"route": "chat", **request}.items() if value is not None},
+                id="run",
+                task_queue=task_queue,
+                result_type=RunResult,
             )
 
         yield start
@@ -76,7 +83,86 @@ async def test_a_canary_of_a_quarter_of_an_hour(start: Start, plane: MemoryPlane
         {"bedrock": 0, "google": 9000, "meta": 1000},
     ]
     assert plane.policy("chat").claim is None
+    assert timedelta(minutes=15) <= took(parts) < timedelta(minutes=17)
+    assert await longest_history(run) < 2000
+
+
+async def test_a_gradual_failover_of_six_minutes(start: Start, plane: MemoryPlane, parts: composition.Parts) -> None:
+    """60 s to settle and 120 s monitored after each phase but the last."""
+    run = await start("GradualFailover", failed_provider="bedrock")
+    assert (await run.result()).outcome is Outcome.COMPLETED
+    assert steps(plane)[-1] == {"bedrock": 0, "google": 7000, "meta": 3000}
+    assert timedelta(minutes=6) <= took(parts) < timedelta(minutes=7)
+
+
+async def test_a_failback_with_its_recovery_watch_of_thirty_minutes(
+    start: Start, plane: MemoryPlane, parts: composition.Parts
+) -> None:
+    """30 minutes of good probes, then five steps of 180 s: 45 minutes."""
+    plane.put("chat", {"bedrock": 0, "google": 9000, "meta": 1000})
+    run = await start("Failback", original_provider="bedrock")
+    result = await run.result()
+    assert result.outcome is Outcome.COMPLETED, result.reason
+    assert [one["bedrock"] for one in steps(plane)] == [0, 700, 1750, 3500, 5250, 7000]
+    assert timedelta(minutes=45) <= took(parts) < timedelta(minutes=49)
+    assert await longest_history(run) < 2000
+
+
+async def test_a_recovery_watch_of_two_days_is_sparse_and_continues_as_new(
+    start: Start, plane: MemoryPlane, parts: composition.Parts
+) -> None:
+    """The original stays down for two days, then is well for half an hour."""
+    plane.put("chat", {"bedrock": 0, "google": 9000, "meta": 1000})
+    bedrock = parts.clients["bedrock"]
+    assert isinstance(bedrock, MemoryClient)
+    bedrock.fail_with = FailureKind.SERVER_ERROR
+
+    def mend() -> None:
+        if bedrock.calls >= 576:
+            bedrock.fail_with = None
+
+    bedrock.on_call = mend
+    run = await start("Failback", original_provider="bedrock")
+    result = await run.result()
+    assert result.outcome is Outcome.COMPLETED, result.reason
+    assert timedelta(days=1.9) <= took(parts) < timedelta(days=2.2)
+    assert await longest_history(run) < 2000
+
+
+async def test_an_emergency_of_a_day(
+    start: Start, plane: MemoryPlane, parts: composition.Parts, time_skipping_env: WorkflowEnvironment
+) -> None:
+    """Nobody serves for a day; histories stay under 2,000 events a run, and the end comes by itself."""
+    clients = [client for client in parts.clients.values() if isinstance(client, MemoryClient)]
+    for client in clients:
+        client.fail_with = FailureKind.SERVER_ERROR
+    plane.failing = set(parts.clients)
+
+    def mend() -> None:
+        if clients[0].calls >= 2880:
+            clients[0].fail_with = None
+            plane.failing.discard(clients[0].key)
+
+    clients[0].on_call = mend
+    run = await start("MultiProviderEmergency", route=None)
+    result = await run.result()
+    assert result.outcome is Outcome.COMPLETED, result.reason
+    assert plane.policy("chat").mode is Mode.NORMAL
+    assert timedelta(days=0.95) <= took(parts) < timedelta(days=1.1)
+    assert await longest_history(run) < 2000
+
+
+async def longest_history(run: Run) -> int:
+    """Events of the longest run of the chain that the handle follows."""
+    longest, run_id = 0, run.first_execution_run_id or run.result_run_id
+    while run_id:
+        events = (await run._client.get_workflow_handle(run.id, run_id=run_id).fetch_history()).events
+        longest, last = max(longest, len(events)), events[-1]
+        run_id = last.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+    return longest
+
+
+def took(parts: composition.Parts) -> timedelta:
     moments = record(parts).moments
     assert moments.closed is not None
-    took = moments.closed - moments.decided
-    assert timedelta(minutes=15) <= took < timedelta(minutes=17)
+    return moments.closed - moments.decided
