@@ -16,7 +16,7 @@ from failover.errors import DataPlaneUnavailable, RequestError
 from failover.failback import RecoveryProbe
 from failover.gates import GateSample
 from failover.health import Verdict
-from failover.incident import Outcome, RunRecord
+from failover.incident import Outcome, RunRecord, Trigger
 from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.ramp import Origin, RampBrief, Snapshot
@@ -24,6 +24,10 @@ from failover.units import milliseconds
 
 KNOWN_FOR = timedelta(seconds=30)
 """How old a health check's verdict may be to plan by."""
+
+
+HOUR = timedelta(hours=1)
+"""What the budget of automatic changes is counted over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,22 @@ class Ramping:
             kpis=self._config.kpis,
             origin=await self._origin(order) if order.returns_to else None,
             throttled_percent=observing.throttled_percent(telemetry, order.route, order.throttled),
+            throttling_limit=self._config.detection.throttling.percent,
+            automatic=await asyncio.to_thread(self._automatic, order.route),
+            cool_down=self._config.detection.cool_down,
+            automatic_per_hour=self._config.detection.automatic_switches_per_hour,
         )
+
+    def _automatic(self, route: str) -> list[datetime]:
+        """Ends of the automatic runs that changed the route within the last hour, by the evidence that is kept here."""
+        since = datetime.now(UTC) - HOUR
+        records = (self._evidence.load(folder) for folder in self._evidence.list()[:100])
+        return [
+            record.moments.closed
+            for record in records
+            if record.trigger is Trigger.AUTOMATIC and record.moments.closed and record.moments.closed >= since
+            if any(shift.route == route for shift in record.routes)
+        ]
 
     def _refuse_unknown(self, order: BriefOrder) -> None:
         if order.route not in self._config.routes:

@@ -9,10 +9,10 @@ from temporalio.service import RPCError
 
 from activities.notify import Notifier
 from activities.runs import TASK_TIMEOUT
-from failover.health import Verdict
+from failover.health import Condition, Verdict
 from failover.incident import Trigger
 from failover.messages import verdict_changed
-from failover.requests import ImmediateFailoverRequest, Note
+from failover.requests import GradualFailoverRequest, ImmediateFailoverRequest, Note
 from failover.triggers import Response
 
 log = structlog.get_logger(__name__)
@@ -28,8 +28,10 @@ class TemporalResponder:
         self._task_queue = task_queue
         self._notifier = notifier
 
-    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
+    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict], routes: Sequence[str]) -> bool:
         """One run a provider: while one is open, the verdict is a note on it."""
+        if procedure == "gradual":
+            return await self._start_gradual(verdict, routes)
         if procedure != "immediate":
             log.warning(
                 "this verdict asks for a procedure that people start", procedure=procedure, reason=verdict.reason
@@ -65,6 +67,38 @@ class TemporalResponder:
             static_summary=f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}"[:200],
         )
 
+    async def _start_gradual(self, verdict: Verdict, routes: Sequence[str]) -> bool:
+        """One ramp a route that uses the provider; of a throttled one only the throttled share goes elsewhere."""
+        throttled = verdict.share_percent if verdict.condition is Condition.THROTTLED else None
+        started = [await self._start_ramp(route, verdict, throttled) for route in routes]
+        return all(started)
+
+    async def _start_ramp(self, route: str, verdict: Verdict, throttled: float | None) -> bool:
+        request = GradualFailoverRequest(
+            route=route,
+            failed_provider=verdict.provider,
+            throttled_share_percent=throttled,
+            reason=verdict.reason[:1000],
+            requested_by=REQUESTED_BY,
+            trigger=Trigger.AUTOMATIC,
+        )
+        try:
+            await self._client.start_workflow(
+                "GradualFailover",
+                request,
+                id=f"gradual/{route}",
+                task_queue=self._task_queue,
+                task_timeout=TASK_TIMEOUT,
+                static_summary=f"{route}: {verdict.provider} is {verdict.condition.value}"[:200],
+            )
+        except WorkflowAlreadyStartedError:
+            return await self._join(f"gradual/{route}", verdict)
+        except RPCError as error:
+            log.error("the gradual failover could not be started", route=route, error=str(error))
+            return False
+        log.info("gradual failover started", route=route, reason=verdict.reason)
+        return True
+
     async def _join(self, run_id: str, verdict: Verdict) -> bool:
         note = Note(by=REQUESTED_BY, text=verdict.reason[:1000])
         try:
@@ -76,7 +110,7 @@ class TemporalResponder:
 
     async def tell(self, verdict: Verdict, response: Response) -> None:
         """Once, and as well as it goes: the next change is told again."""
-        if response.procedure == "immediate":
+        if response.procedure in ("immediate", "gradual"):
             return  # The run speaks for itself.
         text = response.reason
         if response.procedure is not None:

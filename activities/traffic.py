@@ -89,6 +89,7 @@ class Traffic:
             distribution=policy.distribution,
             chain=self._config.chain(policy.route, failed),
             changed_by=_author(policy),
+            failback=self._config.routes[policy.route].failback if policy.route in self._config.routes else "off",
         )
 
     @activity.defn(name="traffic.reread")

@@ -13,7 +13,7 @@ from temporalio import activity
 from activities.board import VerdictBoard
 from activities.probing import Prober
 from failover.config import Config
-from failover.distribution import Distribution
+from failover.distribution import Distribution, users_of
 from failover.errors import DataPlaneUnavailable
 from failover.health import Probe, Verdict, judge, note, note_latency
 from failover.ports import TrafficPlane
@@ -47,7 +47,7 @@ class WatchPlan:
 class Responder(Protocol):
     """Carries out a response to a verdict. Must not raise: a helper's failure never stops a watch."""
 
-    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
+    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict], routes: Sequence[str]) -> bool:
         """Start the procedure, or join the run that is there already; whether that worked."""
         ...
 
@@ -149,7 +149,8 @@ class Watching:
             telling = asyncio.create_task(self._responder.tell(verdict, response))
             self._told.add(telling)
             telling.add_done_callback(self._told.discard)
-        if response.procedure and not await self._responder.start(response.procedure, verdict, others):
+        routes = users_of(verdict.provider, policies or {})
+        if response.procedure and not await self._responder.start(response.procedure, verdict, others, routes):
             return state
         return after(state, verdict, response, now)
 

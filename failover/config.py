@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from failover.distribution import Shares
 from failover.units import Duration, Percent, PositiveDuration
@@ -103,12 +103,17 @@ class Approvals(Section):
     """When an unanswered request is told again, urgently."""
 
 
+def _off(value: object) -> object:
+    """YAML reads a bare `off` as false; nobody who writes it means anything else."""
+    return "off" if value is False else value
+
+
 class Route(Section):
     distribution: Shares
     targets: Targets = Targets()
     chains: dict[Name, list[Name]] = {}
     """Overrides of the top-level chains for this route."""
-    failback: Literal["auto", "propose", "off"] = "propose"
+    failback: Annotated[Literal["auto", "propose", "off"], BeforeValidator(_off)] = "propose"
     """What follows an automatic failover: a watch that returns by itself, one that asks first, or none."""
     approvals: Approvals = Approvals()
     template: Text | None = None

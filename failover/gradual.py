@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from failover.config import Gradual
 from failover.distribution import WHOLE, Distribution, percent, render, same
 from failover.errors import RequestError
 from failover.ramp import (
@@ -21,6 +20,9 @@ from failover.ramp import (
 from failover.requests import GradualFailoverRequest
 
 NAME = "GradualFailover"
+
+MOST_MEASURED_STEPS = 5
+"""Off a provider that goes on throttling; after them people decide."""
 
 
 def why_not_start(request: GradualFailoverRequest, providers: Sequence[str]) -> str | None:
@@ -50,7 +52,7 @@ def plan(request: GradualFailoverRequest, brief: RampBrief) -> RampPlan:
         subject=f"{brief.route}: {request.failed_provider or 'to ' + render(steps[-1].distribution)}",
         source=request.failed_provider,
         found=brief.found,
-        steps=_last_is_short(steps, brief, settings),
+        steps=steps if request.throttled_share_percent is not None else _last_is_short(steps),
         on_failure=Fallback.ASK,
         on_doubt=Fallback(settings.on_doubt),
         approvals=request.approvals or brief.approvals,
@@ -143,7 +145,17 @@ def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]
     return steps
 
 
-def _last_is_short(steps: Sequence[Step], brief: RampBrief, settings: Gradual) -> list[Step]:
+def further(request: GradualFailoverRequest, brief: RampBrief, taken: int) -> list[Step]:
+    """The next step off a provider that throttles, measured anew; none where it throttles little, or after enough."""
+    source, measured = request.failed_provider, brief.throttled_percent
+    if source is None or measured is None or measured <= brief.throttling_limit or taken >= MOST_MEASURED_STEPS:
+        return []
+    wanted = request.model_copy(update={"throttled_share_percent": measured})
+    steps = within_capacity(_phases(wanted, brief), brief)
+    return [replace(step, name=f"step-{taken + 1}") for step in steps[:1]]
+
+
+def _last_is_short(steps: Sequence[Step]) -> list[Step]:
     """Nothing is waited for after the last step: what it leads to is verified, and the run is over."""
     return [*steps[:-1], replace(steps[-1], settle=timedelta(0), hold=timedelta(0), gates=())]
 

@@ -13,13 +13,17 @@ from failover.requests import ImmediateFailoverRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteNow:
-    """A route as it stands: the policy in force, who made it so, and who may take over, best first."""
+    """A route as it stands: the policy in force, who made it so, and who may take over, best first.
+
+    `failback` is what follows an automatic failover: auto, propose or off.
+    """
 
     route: str
     revision: Revision
     distribution: Shares
     chain: Sequence[str]
     changed_by: str = ""
+    failback: str = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

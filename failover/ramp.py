@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from failover.capacity import Headroom, fit
-from failover.config import Approvals, Gating, Kpis, Procedures, Targets
+from failover.config import ApprovalPoint, Approvals, Gating, Kpis, Procedures, Targets
 from failover.distribution import WHOLE, Distribution, Shares, check, percent, render, same
 from failover.gates import Consequence, Gate, Metric
 from failover.health import Verdict
@@ -53,10 +53,28 @@ class RampBrief:
     kpis: Kpis
     origin: Origin | None = None
     throttled_percent: float | None = None
+    throttling_limit: float = 100
+    automatic: Sequence[datetime] = ()
+    """When automatic runs changed this route within the last hour."""
+    cool_down: timedelta = timedelta(0)
+    automatic_per_hour: int = 1_000_000
 
     def down(self) -> dict[str, str]:
         """Providers known to be down, with why."""
         return {verdict.provider: verdict.reason for verdict in self.verdicts if verdict.down}
+
+
+def cool_down_left(brief: RampBrief, now: datetime) -> timedelta:
+    """How long an automatic ramp must still rest since the last automatic change of its route."""
+    last = max(brief.automatic, default=None)
+    return timedelta(0) if last is None else max(timedelta(0), last + brief.cool_down - now)
+
+
+def within_budget(approvals: Approvals, brief: RampBrief) -> Approvals:
+    """Past the budget of automatic changes an hour, people decide."""
+    if len(brief.automatic) < brief.automatic_per_hour or ApprovalPoint.FIRST_SHIFT in approvals.points:
+        return approvals
+    return approvals.model_copy(update={"points": [ApprovalPoint.FIRST_SHIFT, *approvals.points]})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,8 @@ class Expectation:
     """The right end of a fault.
 
     `moves`: the provider's share of first tries must fall to 0, and stay where it is otherwise. `conditions`, `causes`:
-    one of each must be found (empty: none need be). `excused`: indicators that the fault itself puts out of reach.
+    one of each must be found (empty: none need be). `shrinks`: a part of its share must go, and a part must stay.
+    `excused`: indicators that the fault itself puts out of reach.
     `options`: how the fault is injected. `noted`: words that a verdict's reason must hold.
     """
 
@@ -33,6 +34,7 @@ class Expectation:
     options: Mapping[str, float] = field(default_factory=dict)
     noted: str = ""
     excused: Mapping[Kpi, str] = field(default_factory=dict)
+    shrinks: bool = False
 
 
 BLIP = "blip"
@@ -86,9 +88,11 @@ _EXPECTED: Mapping[str, Expectation] = {
         Condition.HEALTHY,
         noted="control plane",
     ),
-    FaultKind.THROTTLED: _stays(
-        "found throttled and people told; it still serves, so traffic is not moved at once",
-        Condition.THROTTLED,
+    FaultKind.THROTTLED: Expectation(
+        moves=False,
+        shrinks=True,
+        sentence="found throttled; a gradual failover takes the throttled share away, and it keeps what it can serve",
+        conditions=frozenset({Condition.THROTTLED}),
         options={"rate": 30},
     ),
     FaultKind.SLOW: _stays(
@@ -192,16 +196,26 @@ def _judge_stayed(expectation: Expectation, seen: Seen) -> list[Check]:
             met=bool(found),
             text=f"{seen.provider} was found {_either(conditions)}, expected {_either(expectation.conditions)}",
         ),
-        Check(
-            met=seen.policy_share == seen.share_before and seen.record is None,
-            text=f"{seen.provider} has {seen.policy_share / 100:g} % in the policy, expected {seen.share_before / 100:g} %",
-        ),
+        _share_kept(expectation, seen),
         _first_tries(seen, moved=False),
     ]
     if expectation.noted:
         noted = any(expectation.noted in verdict.reason for verdict in seen.verdicts)
         checks.append(Check(met=noted, text=f"a verdict notes the {expectation.noted}"))
     return checks
+
+
+def _share_kept(expectation: Expectation, seen: Seen) -> Check:
+    has, had = f"{seen.policy_share / 100:g} %", f"{seen.share_before / 100:g} %"
+    if expectation.shrinks:
+        return Check(
+            met=0 < seen.policy_share < seen.share_before,
+            text=f"{seen.provider} has {has} in the policy, expected some, and less than {had}",
+        )
+    return Check(
+        met=seen.policy_share == seen.share_before and seen.record is None,
+        text=f"{seen.provider} has {has} in the policy, expected {had}",
+    )
 
 
 def _first_tries(seen: Seen, *, moved: bool) -> Check:

@@ -109,4 +109,7 @@ def test_names_in_histories_are_given_not_derived() -> None:
         for file in (ROOT / folder).glob("*.py"):
             for line in file.read_text().splitlines():
                 assert not line.strip().startswith(decorator) or "name=" in line, f"{file.name}: {line}"
-    assert {workflow.__name__ for workflow in composition.WORKFLOWS} == {"HealthCheck", "ImmediateFailover"}
+    assert {workflow.__name__ for workflow in composition.WORKFLOWS} == {
+        *("HealthCheck", "ImmediateFailover", "GradualFailover", "CanaryFailover", "Failback"),
+        "MultiProviderEmergency",
+    }

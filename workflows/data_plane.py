@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 
 from activities.ramping import BriefOrder, GateSampleOrder, LookOrder, Ramping, RouteLook
 from activities.restoration import ImpactOrder, Restoration, SampleOrder
-from activities.runs import Runs
+from activities.runs import Runs, StartOrder
 from activities.traffic import Traffic, Verification, VerifyOrder, Written
 from failover.gates import GateSample
 from failover.immediate import RouteNow
@@ -106,6 +106,16 @@ async def gate_sample(order: GateSampleOrder) -> GateSample | str:
         return await workflow.execute_activity_method(Ramping.sample, order, summary="sample", **SAMPLE)
     except ActivityError as error:
         return f"no sample could be taken: {why(error)}"
+
+
+async def start(order: StartOrder) -> str | None:
+    """Start a procedure that follows from this one, or find it open; → why that did not work, or None."""
+    options = {**READ, "schedule_to_close_timeout": timedelta(seconds=10)}
+    try:
+        await workflow.execute_activity_method(Runs.start, order, summary=f"start {order.workflow_id}"[:200], **options)
+    except ActivityError as error:
+        return why(error)
+    return None
 
 
 async def is_open(workflow_id: str) -> bool:

@@ -5,7 +5,7 @@ from temporalio import workflow
 from activities.ramping import BriefOrder
 from failover import gradual
 from failover.errors import RequestError
-from failover.ramp import RampBrief, RampPlan
+from failover.ramp import RampBrief, RampPlan, Step
 from failover.requests import GradualFailoverRequest, RunResult
 from workflows.ramp import Ramp
 
@@ -23,5 +23,14 @@ class GradualFailover(Ramp):
                 raise RequestError(f"{why} Nothing was changed.")
             return gradual.plan(request, brief)
 
-        order = BriefOrder(route=request.route, source=request.failed_provider)
+        order = BriefOrder(route=request.route, source=request.failed_provider, throttled=request.failed_provider)
         return await self.carry_out(request, request.failed_provider or "", order, planner)
+
+    async def more_steps(self) -> list[Step]:
+        """Off a provider that throttles the share is measured anew after each step."""
+        request, state = self.request, self.state
+        assert isinstance(request, GradualFailoverRequest) and state is not None
+        if request.throttled_share_percent is None:
+            return []
+        order = BriefOrder(route=request.route, source=request.failed_provider, throttled=request.failed_provider)
+        return gradual.further(request, await self.read_brief(order), len(state.plan.steps))

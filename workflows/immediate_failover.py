@@ -9,11 +9,14 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 
 from activities.probing import CandidateProbe, Probing
 from activities.restoration import SampleOrder
+from activities.runs import StartOrder
 from activities.traffic import Traffic, Written
 from failover import immediate
+from failover.emergency import NAME as EMERGENCY
+from failover.failback import NAME as FAILBACK
 from failover.health import Verdict
 from failover.immediate import Brief, Plan, RouteNow, Shift
-from failover.incident import Outcome, RouteShift, RunRecord, Sample
+from failover.incident import Outcome, RouteShift, RunRecord, Sample, Trigger
 from failover.policy import Change, ChangedBy
 from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
@@ -25,6 +28,9 @@ from workflows.journal import Journal, Visible
 from workflows.options import GLANCE, PROBE, READ
 
 NAME = "ImmediateFailover"
+
+EMERGENCY_ID = "emergency"
+"""One emergency at a time: while it is open, another failover without a candidate joins it."""
 
 STEPS = ("observe", "decide", "shift", "verify", "validate", "report")
 
@@ -43,6 +49,7 @@ class ImmediateFailover(Visible):
         self._read_back: dict[str, Written] = {}
         self._samples: list[Sample] = []
         self._writes = 0
+        self._forsaken: list[str] = []
 
     @workflow.run
     async def run(self, request: ImmediateFailoverRequest) -> RunResult:
@@ -56,8 +63,13 @@ class ImmediateFailover(Visible):
             ended = await self._abandon(request, brief)
             await close(self._herald, await self._record(request, brief, ended))
             raise
+        if self._forsaken:
+            ended = await self._declare_emergency(request, ended)
         record = await self._record(request, brief, ended)
-        return await close(self._herald, record, dry_run=request.dry_run)
+        result = await close(self._herald, record, dry_run=request.dry_run)
+        if ended.outcome is Outcome.COMPLETED and request.trigger is Trigger.AUTOMATIC:
+            await self._watch_for_failback(request)
+        return result
 
     async def _procedure(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
         routes, ruled_out = brief.routes, dict[str, str]()
@@ -151,6 +163,7 @@ class ImmediateFailover(Visible):
         why = " ".join(list(plan.stranded.values())[:3])
         if request.target_provider and not self._shifted:
             return Ended(Outcome.REJECTED, f"{why} Nothing was changed; name another target, or none.")
+        self._forsaken = [] if request.target_provider else list(plan.stranded)
         return Ended(Outcome.NEEDS_HUMAN, why, immediate.command(request))
 
     # Shift
@@ -328,6 +341,52 @@ class ImmediateFailover(Visible):
             before=route.distribution,
             after=self._snapshot[route.route].distribution,
         )
+
+    # What follows
+
+    async def _declare_emergency(self, request: ImmediateFailoverRequest, ended: Ended) -> Ended:
+        """No provider is left for some routes: they are served degraded until one comes back."""
+        order = StartOrder(
+            procedure=EMERGENCY,
+            workflow_id=EMERGENCY_ID,
+            request={
+                "routes": self._forsaken,
+                "reason": ended.reason[:1000],
+                "requested_by": request.requested_by,
+                "trigger": request.trigger.value,
+            },
+            summary=f"no provider is left for {immediate.count(len(self._forsaken), 'route')}",
+        )
+        why = await data_plane.start(order)
+        if why is not None:
+            return Ended(ended.outcome, f"{ended.reason} The emergency could not be declared: {why}.", ended.command)
+        self.journal.note(f"The emergency procedure has begun: {EMERGENCY_ID}.")
+        return Ended(Outcome.HELD, f"{ended.reason} The emergency procedure has begun: run {EMERGENCY_ID}.")
+
+    async def _watch_for_failback(self, request: ImmediateFailoverRequest) -> None:
+        """Where the route wants it, the return begins to be watched for; that it does not start holds nothing up."""
+        info = workflow.info()
+        for route in self._shifted:
+            wanted = self._snapshot[route].failback
+            if wanted == "off":
+                continue
+            order = StartOrder(
+                procedure=FAILBACK,
+                workflow_id=f"failback/{route}",
+                request={
+                    "route": route,
+                    "original_provider": request.failed_provider,
+                    "auto": wanted == "auto",
+                    "undoes_workflow_id": info.workflow_id,
+                    "undoes_run_id": info.run_id,
+                    "requested_by": request.requested_by,
+                    "trigger": Trigger.AUTOMATIC.value,
+                    "reason": f"after the failover of {request.failed_provider}",
+                },
+                summary=f"{route}: back to {request.failed_provider}",
+            )
+            if (why := await data_plane.start(order)) is not None:
+                workflow.logger.warning("the failback watch did not start", extra={"route": route, "why": why})
 
     async def _record(self, request: ImmediateFailoverRequest, brief: Brief, ended: Ended) -> RunRecord:
         moments = self.journal.close(ended.outcome, ended.reason)

@@ -21,11 +21,21 @@ from failover.driving import ApprovalRequest, Driving, Question, Stage, Verb, as
 from failover.failback import Recovery
 from failover.gates import Action, Decision, GateSample, GateState, after, after_error, decide, fresh, would_have_failed
 from failover.health import Verdict
-from failover.incident import Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry
+from failover.incident import Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry, Trigger
 from failover.messages import MessageRef
 from failover.observing import OwnRequests, counting_ours
 from failover.policy import Change, ChangedBy, Revision
-from failover.ramp import Fallback, RampBrief, RampPlan, Step, describe, rising, why_not_rise
+from failover.ramp import (
+    Fallback,
+    RampBrief,
+    RampPlan,
+    Step,
+    cool_down_left,
+    describe,
+    rising,
+    why_not_rise,
+    within_budget,
+)
 from failover.requests import RampRequest, RunResult
 from failover.restoration import Expectation
 from failover.units import render_duration
@@ -122,8 +132,9 @@ class Ramp(Driven):
         """The step for a percent that an operator orders, where the procedure knows such orders."""
         return None
 
-    async def afterwards(self, ended: Ended) -> None:
-        """What follows from how the run ended."""
+    async def more_steps(self) -> list[Step]:
+        """Steps that only what was measured after the last one can tell."""
+        return []
 
     @workflow.query
     def plan(self) -> RampPlan | None:
@@ -142,7 +153,6 @@ class Ramp(Driven):
         else:
             self._take_over(carried)
         ended = await self.abortable(self._forward(order, planner), self._abandon, self._record)
-        await self.afterwards(ended)
         return await close(self.herald, self._record(ended), dry_run=request.dry_run)
 
     async def _forward(self, order: BriefOrder, planner: Planner) -> Ended:
@@ -160,6 +170,8 @@ class Ramp(Driven):
         for _ in range(CLAIM_ATTEMPTS):
             brief = await self.read_brief(order)
             plan = planner(brief)
+            if self.request.trigger is Trigger.AUTOMATIC:
+                plan = replace(plan, approvals=within_budget(plan.approvals, brief))
             self.state = RampState(
                 brief=brief,
                 plan=plan,
@@ -173,9 +185,23 @@ class Ramp(Driven):
                 self.journal.note(f"Capacity: {said}")
             if self.request.dry_run:
                 raise Ended(Outcome.COMPLETED, f"Dry run, nothing was changed. Plan: {'; '.join(plan.describe())}")
-            if await self._claim():
+            if await self._rested(brief) and await self._claim():
                 return
         raise Ended(Outcome.REJECTED, "The route changed faster than it could be claimed. Nothing was changed.")
+
+    async def _rested(self, brief: RampBrief) -> bool:
+        """An automatic ramp rests after the last automatic change; False where it did, and must plan anew."""
+        left = cool_down_left(brief, workflow.now())
+        if self.request.trigger is not Trigger.AUTOMATIC or not left:
+            return True
+        self.journal.announce("cool-down", f"Resting for {render_duration(left)} since the last automatic change.")
+        self.driving.stage, until = Stage.WATCHING, workflow.now() + left
+        while workflow.now() < until and not (self.driving.advance or self.driving.escalated):
+            await self.wait(until - workflow.now(), "cool-down")
+        if self.driving.advance:
+            self.driving.advance = False
+            return True
+        return self.driving.escalated
 
     async def read_brief(self, order: BriefOrder) -> RampBrief:
         """What to plan from; a run that cannot even read that fails, with nothing changed."""
@@ -209,7 +235,7 @@ class Ramp(Driven):
 
     async def _steps(self) -> None:
         state = self._known()
-        while state.index < len(state.plan.steps):
+        while state.index < len(state.plan.steps) or await self._go_further():
             self.stop_if_ordered()
             step = state.plan.steps[state.index]
             if state.place is Place.APPROVE:
@@ -222,6 +248,12 @@ class Ramp(Driven):
             state.good = dict(state.now)
             state.place = Place.APPROVE
             state.index = self._next_index()
+
+    async def _go_further(self) -> bool:
+        state = self._known()
+        more = await self.more_steps()
+        state.plan = replace(state.plan, steps=[*state.plan.steps, *more])
+        return bool(more)
 
     def _next_index(self) -> int:
         state = self._known()

@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
-from failover.config import Detection, Immediate, Probe, Procedures
+from failover.config import Detection, Emergency, Probe, Procedures
 from failover.failure import FailureKind
+from failover.policy import Change, ChangedBy
 from providers.memory import MemoryClient
 from starter.settings import Settings
 from starter.stack import demo_config, load
@@ -61,24 +63,219 @@ def senseless(plane: MemoryPlane, clients: dict[str, MemoryClient]) -> None:
     plane.text = "nonsense"
 
 
-BEDROCK = {"failed_provider": "bedrock"}
-CASES: dict[str, tuple[str, dict[str, Any], Prepare, bool]] = {
-    "completed": ("ImmediateFailover", BEDROCK, nothing, False),
-    "next-in-chain": ("ImmediateFailover", BEDROCK, google_does_not_serve, False),
-    "needs-human": ("ImmediateFailover", BEDROCK, nobody_left, False),
-    "disobeyed": ("ImmediateFailover", BEDROCK, disobeying, False),
-    "rejected": ("ImmediateFailover", {**BEDROCK, "target_provider": "google"}, google_down, False),
-    "dry-run": ("ImmediateFailover", {**BEDROCK, "dry_run": True}, nothing, False),
-    "cancelled": ("ImmediateFailover", BEDROCK, senseless, True),
-    "watched": ("HealthCheck", {}, nothing, False),
+def failed_over(plane: MemoryPlane, clients: dict[str, MemoryClient]) -> None:
+    plane.put("chat", {"bedrock": 0, "google": 9000, "meta": 1000})
+
+
+Run = WorkflowHandle[Any, Any]
+
+
+async def alone(run: Run, world: "World") -> None:
+    """It ends by itself."""
+
+
+async def cancelled_in_validation(run: Run, world: "World") -> None:
+    await until(run, "not good")
+    await run.cancel()
+
+
+async def broken(run: Run, world: "World") -> None:
+    """The target fails once it has traffic."""
+    await until(run, "Verified")
+    world.plane.failing = {"google"}
+
+
+async def original_broken(run: Run, world: "World") -> None:
+    await until(run, "Verified")
+    world.plane.failing = {"bedrock"}
+
+
+async def broken_and_retried(run: Run, world: "World") -> None:
+    await broken(run, world)
+    await until(run, "What now")
+    world.plane.failing = set()
+    await order(run, "retry")
+
+
+async def aborted(run: Run, world: "World") -> None:
+    await until(run, "Verified")
+    await order(run, "abort")
+
+
+async def cancelled(run: Run, world: "World") -> None:
+    await until(run, "Verified")
+    await run.cancel()
+
+
+async def paused_and_resumed(run: Run, world: "World") -> None:
+    await until(run, "Verified")
+    await order(run, "pause")
+    await asyncio.sleep(0.5)
+    await order(run, "resume")
+
+
+async def led(run: Run, world: "World") -> None:
+    await until(run, "waits for orders")
+    await order(run, "set_percent", percent=100)
+
+
+async def approved(run: Run, world: "World") -> None:
+    await order(run, "approve", **await asked(run))
+
+
+async def rejected(run: Run, world: "World") -> None:
+    await order(run, "reject", **await asked(run))
+
+
+async def escalated(run: Run, world: "World") -> None:
+    await until(run, "Verified")
+    await order(run, "escalate")
+
+
+async def superseded(run: Run, world: "World") -> None:
+    """Somebody changes the route by hand."""
+    await until(run, "Verified")
+    policy = world.plane.policy("chat")
+    by = ChangedBy(actor="carol")
+    change = Change(
+        route="chat",
+        decided_on=policy.revision,
+        key="by-hand",
+        distribution=policy.distribution,
+        claim="",
+        changed_by=by,
+        reason="by hand",
+    )
+    world.plane.write(change)
+
+
+async def mended(run: Run, world: "World") -> None:
+    await until(run, "Still degraded")
+    for client in world.clients.values():
+        client.fail_with = None
+
+
+async def emergency_aborted(run: Run, world: "World") -> None:
+    await until(run, "Still degraded")
+    await order(run, "abort")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What a case may break and mend."""
+
+    plane: MemoryPlane
+    clients: dict[str, MemoryClient]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A run to record: what is asked for, how the world is, and how the run is driven."""
+
+    kind: str
+    request: dict[str, Any]
+    prepare: Prepare = nothing
+    drive: Callable[[Run, World], Awaitable[None]] = alone
+
+
+def immediate(prepare: Prepare = nothing, drive: Any = alone, **request: Any) -> Case:
+    return Case(
+        kind="ImmediateFailover", request={"failed_provider": "bedrock", **request}, prepare=prepare, drive=drive
+    )
+
+
+def canary(drive: Any = alone, **request: Any) -> Case:
+    asked_for = {"route": "chat", "source_provider": "bedrock", "target_provider": "google", **request}
+    return Case(kind="CanaryFailover", request=asked_for, drive=drive)
+
+
+def gradual(drive: Any = alone, prepare: Prepare = nothing, **request: Any) -> Case:
+    asked_for = {"route": "chat", "failed_provider": "bedrock", **request}
+    return Case(kind="GradualFailover", request=asked_for, drive=drive, prepare=prepare)
+
+
+def failback(drive: Any = alone, **request: Any) -> Case:
+    asked_for = {"route": "chat", "original_provider": "bedrock", **request}
+    return Case(kind="Failback", request=asked_for, drive=drive, prepare=failed_over)
+
+
+def emergency(drive: Any) -> Case:
+    return Case(kind="MultiProviderEmergency", request={}, drive=drive, prepare=nobody_left)
+
+
+ASKING = {"approvals": {"points": ["first_shift"], "deadline": "30s"}}
+LONG = {"initial_seconds": 60}
+
+CASES: dict[str, Case] = {
+    "completed": immediate(),
+    "next-in-chain": immediate(google_does_not_serve),
+    "forsaken": immediate(nobody_left),
+    "disobeyed": immediate(disobeying),
+    "rejected": immediate(google_down, target_provider="google"),
+    "dry-run": immediate(dry_run=True),
+    "cancelled": immediate(senseless, cancelled_in_validation),
+    "watched": Case(kind="HealthCheck", request={}),
+    "canary-completed": canary(),
+    "canary-rolled-back": canary(broken, **LONG),
+    "canary-aborted": canary(aborted, **LONG),
+    "canary-cancelled": canary(cancelled, **LONG),
+    "canary-paused-and-resumed": canary(paused_and_resumed),
+    "canary-superseded": canary(superseded, **LONG),
+    "canary-led": canary(led, manual=True),
+    "canary-approved": canary(approved, **ASKING),
+    "canary-rejected": canary(rejected, **ASKING),
+    "gradual-completed": gradual(),
+    "gradual-transition": gradual(
+        failed_provider=None, target_distribution={"google": 80, "meta": 20}, transition_seconds=20, drive=escalated
+    ),
+    "gradual-retried": gradual(broken_and_retried, monitor_seconds=1),
+    "gradual-aborted": gradual(aborted, monitor_seconds=60),
+    "gradual-superseded": gradual(superseded, monitor_seconds=60),
+    "gradual-escalated": gradual(escalated, monitor_seconds=60),
+    "failback-completed": failback(),
+    "failback-stopped": failback(original_broken, step_seconds=1),
+    "failback-aborted": failback(aborted, step_seconds=60),
+    "failback-proposed": failback(approved, auto=False),
+    "emergency-completed": emergency(mended),
+    "emergency-aborted": emergency(emergency_aborted),
 }
-"""Name → workflow type, request, how the world is, and whether the run is cancelled once it validates."""
+"""By the file's name."""
+
+
+async def until(run: Run, words: str) -> None:
+    while not any(words in entry["text"] for entry in await run.query("timeline")):
+        await asyncio.sleep(0.03)
+
+
+async def order(run: Run, verb: str, **said: Any) -> None:
+    answer = await run.execute_update(verb, {"actor": "recorder", **said})
+    assert answer["accepted"], answer
+
+
+async def asked(run: Run) -> dict[str, str]:
+    while not (approval := (await run.query("status"))["details"].get("approval")):
+        await asyncio.sleep(0.03)
+    return {"step": approval["step"], "digest": approval["digest"]}
+
+
+RAMPS: dict[str, Any] = {
+    "gating": {"sample_interval": "100ms", "window": "1s", "minimum_requests": 20},
+    "canary": {"initial_hold": "300ms", "step_hold": "200ms", "percents": [50, 100]},
+    "gradual": {"settle": "100ms", "monitor": "200ms"},
+    "failback": {"recovery_watch": "300ms", "watch_interval": "100ms", "step_hold": "200ms", "percents": [50, 100]},
+}
 
 
 def make_parts(state: Path) -> composition.Parts:
-    waits = {"verify_timeout": "500ms", "validate_timeout": "500ms", "validate_interval": "100ms"}
+    waits = {
+        "abort_timeout": "10s",
+        "verify_timeout": "500ms",
+        "validate_timeout": "500ms",
+        "validate_interval": "100ms",
+    }
     shorter = {
-        "procedures": Procedures(immediate=Immediate.model_validate(waits)),
+        "procedures": Procedures.model_validate({"immediate": waits, **RAMPS}),
+        "emergency": Emergency.model_validate({"watch_interval": "500ms", "update_interval": "300ms"}),
         "detection": Detection.model_validate(
             {"schedule_interval": "3s", "probe": Probe.model_validate({"cadence": "1s"})}
         ),
@@ -95,19 +292,18 @@ def make_parts(state: Path) -> composition.Parts:
 
 
 async def record(client: Client, name: str, state: Path) -> None:
-    kind, request, prepare, cancel = CASES[name]
-    parts = make_parts(state)
-    prepare(parts.plane, parts.clients)  # type: ignore[arg-type]
+    case, parts = CASES[name], make_parts(state)
+    world = World(plane=parts.plane, clients=parts.clients)  # type: ignore[arg-type]
+    world.plane.requests = 1000
+    case.prepare(world.plane, world.clients)
     async with composition.build_worker(client, parts, task_queue=name):
-        run: WorkflowHandle[Any, Any] = await client.start_workflow(kind, request, id=name, task_queue=name)
-        if cancel:
-            while not any("not good" in entry["text"] for entry in await run.query("timeline")):
-                await asyncio.sleep(0.05)
-            await run.cancel()
+        request = {key: value for key, value in case.request.items() if value is not None}
+        run: Run = await client.start_workflow(case.kind, request, id=name, task_queue=name)
+        await case.drive(run, world)
         with contextlib.suppress(WorkflowFailureError):
             await run.result()
         history = (await run.fetch_history()).to_json_dict()
-    file = HISTORIES / kind / f"{name}.json"
+    file = HISTORIES / case.kind / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(anonymous(json.dumps(history, indent=1, sort_keys=True)) + "\n")
     print(f"{file.relative_to(HISTORIES)}: {len(history['events'])} events", flush=True)

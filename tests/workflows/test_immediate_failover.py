@@ -1,6 +1,7 @@
 """ImmediateFailover on a real server, over adapters in memory: what it does when all goes well, and when nothing does."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,13 +10,14 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.service import RPCError
 
 import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from failover.config import Immediate, Procedures
 from failover.failure import FailureKind
 from failover.incident import Outcome
-from failover.policy import Change, ChangedBy, Revision
+from failover.policy import Change, ChangedBy, Mode, Revision
 from failover.requests import RunResult
 from providers.memory import MemoryClient
 from traffic.memory import MemoryPlane
@@ -188,19 +190,42 @@ async def test_candidates_that_are_down_get_nothing(start: Start, plane: MemoryP
     assert plane.distribution("chat") == {"bedrock": 0, "google": 2000, "meta": 8000}
 
 
-async def test_with_nobody_left_a_person_is_needed_and_nothing_changes(
-    start: Start, plane: MemoryPlane, parts: composition.Parts
+async def test_with_nobody_left_the_emergency_begins_and_no_traffic_moves(
+    start: Start, plane: MemoryPlane, parts: composition.Parts, temporal_client: Client
 ) -> None:
     """No traffic is sent to anybody known to be down; the record is kept all the same."""
     for provider in ("google", "meta"):
         client_of(parts, provider).fail_with = FailureKind.AUTHENTICATION
-    error = await failure(await start())
-    assert error.type == "NeedsHuman"
-    assert "google is unusable" in error.message
+    emergency = temporal_client.get_workflow_handle("emergency")
+    with contextlib.suppress(RPCError):
+        await emergency.terminate("another test's")
+    result = await (await start()).result()
+    assert result.outcome is Outcome.HELD
+    assert "google is unusable" in result.reason
+    assert "The emergency procedure has begun: run emergency." in result.reason
     assert plane.distribution("chat") == FOUND
+    async with asyncio.timeout(10):
+        while plane.policy("chat").mode is not Mode.DEGRADED:
+            await asyncio.sleep(0.05)
+    await emergency.terminate("over")
     record = parts.evidence.latest()
     assert record is not None
-    assert record.outcome is Outcome.NEEDS_HUMAN
+    assert record.outcome is Outcome.HELD
+
+
+async def test_an_automatic_failover_starts_its_failback_watch(
+    start: Start, plane: MemoryPlane, parts: composition.Parts, temporal_client: Client
+) -> None:
+    """Linked to the failover that it undoes; here it asks before anything returns (`failback: propose`)."""
+    failback = temporal_client.get_workflow_handle("failback/chat")
+    with contextlib.suppress(RPCError):
+        await failback.terminate("another test's")
+    run = await start(trigger="automatic")
+    assert (await run.result()).outcome is Outcome.COMPLETED
+    request = (await failback.fetch_history()).events[0].workflow_execution_started_event_attributes.input.payloads[0]
+    asked = json.loads(request.data)
+    await failback.terminate("over")
+    assert (asked["original_provider"], asked["auto"], asked["undoes_workflow_id"]) == ("bedrock", False, run.id)
 
 
 async def test_a_named_target_that_is_down_is_rejected(

@@ -118,7 +118,7 @@ async def test_a_recovery_watch_of_two_days_is_sparse_and_continues_as_new(
     bedrock.fail_with = FailureKind.SERVER_ERROR
 
     def mend() -> None:
-        if bedrock.calls >= 576:
+        if bedrock.calls >= 700:
             bedrock.fail_with = None
 
     bedrock.on_call = mend
