@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
 from activities.board import VerdictBoard
+from activities.demand import demand_now
 from activities.evidence import EvidenceStore
 from activities.probing import Prober, verdict_of
 from failover import capacity, observing
+from failover.capacity import Headroom
 from failover.config import Config
 from failover.errors import DataPlaneUnavailable, RequestError
 from failover.failback import RecoveryProbe
@@ -53,12 +55,16 @@ class LookOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteLook:
-    """A route as it stands: what is in force, by whom, who has claimed it; and what is known of the providers asked for."""
+    """A route as it stands: what is in force, by whom, who has claimed it; and what is known of the providers asked for.
+
+    `headroom` is what providers can take of the demand of now.
+    """
 
     found: Snapshot
     author: str
     claim: str | None
     verdicts: Sequence[Verdict]
+    headroom: Headroom = field(default_factory=Headroom)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,12 +164,16 @@ class Ramping:
         policy = await self._policy(order.route)
         known = self._board.fresh(datetime.now(UTC), self._config.procedures.immediate.verdict_max_age, order.providers)
         unknown = [name for name in order.providers if name not in {verdict.provider for verdict in known}]
-        probes = await asyncio.gather(*(self._prober.probe(name, order.timeout) for name in unknown))
+        telemetry, probes = await asyncio.gather(
+            demand_now(self._config, self._plane),
+            asyncio.gather(*(self._prober.probe(name, order.timeout) for name in unknown)),
+        )
         return RouteLook(
             found=snapshot(policy),
             author=policy.changed_by.workflow_id or policy.changed_by.actor,
             claim=policy.claim,
             verdicts=[*known, *map(verdict_of, probes)],
+            headroom=capacity.headroom(order.route, telemetry, self._config.capacities()),
         )
 
     @activity.defn(name="ramp.sample")

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 
 from activities.board import VerdictBoard
+from activities.demand import demand_now
 from failover import restoration
+from failover.capacity import headroom
 from failover.config import Config
 from failover.distribution import Shares, render, same
 from failover.errors import DataPlaneUnavailable
@@ -17,6 +19,7 @@ from failover.policy import Change, ChangeStatus, Revision, TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.requests import ImmediateFailoverRequest
 from failover.restoration import Expectation
+from failover.telemetry import Telemetry
 
 CONVINCING_TRIES = 20
 """First tries without one at the evacuated provider that convince, where a route has users."""
@@ -72,17 +75,19 @@ class Traffic:
     async def brief(self, request: ImmediateFailoverRequest) -> Brief:
         """Everything that an immediate failover decides on; refuses a request that names what is not there."""
         refuse(why_not_start(request, self._config.providers, self._config.routes))
-        policies = await self._plane.read(request.routes)
+        policies, telemetry = await asyncio.gather(
+            self._plane.read(request.routes), demand_now(self._config, self._plane)
+        )
         settings = self._config.procedures.immediate
         return Brief(
             providers=sorted(self._config.providers),
-            routes=[self._now(policy, request.failed_provider) for policy in policies],
+            routes=[self._now(policy, request.failed_provider, telemetry) for policy in policies],
             verdicts=self._board.fresh(datetime.now(UTC), settings.verdict_max_age),
             settings=settings,
             kpis=self._config.kpis,
         )
 
-    def _now(self, policy: TrafficPolicy, failed: str) -> RouteNow:
+    def _now(self, policy: TrafficPolicy, failed: str, telemetry: Telemetry | None) -> RouteNow:
         return RouteNow(
             route=policy.route,
             revision=policy.revision,
@@ -90,12 +95,15 @@ class Traffic:
             chain=self._config.chain(policy.route, failed),
             changed_by=_author(policy),
             failback=self._config.routes[policy.route].failback if policy.route in self._config.routes else "off",
+            headroom=headroom(policy.route, telemetry, self._config.capacities()),
         )
 
     @activity.defn(name="traffic.reread")
     async def reread(self, request: ImmediateFailoverRequest) -> list[RouteNow]:
         """The named routes as they stand now, to decide again on what somebody else changed."""
-        return [self._now(policy, request.failed_provider) for policy in await self._plane.read(request.routes)]
+        telemetry = await demand_now(self._config, self._plane)
+        policies = await self._plane.read(request.routes)
+        return [self._now(policy, request.failed_provider, telemetry) for policy in policies]
 
     @activity.defn(name="traffic.apply")
     async def apply(self, changes: list[Change]) -> list[Written]:

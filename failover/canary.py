@@ -11,6 +11,7 @@ from failover.ramp import (
     RampBrief,
     RampPlan,
     Step,
+    approvals_of,
     latency_gate,
     success_gate,
     title,
@@ -18,6 +19,7 @@ from failover.ramp import (
     within_capacity,
 )
 from failover.requests import CanaryFailoverRequest
+from failover.steps import why_not_percents
 
 NAME = "CanaryFailover"
 
@@ -32,13 +34,9 @@ def why_not_start(request: CanaryFailoverRequest, providers: Sequence[str]) -> s
             return f"{role} {name!r} is no provider of this deployment; they are {', '.join(providers)}."
     if request.source_provider == request.target_provider:
         return f"source_provider and target_provider are both {request.source_provider!r}."
-    percents = [*([request.initial_percent] if request.initial_percent else []), *(request.percents or [])]
-    if percents != sorted(set(percents)):
-        return f"The percents {percents} of a canary must rise from step to step."
-    success, failure = request.success_threshold_percent, request.failure_threshold_percent
-    if success is not None and failure is not None and failure > success:
-        return f"failure_threshold_percent {failure:g} lies above success_threshold_percent {success:g}."
-    return None
+    named = [*([request.initial_percent] if request.initial_percent else []), *(request.percents or [])]
+    why = why_not_percents(named) if named else None
+    return f"percents: {why}." if why else None
 
 
 def plan(request: CanaryFailoverRequest, brief: RampBrief) -> RampPlan:
@@ -52,6 +50,8 @@ def plan(request: CanaryFailoverRequest, brief: RampBrief) -> RampPlan:
     initial = settings.initial_percent if request.initial_percent is None else request.initial_percent
     first = _step(initial, request, brief, _seconds(request.initial_seconds, settings.initial_hold))
     percents = settings.percents if request.percents is None else request.percents
+    if request.percents and request.percents[0] <= initial:
+        raise RequestError(f"percents begin at {request.percents[0]:g}, and the canary itself at {initial:g} already.")
     hold = _seconds(request.step_seconds, settings.step_hold)
     rest = [] if request.manual else [_step(value, request, brief, hold) for value in percents if value > initial]
     steps = within_capacity([first, *rest], brief)
@@ -66,7 +66,7 @@ def plan(request: CanaryFailoverRequest, brief: RampBrief) -> RampPlan:
         steps=steps,
         on_failure=Fallback.ROLL_BACK,
         on_doubt=Fallback(settings.on_doubt),
-        approvals=request.approvals or brief.approvals,
+        approvals=approvals_of(request, brief),
         gating=brief.procedures.gating,
         orders_deadline=_seconds(request.manual_deadline_seconds, settings.manual_deadline),
         abort_timeout=brief.procedures.immediate.abort_timeout,
@@ -86,26 +86,33 @@ def at(found: Distribution, source: str, target: str, value: float) -> dict[str,
 
 def _step(value: float, request: CanaryFailoverRequest, brief: RampBrief, hold: timedelta) -> Step:
     source, target = request.source_provider, request.target_provider
-    settings, gating = brief.procedures.canary, brief.procedures.gating
-    success = _or(request.success_threshold_percent, settings.success_threshold_percent)
-    failure = (
-        settings.failure_threshold_percent
-        if request.failure_threshold_percent is None
-        else request.failure_threshold_percent
-    )
+    gating = brief.procedures.gating
+    success, failure = _thresholds(request, brief)
     return Step(
         name="",
         title=title(round(value * 100), f"of {source} on {target}"),
         distribution=at(brief.found.distribution, source, target, value),
         hold=hold,
         gates=[
-            success_gate(
-                f"{target} success", target, success, None if failure is None else min(failure, success), gating
-            ),
+            success_gate(f"{target} success", target, success, failure, gating),
             latency_gate(f"{target} latency", target, brief.targets, gating),
         ],
         waits_for_orders=request.manual,
     )
+
+
+def _thresholds(request: CanaryFailoverRequest, brief: RampBrief) -> tuple[float, float]:
+    """From where on the canary is good, and below what it has failed. A bar that is lowered takes the other along."""
+    settings = brief.procedures.canary
+    success = _or(request.success_threshold_percent, settings.success_threshold_percent)
+    if request.failure_threshold_percent is None:
+        return success, min(success, _or(settings.failure_threshold_percent, success))
+    if request.failure_threshold_percent > success:
+        raise RequestError(
+            f"failure_threshold_percent {request.failure_threshold_percent:g} lies above the success threshold "
+            f"{success:g}; it may be as high at most."
+        )
+    return success, request.failure_threshold_percent
 
 
 def ordered(request: CanaryFailoverRequest, brief: RampBrief, value: float, number: int) -> Step:

@@ -24,6 +24,12 @@ class Headroom:
     requests_left: Mapping[str, float] = field(default_factory=dict)
     tokens_left: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def unknown(self) -> bool:
+        """Limits were declared, and nobody knows the demand to hold against them."""
+        limits, demand = (self.requests_left, self.tokens_left), (self.requests_per_minute, self.tokens_per_minute)
+        return any(limits) and not any(demand)
+
     def most(self, provider: str) -> int:
         """The largest share of the route that fits on the provider, in basis points."""
         return min(
@@ -38,19 +44,33 @@ def _share(demand: float, left: float | None) -> int:
     return max(0, min(WHOLE, int(WHOLE * left / demand)))
 
 
+def declares(capacities: Mapping[str, Capacity]) -> bool:
+    """Whether any provider declared a limit at all."""
+    return any(one.requests_per_minute or one.tokens_per_minute for one in capacities.values())
+
+
 def headroom(route: str, telemetry: Telemetry | None, capacities: Mapping[str, Capacity]) -> Headroom:
-    """From a reading of the last minute and what providers declare; what other routes send a provider is not left."""
-    if telemetry is None:
-        return Headroom()
-    minutes = max((telemetry.at - telemetry.since).total_seconds(), 1) / 60
-    users = telemetry.of_route(route)
-    others = {name: [w for w in telemetry.of_provider(name) if w.route != route] for name in capacities}
+    """From a reading of the last minute and what providers declare; what other routes send a provider is not left.
+
+    Without a reading the limits are known and the demand is not.
+    """
+    minutes = max((telemetry.at - telemetry.since).total_seconds(), 1) / 60 if telemetry else 1
+    users = telemetry.of_route(route) if telemetry else None
+    others = {
+        name: [w for w in telemetry.of_provider(name) if w.route != route] if telemetry else [] for name in capacities
+    }
     return Headroom(
         requests_per_minute=(users.requests if users else 0) / minutes,
+        tokens_per_minute=(users.tokens if users else 0) / minutes,
         requests_left={
             name: max(0.0, declared.requests_per_minute - sum(w.tries for w in others[name]) / minutes)
             for name, declared in capacities.items()
             if declared.requests_per_minute is not None
+        },
+        tokens_left={
+            name: max(0.0, declared.tokens_per_minute - sum(w.tokens for w in others[name]) / minutes)
+            for name, declared in capacities.items()
+            if declared.tokens_per_minute is not None
         },
     )
 
@@ -72,7 +92,7 @@ def fit(now: Distribution, wanted: Distribution, takers: Sequence[str], headroom
     limits = {name: max(now.get(name, 0), headroom.most(name)) for name in {*now, *wanted, *takers}}
     fitted = {name: min(wanted.get(name, 0), limits[name]) for name in limits}
     said = [
-        f"{name} can take {percent(limits[name])} % of the route, not {percent(wanted[name])} %"
+        f"{name} can take {percent(headroom.most(name))} % of the route, not {percent(wanted[name])} %"
         for name in sorted(wanted)
         if wanted[name] > limits[name]
     ]

@@ -3,14 +3,16 @@
 Providers, routes and chains have no default; everything else does. Parsing a file's text is `failover.config_file`.
 """
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from failover import steps
 from failover.distribution import Shares
-from failover.units import Duration, Percent, PositiveDuration
+from failover.units import Duration, Percent, PositiveDuration, render_duration
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 """A provider's or route's key: letters, digits, dot, dash and underscore; 63 characters at most."""
@@ -32,9 +34,24 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def _refuse(why: str | None) -> None:
+    """ValueError with the reason, where there is one: pydantic turns it into a complaint with its place."""
+    if why is not None:
+        raise ValueError(why)
+
+
 class Capacity(Section):
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        requests, tokens = self.requests_per_minute, self.tokens_per_minute
+        if requests is not None and tokens is not None and tokens < requests:
+            raise ValueError(
+                f"tokens_per_minute {tokens} is less than requests_per_minute {requests}, and a request takes a token at least"
+            )
+        return self
 
 
 class Provider(Section):
@@ -131,6 +148,15 @@ class Probe(Section):
     cadence: PositiveDuration = timedelta(seconds=5)
     """How often each provider is probed."""
 
+    @field_validator("expect")
+    @classmethod
+    def _is_a_pattern(cls, expect: str) -> str:
+        try:
+            re.compile(expect)
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from error
+        return expect
+
 
 class PassiveTrigger(Section):
     percent: Percent
@@ -177,6 +203,22 @@ class Detection(Section):
     """Between automatic runs; never holds traffic on a provider that is down."""
     automatic_switches_per_hour: Count = 4
 
+    @property
+    def slowest(self) -> timedelta:
+        """From the first bad probe to unhealthy, by probes alone, where each of them hangs until its timeout."""
+        return (self.failure_threshold - 1) * self.probe.cadence + self.probe.timeout
+
+    @model_validator(mode="after")
+    def _remembers_long_enough(self) -> Self:
+        needed = (self.failure_threshold - 1) * self.probe.cadence
+        if self.failure_memory <= needed:
+            raise ValueError(
+                f"failure_memory {render_duration(self.failure_memory)} forgets the first of {self.failure_threshold} failed "
+                f"probes {render_duration(self.probe.cadence)} apart: no provider would ever be unhealthy; "
+                f"it must be longer than {render_duration(needed)}"
+            )
+        return self
+
 
 class Immediate(Section):
     verdict_max_age: PositiveDuration = timedelta(seconds=10)
@@ -192,6 +234,16 @@ class Immediate(Section):
     """Good samples in a row that prove the restoration."""
     abort_timeout: PositiveDuration = timedelta(seconds=60)
     """How long a cancelled run may take to put back what it found, before it asks for a person."""
+
+    @model_validator(mode="after")
+    def _can_be_validated(self) -> Self:
+        needed = (self.validate_good_samples - 1) * self.validate_interval
+        if self.validate_timeout < needed:
+            raise ValueError(
+                f"validate_timeout {render_duration(self.validate_timeout)} is over before {self.validate_good_samples} samples "
+                f"{render_duration(self.validate_interval)} apart are taken; it must be {render_duration(needed)} at least"
+            )
+        return self
 
 
 class Gating(Section):
@@ -213,6 +265,15 @@ class Gating(Section):
     synthetic_limit: Annotated[int, Field(ge=0)] = 200
     """The most of them in one run."""
 
+    @model_validator(mode="after")
+    def _sees_everything(self) -> Self:
+        if self.window < self.sample_interval:
+            raise ValueError(
+                f"window {render_duration(self.window)} is shorter than sample_interval "
+                f"{render_duration(self.sample_interval)}: what happens between two windows would not count as lately"
+            )
+        return self
+
 
 class Gradual(Section):
     phases: list[list[Percent]] = [[50, 30, 20], [25, 50, 25], [0, 70, 30]]
@@ -228,18 +289,47 @@ class Gradual(Section):
     on_doubt: Literal["hold", "roll_back"] = "hold"
     """What an unanswered question ends in."""
 
+    @field_validator("phases")
+    @classmethod
+    def _lead_away(cls, phases: list[list[float]]) -> list[list[float]]:
+        _refuse(steps.why_not_phases(phases))
+        if phases[-1][0] != 0:
+            raise ValueError(f"the last phase leaves the failed provider {phases[-1][0]:g} %; it must leave it 0")
+        return phases
+
+
+def _to_the_end(percents: list[float]) -> list[float]:
+    _refuse(steps.why_not_percents(percents))
+    if percents[-1] != 100:
+        raise ValueError(f"the last percent is {percents[-1]:g}; it must be 100, so that a run that completes is done")
+    return percents
+
+
+Percents = Annotated[list[Percent], AfterValidator(_to_the_end)]
+"""Of the share that moves: rising, to the whole of it."""
+
 
 class Canary(Section):
-    initial_percent: Percent = 5
+    initial_percent: Annotated[Percent, Field(gt=0)] = 5
     initial_hold: Duration = timedelta(seconds=300)
     success_threshold_percent: Percent = 98
     failure_threshold_percent: Percent | None = None
     """Below it the canary has failed, between the two nobody can tell; None: the success threshold itself."""
-    percents: list[Percent] = [10, 25, 50, 75, 100]
+    percents: Percents = [10, 25, 50, 75, 100]
     step_hold: Duration = timedelta(seconds=120)
     manual_deadline: PositiveDuration = timedelta(hours=1)
     """How long a canary that waits for orders waits."""
     on_doubt: Literal["hold", "roll_back"] = "roll_back"
+
+    @model_validator(mode="after")
+    def _has_a_band(self) -> Self:
+        success, failure = self.success_threshold_percent, self.failure_threshold_percent
+        if failure is not None and failure > success:
+            raise ValueError(
+                f"failure_threshold_percent {failure:g} lies above success_threshold_percent {success:g}; "
+                "it may be as high at most"
+            )
+        return self
 
 
 class Failback(Section):
@@ -250,9 +340,18 @@ class Failback(Section):
     watch_deadline: PositiveDuration = timedelta(days=7)
     validation_probes: Count = 5
     """All of them must be answered well before any traffic returns."""
-    percents: list[Percent] = [10, 25, 50, 75, 100]
+    percents: Percents = [10, 25, 50, 75, 100]
     step_hold: Duration = timedelta(seconds=180)
     on_doubt: Literal["hold", "step_back"] = "step_back"
+
+    @model_validator(mode="after")
+    def _has_time(self) -> Self:
+        if self.watch_deadline < self.recovery_watch:
+            raise ValueError(
+                f"watch_deadline {render_duration(self.watch_deadline)} is over before recovery_watch "
+                f"{render_duration(self.recovery_watch)} is: no provider could ever recover in time"
+            )
+        return self
 
 
 class Validation(Section):
@@ -354,6 +453,15 @@ class Gateway(Section):
     cache: AnswerCache = AnswerCache()
     queue: WaitingRoom = WaitingRoom()
 
+    @model_validator(mode="after")
+    def _try_fits(self) -> Self:
+        if self.try_timeout > self.request_timeout:
+            raise ValueError(
+                f"try_timeout {render_duration(self.try_timeout)} is longer than request_timeout "
+                f"{render_duration(self.request_timeout)}, which is of all tries together"
+            )
+        return self
+
 
 class Config(Section):
     """All of `failover.yaml`."""
@@ -374,7 +482,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        problems = [*self._chain_problems(), *self._route_problems()]
+        problems = [*self._chain_problems(), *self._route_problems(), *self._promise_problems()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -406,6 +514,17 @@ class Config(Section):
         if self.default_route is not None and self.default_route not in self.routes:
             problems.append(f"default_route is {self.default_route!r}, which is no route ({', '.join(self.routes)})")
         return problems
+
+    def _promise_problems(self) -> list[str]:
+        slowest, promised = self.detection.slowest, self.kpis.detection
+        if not self.detection.enabled or slowest <= promised:
+            return []
+        return [
+            f"detection takes up to {render_duration(slowest)} ({self.detection.failure_threshold} probes, "
+            f"{render_duration(self.detection.probe.cadence)} apart, the last with a timeout of "
+            f"{render_duration(self.detection.probe.timeout)}), and kpis.detection promises {render_duration(promised)}; "
+            "lower detection.failure_threshold, probe.cadence or probe.timeout, or promise less"
+        ]
 
     def _known(self) -> str:
         return "known: " + ", ".join(sorted(self.providers))

@@ -85,6 +85,15 @@ def move_all(distribution: Distribution, source: str, target: str) -> Distributi
     return check(moved)
 
 
+def apportion(total: int, weights: Mapping[str, int]) -> dict[str, int]:
+    """A number of basis points divided by weight, not all of them 0. Nobody's part shrinks when the total grows."""
+    parts, left = dict[str, int](), sum(weights.values())
+    for name, weight in weights.items():
+        parts[name] = total * weight // left if left else 0
+        total, left = total - parts[name], left - weight
+    return parts
+
+
 def providers(distributions: Iterable[Distribution]) -> set[str]:
     """Every provider that any of the distributions names."""
     return {provider for shares in distributions for provider in shares}

@@ -113,6 +113,9 @@ class Stage(StrEnum):
 
 _WAITING = (Stage.HOLDING, Stage.ORDERS, Stage.WATCHING)
 
+_MOVING = (Verb.ADVANCE, Verb.RETRY, Verb.SET_PERCENT)
+"""Orders that let the run move at once, and stand for nobody's approval."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Driving:
@@ -173,13 +176,17 @@ class Driving:
         return self._why_not_in_stage(verb)
 
     def _why_not_in_stage(self, verb: Verb) -> str | None:
-        waiting = self.stage in _WAITING or self.approval is not None or self.question is not None
+        if verb in _MOVING and self.paused:
+            return "the run is paused, and nothing moves; resume it first"
+        if verb in _MOVING and self.approval is not None:
+            return f"{self.approval.step} waits for an approval, and no other order replaces that"
+        waiting = self.stage in _WAITING or self.question is not None
         refusals: dict[Verb, tuple[bool, str]] = {
             Verb.APPROVE: (self.approval is None, "nothing waits for an approval"),
             Verb.REJECT: (self.approval is None, "nothing waits for an approval"),
             Verb.PAUSE: (self.paused, "the run is paused already"),
             Verb.RESUME: (not self.paused, "the run is not paused"),
-            Verb.ADVANCE: (not waiting or self.approval is not None, "there is no wait that could be ended"),
+            Verb.ADVANCE: (not waiting, "there is no wait that could be ended"),
             Verb.RETRY: (self.question is None, "no step has failed or is in doubt"),
             Verb.ESCALATE: (self.escalated, "the run goes straight to its last step already"),
             Verb.SET_PERCENT: (

@@ -91,10 +91,11 @@ def distribution_over(
 
 
 def _weights(found: Distribution, able: Sequence[str], capacities: Mapping[str, Capacity]) -> list[int]:
-    declared = [capacities[name].requests_per_minute if name in capacities else None for name in able]
-    known = [limit for limit in declared if limit is not None]
-    if len(known) == len(able):
-        return known
+    declared = [capacities.get(name, Capacity()) for name in able]
+    for limits in ([one.requests_per_minute for one in declared], [one.tokens_per_minute for one in declared]):
+        known = [limit for limit in limits if limit is not None]
+        if len(known) == len(able):
+            return known
     held = [found.get(name, 0) for name in able]
     return held if sum(held) else [1] * len(able)
 

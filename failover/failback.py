@@ -5,12 +5,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from failover.config import ApprovalPoint, Approvals, Failback
-from failover.distribution import percent, render, same
+from failover.distribution import apportion, percent, render, same
 from failover.errors import RequestError
-from failover.ramp import Fallback, RampBrief, RampPlan, Step, gates_for, title, towards, within_capacity
+from failover.ramp import (
+    Fallback,
+    RampBrief,
+    RampPlan,
+    Step,
+    approvals_of,
+    gates_for,
+    title,
+    towards,
+    within_capacity,
+)
 from failover.requests import FailbackRequest
+from failover.steps import why_not_percents
 
 NAME = "Failback"
+
+MOST_SELDOM = 10
+"""Times the interval: how seldom a provider is looked at that stays down."""
 
 
 def why_not_start(request: FailbackRequest, providers: Sequence[str]) -> str | None:
@@ -23,9 +37,8 @@ def why_not_start(request: FailbackRequest, providers: Sequence[str]) -> str | N
             return f"{role} {name!r} is no provider of this deployment; they are {', '.join(providers)}."
     if request.original_provider == request.current_provider:
         return f"original_provider and current_provider are both {request.original_provider!r}."
-    if request.percents is not None and request.percents != sorted(set(request.percents)):
-        return f"The percents {request.percents} of a failback must rise from step to step."
-    return None
+    why = None if request.percents is None else why_not_percents(request.percents)
+    return f"percents: {why}." if why else None
 
 
 def plan(request: FailbackRequest, brief: RampBrief) -> RampPlan:
@@ -53,6 +66,7 @@ def plan(request: FailbackRequest, brief: RampBrief) -> RampPlan:
             for value in percents
         ],
         brief,
+        spills=False,  # It is served well where it is: nobody else needs to take it.
     )
     if not steps:
         raise RequestError(f"{original} has no capacity for more of route {brief.route!r}; nothing can be returned.")
@@ -75,26 +89,26 @@ def plan(request: FailbackRequest, brief: RampBrief) -> RampPlan:
 
 def _approvals(request: FailbackRequest, brief: RampBrief) -> Approvals:
     """A failback that only proposes asks before its first shift, whatever else the route wants."""
-    approvals = request.approvals or brief.approvals
+    approvals = approvals_of(request, brief)
     if request.auto or ApprovalPoint.FIRST_SHIFT in approvals.points:
         return approvals
     return approvals.model_copy(update={"points": [ApprovalPoint.FIRST_SHIFT, *approvals.points]})
 
 
 def goal_of(request: FailbackRequest, brief: RampBrief) -> dict[str, int]:
-    """The distribution before the failover; where `current_provider` is named, only its gain comes back."""
+    """The original with what it held before the failover, taken from those who gained (`current_provider`: from it alone).
+
+    That is the distribution before, unless somebody changed more since then: nobody else is proved to be well, and so
+    nobody else rises.
+    """
     assert brief.origin is not None
-    found, before = brief.found.distribution, brief.origin.distribution
-    if request.current_provider is None:
-        return dict(before)
-    gained = max(0, found.get(request.current_provider, 0) - before.get(request.current_provider, 0))
-    missing = max(0, before.get(request.original_provider, 0) - found.get(request.original_provider, 0))
-    moved = min(gained, missing)
-    return {
-        **found,
-        request.current_provider: found.get(request.current_provider, 0) - moved,
-        request.original_provider: found.get(request.original_provider, 0) + moved,
-    }
+    found, before, original = brief.found.distribution, brief.origin.distribution, request.original_provider
+    givers = [request.current_provider] if request.current_provider else sorted(found)
+    gained = {name: max(0, found.get(name, 0) - before.get(name, 0)) for name in givers if name != original}
+    missing = max(0, before.get(original, 0) - found.get(original, 0))
+    moved = apportion(min(missing, sum(gained.values())), gained)
+    left = {name: share - moved.get(name, 0) for name, share in found.items()}
+    return {**left, original: found.get(original, 0) + sum(moved.values())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +127,11 @@ class Recovery:
     since: datetime
     probes: Sequence[RecoveryProbe] = field(default_factory=list)
 
-    def seen(self, probe: RecoveryProbe, window: timedelta) -> "Recovery":
+    def seen(self, probe: RecoveryProbe, window: timedelta, longest_gap: timedelta | None = None) -> "Recovery":
+        """With one more look. After a gap in which nobody looked the watch begins anew: no data is not good news."""
+        last = self.probes[-1].at if self.probes else self.since
+        if longest_gap is not None and probe.at - last > longest_gap:
+            return Recovery(since=probe.at, probes=[probe])
         kept = [old for old in self.probes if probe.at - old.at <= window]
         return Recovery(since=self.since, probes=[*kept, probe])
 
@@ -141,7 +159,12 @@ def why_not_recovered(recovery: Recovery, window: timedelta, threshold_percent: 
 
 def next_look(recovery: Recovery, settings: Failback) -> timedelta:
     """How long until the next probe: the longer it is down, the more seldom, up to ten times the interval."""
-    return settings.watch_interval * min(10, max(1, recovery.failures_in_a_row))
+    return settings.watch_interval * min(MOST_SELDOM, max(1, recovery.failures_in_a_row))
+
+
+def longest_gap(settings: Failback) -> timedelta:
+    """Between two looks, before it must be said that nobody watched."""
+    return 2 * MOST_SELDOM * settings.watch_interval
 
 
 def _minutes(value: timedelta) -> str:

@@ -33,8 +33,8 @@ class Gate:
     """A check on one provider's tries, or (`provider` None) on what users of the route get.
 
     Success passes from `pass_at` upwards and fails below `fail_at`; latency passes up to `pass_at` and fails above
-    `fail_at`; between the two it is inconclusive. It has failed after `failures` bad samples in a row, and is blind after
-    `errors` monitor errors in a row, which are no measurements. With `enforce` off it is reported only.
+    `fail_at`; between the two it is inconclusive. It has failed after `failures` bad samples with no good one between them,
+    and is blind after `errors` monitor errors in a row, which are no measurements. With `enforce` off it is reported only.
     """
 
     name: str
@@ -80,7 +80,9 @@ class GateSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateState:
-    """How a gate stands after the samples so far: what was found in a row, and the last finding with its reason."""
+    """How a gate stands after the samples so far: bad ones since the last good one, monitor errors in a row, and the last
+    finding with its reason.
+    """
 
     name: str
     failures: int = 0
@@ -132,7 +134,8 @@ def _value(metric: Metric, reading: Reading) -> float | None:
 
 
 def _render(metric: Metric, value: float) -> str:
-    return f"{value:.1f} % good" if metric is Metric.SUCCESS_PERCENT else f"P95 {value:.0f} ms"
+    # Cut off, not rounded: 97.96 must not read as the 98 that it misses.
+    return f"{math.floor(value * 10) / 10:.1f} % good" if metric is Metric.SUCCESS_PERCENT else f"P95 {value:.0f} ms"
 
 
 def _bounds(gate: Gate) -> str:
@@ -147,7 +150,8 @@ def after(gate: Gate, state: GateState, sample: GateSample) -> GateState:
     failed = found is Judgement.FAIL
     return replace(
         state,
-        failures=state.failures + 1 if failed else 0,
+        # Silence between two bad samples is no good news: only a good one clears what was found.
+        failures=0 if found is Judgement.PASS else state.failures + failed,
         errors=0,
         last=found,
         reason=reason,
@@ -185,21 +189,22 @@ class Decision:
 def decide(gates: Sequence[Gate], states: Mapping[str, GateState], *, over: bool) -> Decision:
     """What to do in a hold; `over`: its time has passed. A failure acts at any time, everything else at the end.
 
-    A hold that no enforced gate watches is passed by time alone.
+    Nothing goes faster while the monitor is blind, or while a guard's last sample was bad. A hold that no enforced gate
+    watches is passed by time alone.
     """
     enforced = [gate for gate in gates if gate.enforce]
     failed = [gate for gate in enforced if standing(gate, states[gate.name]) is Judgement.FAIL]
     harmful = [gate for gate in failed if gate.consequence is Consequence.FAIL]
     if harmful:
         return Decision(action=Action.FAIL, reason=_said(harmful, states))
-    if failed:
-        return Decision(action=Action.HASTEN, reason=_said(failed, states))
     blind = [gate for gate in enforced if states[gate.name].errors >= gate.errors]
     if blind:
         return Decision(action=Action.ASK, reason=f"The monitor is blind: {_said(blind, states)}")
+    guards = [gate for gate in enforced if gate.consequence is Consequence.FAIL]
+    if failed and not any(states[gate.name].last is Judgement.FAIL for gate in guards):
+        return Decision(action=Action.HASTEN, reason=_said(failed, states))
     if not over:
         return Decision(action=Action.WAIT, reason="")
-    guards = [gate for gate in enforced if gate.consequence is Consequence.FAIL]
     open_ones = [gate for gate in guards if standing(gate, states[gate.name]) is not Judgement.PASS]
     if open_ones:
         return Decision(action=Action.ASK, reason=f"Inconclusive: {_said(open_ones, states)}")

@@ -11,6 +11,7 @@ from failover.ramp import (
     RampBrief,
     RampPlan,
     Step,
+    approvals_of,
     gates_for,
     rising,
     towards,
@@ -18,6 +19,7 @@ from failover.ramp import (
     worsening_gate,
 )
 from failover.requests import GradualFailoverRequest
+from failover.steps import why_not_phases
 
 NAME = "GradualFailover"
 
@@ -35,17 +37,18 @@ def why_not_start(request: GradualFailoverRequest, providers: Sequence[str]) -> 
         return f"{', '.join(map(repr, unknown))} is no provider of this deployment; they are {', '.join(providers)}."
     if request.phases is not None and request.failed_provider is None:
         return "phases go with failed_provider; a target_distribution has transition_seconds."
-    bad = [phase for phase in request.phases or [] if not phase or round(sum(phase), 2) != 100]
-    return f"Phase {bad[0]} does not sum to 100 %." if bad else None
+    why = None if request.phases is None else why_not_phases(request.phases)
+    return f"phases: {why}." if why else None
 
 
 def plan(request: GradualFailoverRequest, brief: RampBrief) -> RampPlan:
     """The steps of one run. RequestError where nothing is to be moved or nobody can take it."""
     settings = brief.procedures.gradual
-    steps = _phases(request, brief) if request.failed_provider else _transition(request, brief)
-    steps = within_capacity(steps, brief)
+    wanted = _phases(request, brief) if request.failed_provider else _transition(request, brief)
+    steps = within_capacity(wanted, brief)
     if not steps:
-        raise RequestError(f"Route {brief.route!r} is at {render(brief.found.distribution)}: there is nothing to move.")
+        why = "nobody has capacity for more of it" if wanted else "there is nothing to move"
+        raise RequestError(f"Route {brief.route!r} is at {render(brief.found.distribution)}: {why}.")
     return RampPlan(
         procedure=NAME,
         route=brief.route,
@@ -55,7 +58,7 @@ def plan(request: GradualFailoverRequest, brief: RampBrief) -> RampPlan:
         steps=steps if request.throttled_share_percent is not None else _last_is_short(steps),
         on_failure=Fallback.ASK,
         on_doubt=Fallback(settings.on_doubt),
-        approvals=request.approvals or brief.approvals,
+        approvals=approvals_of(request, brief),
         gating=brief.procedures.gating,
         abort_timeout=brief.procedures.immediate.abort_timeout,
         verify_timeout=brief.procedures.immediate.verify_timeout,
@@ -76,6 +79,8 @@ def _phases(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]:
         phases = [list(map(float, phase)) for phase in request.phases or settings.phases]
     for phase in phases:
         after = phase_of(now, source, takers, phase)
+        if after[source] >= now.get(source, 0):
+            continue  # Below that cap already: who serves well is not disturbed.
         gates = [*gates_for(rising(now, after), brief.targets, brief.procedures.gating)]
         if after.get(source):
             gates.append(worsening_gate(source, brief.targets, brief.procedures.gating))
@@ -123,7 +128,7 @@ def phase_of(now: Distribution, source: str, takers: Sequence[str], phase: Seque
 
 
 def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]:
-    """Equal steps, none closer than the minimum; providers left out end at 0."""
+    """Equal steps, none closer than the minimum, the last when the time is over; providers left out end at 0."""
     goal: Mapping[str, int] = request.target_distribution or {}
     settings, found = brief.procedures.gradual, brief.found.distribution
     if same(goal, found):
@@ -133,14 +138,15 @@ def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]
     if bad:
         raise RequestError(f"{bad[0]} would get more traffic, and is down: {down[bad[0]]}")
     transition = _seconds(request.transition_seconds, settings.transition)
-    count = max(1, min(settings.maximum_steps, transition // settings.minimum_step))
+    waits = min(settings.maximum_steps - 1, transition // settings.minimum_step)
+    count = waits + 1
     steps, now = [], found
     for number in range(1, count + 1):
         after = towards(found, goal, WHOLE * number // count)
         gates = gates_for(rising(now, after), brief.targets, brief.procedures.gating)
         enforced = [replace(gate, enforce=request.enforce_gates) for gate in gates]
         said = f"{number} of {count}"
-        steps.append(Step(name="", title=said, distribution=after, hold=transition / count, gates=enforced))
+        steps.append(Step(name="", title=said, distribution=after, hold=transition / max(1, waits), gates=enforced))
         now = after
     return steps
 

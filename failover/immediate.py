@@ -1,10 +1,11 @@
 """Immediate failover: who takes over which route's traffic from a failed provider, and why."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from failover.capacity import Headroom, fit
 from failover.config import Immediate, Kpis
-from failover.distribution import Shares, move_all, percent, render
+from failover.distribution import Distribution, Shares, move_all, percent, render
 from failover.errors import RequestError
 from failover.health import Condition, Verdict
 from failover.policy import Revision
@@ -15,7 +16,7 @@ from failover.requests import ImmediateFailoverRequest
 class RouteNow:
     """A route as it stands: the policy in force, who made it so, and who may take over, best first.
 
-    `failback` is what follows an automatic failover: auto, propose or off.
+    `failback` is what follows an automatic failover: auto, propose or off. `headroom` is what providers can take of it.
     """
 
     route: str
@@ -24,6 +25,7 @@ class RouteNow:
     chain: Sequence[str]
     changed_by: str = ""
     failback: str = "off"
+    headroom: Headroom = field(default_factory=Headroom)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def plan(
     verdicts: Mapping[str, Verdict],
     ruled_out: Mapping[str, str],
 ) -> Plan:
-    """The failed provider's whole share on the best candidate of each route.
+    """The failed provider's whole share on the best candidate of each route, as far as it can take it.
 
     `ruled_out`: provider → why it may not be a target any more (a validation that failed, say).
     """
@@ -104,17 +106,38 @@ def plan(
         if target is None:
             stranded[route.route] = reason
             continue
+        others = [name for name in _chain(route, request.failed_provider) if name != target]
+        able = [name for name in others if why_not_target(name, verdicts, ruled_out) is None]
+        after, said = divide(route, request.failed_provider, target, [] if request.target_provider else able)
         shifts.append(
             Shift(
                 route=route.route,
                 decided_on=route.revision,
                 before=route.distribution,
-                after=dict(move_all(route.distribution, request.failed_provider, target)),
+                after=dict(after),
                 target=target,
-                reason=reason,
+                reason="; ".join([reason, *said]),
             )
         )
     return Plan(shifts=shifts, stranded=stranded, untouched=untouched)
+
+
+def divide(route: RouteNow, failed: str, target: str, others: Sequence[str]) -> tuple[Distribution, list[str]]:
+    """The failed provider's share on the target; what it cannot take on the others, in their order; and what to say of it.
+
+    What fits nowhere goes to the target all the same: some of it is served there, and none where it is now.
+    """
+    whole = move_all(route.distribution, failed, target)
+    fitted = fit(route.distribution, whole, others, route.headroom)
+    stays = fitted.distribution.get(failed, 0)
+    if not stays:
+        return fitted.distribution, list(fitted.said)
+    after = move_all(fitted.distribution, failed, target)
+    said = list(fitted.said)[:-1]
+    return after, [
+        *said,
+        f"{percent(stays)} % fit nowhere and go to {target} beyond what it declared: {failed} serves none",
+    ]
 
 
 def choose(

@@ -1,6 +1,7 @@
 """A ramp: one route's traffic moved in steps, with a hold and gates after each. The plan is rendered once and digested."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,12 +10,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from failover.capacity import Headroom, fit
+from failover.capacity import Fitted, Headroom, fit
 from failover.config import ApprovalPoint, Approvals, Gating, Kpis, Procedures, Targets
-from failover.distribution import WHOLE, Distribution, Shares, check, percent, render, same
+from failover.distribution import WHOLE, Distribution, Shares, apportion, check, percent, render, same
+from failover.errors import RequestError
 from failover.gates import Consequence, Gate, Metric
 from failover.health import Verdict
 from failover.policy import Mode, Revision
+from failover.requests import RampRequest
 from failover.units import milliseconds, render_duration
 
 
@@ -68,6 +71,17 @@ def cool_down_left(brief: RampBrief, now: datetime) -> timedelta:
     """How long an automatic ramp must still rest since the last automatic change of its route."""
     last = max(brief.automatic, default=None)
     return timedelta(0) if last is None else max(timedelta(0), last + brief.cool_down - now)
+
+
+def approvals_of(request: RampRequest, brief: RampBrief) -> Approvals:
+    """What the request asks for, else what the route demands; RequestError where nobody could ever be told apart."""
+    approvals = request.approvals or brief.approvals
+    asks = approvals.points and not request.emergency
+    if asks and approvals.approver_is_not_requester and not request.requested_by.strip():
+        raise RequestError(
+            "This ramp wants an approval by somebody else than who asks for it: say who asks, requested_by."
+        )
+    return approvals
 
 
 def within_budget(approvals: Approvals, brief: RampBrief) -> Approvals:
@@ -128,8 +142,9 @@ class RampPlan:
 
     @property
     def digest(self) -> str:
-        """Of the whole plan; approvals are bound to it."""
-        return hashlib.sha256(_PLAN.dump_json(self)).hexdigest()[:12]
+        """Of the whole plan, in whatever order its distributions name providers; approvals are bound to it."""
+        text = json.dumps(_PLAN.dump_python(self, mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def describe(self) -> list[str]:
         """One line a step."""
@@ -151,31 +166,53 @@ def towards(start: Distribution, goal: Distribution, points: int) -> dict[str, i
     losses = {name: start[name] - goal.get(name, 0) for name in sorted(start) if start[name] > goal.get(name, 0)}
     gains = {name: goal[name] - start.get(name, 0) for name in sorted(goal) if goal[name] > start.get(name, 0)}
     moved = {name: loss * points // WHOLE for name, loss in losses.items()}
-    total, gained = sum(moved.values()), sum(gains.values())
-    result = {name: start.get(name, 0) - moved.get(name, 0) for name in sorted({*start, *goal})}
-    given = so_far = 0
-    for name, gain in gains.items():
-        so_far += gain
-        upto = total * so_far // gained
-        result[name] += upto - given
-        given = upto
-    return dict(check(result))
+    given = apportion(sum(moved.values()), gains)
+    names = sorted({*start, *goal})
+    return dict(check({name: start.get(name, 0) - moved.get(name, 0) + given.get(name, 0) for name in names}))
 
 
-def within_capacity(steps: Sequence[Step], brief: RampBrief) -> list[Step]:
-    """The steps, none of which sends a provider more than it can take beyond what it has; steps that change nothing go."""
+def within_capacity(steps: Sequence[Step], brief: RampBrief, *, spills: bool = True) -> list[Step]:
+    """The steps, none of which sends a provider more than it can take beyond what it has; steps that change nothing go.
+
+    What does not fit goes to the next in the chain, whose gates watch it then; without `spills` it stays where it is.
+    """
     fitted, now = list[Step](), brief.found.distribution
-    down = brief.down()
-    losers = {name for name, share in now.items() if steps and steps[-1].distribution.get(name, 0) < share}
-    takers = [name for name in brief.chain if name not in down and name not in losers]
+    takers = able_takers(now, steps[-1].distribution, brief) if steps and spills else []
+    unknown = ["nobody knows the demand: what providers can take is not checked"] if brief.headroom.unknown else []
     for step in steps:
         within = fit(now, step.distribution, takers, brief.headroom)
         if not same(within.distribution, now):
-            fitted.append(replace(step, distribution=within.distribution, said=[*step.said, *within.said]))
+            watched = [*step.gates, *_gates_of_spill(step, now, within.distribution, brief)]
+            said = [*step.said, *within.said, *([] if fitted else unknown)]
+            fitted.append(replace(step, distribution=within.distribution, gates=watched, said=said))
             now = within.distribution
         elif fitted and within.said:
             fitted[-1] = replace(fitted[-1], said=[*fitted[-1].said, *within.said])
     return [replace(step, name=f"step-{number}") for number, step in enumerate(fitted, start=1)]
+
+
+def able_takers(now: Distribution, goal: Distribution, brief: RampBrief) -> list[str]:
+    """Who may take what does not fit elsewhere: the chain, without those that are down or are to lose traffic."""
+    down = brief.down()
+    return [name for name in brief.chain if name not in down and goal.get(name, 0) >= now.get(name, 0)]
+
+
+def _gates_of_spill(step: Step, now: Distribution, fitted: Distribution, brief: RampBrief) -> list[Gate]:
+    """Nobody gains unwatched: the gates of those who gain only because another could not take it."""
+    watched = {gate.provider for gate in step.gates}
+    spilled = [name for name in rising(now, fitted) if name not in watched]
+    enforced = all(gate.enforce for gate in step.gates)
+    return [replace(gate, enforce=enforced) for gate in gates_for(spilled, brief.targets, brief.procedures.gating)]
+
+
+def may_write(now: Distribution, wanted: Distribution, down: Mapping[str, str], headroom: Headroom) -> Fitted:
+    """How much of a change may be written now, wherever it leads: forward, or back to what was found.
+
+    Nothing of it while it would raise a provider known to be down; no rise beyond what a provider can take by the demand
+    of now. What does not fit stays with whoever has it, so that no more is moved than was decided. `said`: why it is less.
+    """
+    why = why_not_rise(now, wanted, down)
+    return Fitted(distribution=dict(now), said=[why]) if why else fit(now, wanted, (), headroom)
 
 
 def why_not_rise(now: Distribution, wanted: Distribution, down: Mapping[str, str]) -> str | None:

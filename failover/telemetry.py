@@ -12,7 +12,8 @@ class ProviderWindow:
     """Tries of users' requests at one provider for one route, by the time they started, within a window.
 
     `first_tries` are those that the weights chose (a retry after another provider's failure is not one); `failures`
-    counts by class; latencies are of successful tries, None without any; `first_failure_at` is the oldest failed try.
+    counts by class; latencies are of successful tries, None without any; `first_failure_at` is the oldest failed try;
+    `tokens` went in and out, 0 where nobody counts them.
     """
 
     provider: str
@@ -23,6 +24,7 @@ class ProviderWindow:
     latency_p50: timedelta | None = None
     latency_p95: timedelta | None = None
     first_failure_at: datetime | None = None
+    tokens: int = 0
 
     @property
     def failed(self) -> int:
@@ -34,7 +36,8 @@ class RouteWindow:
     """Users' requests on one route within a window, as the users saw them.
 
     `failed` got an error, `lost` were accepted and never usefully answered (failed after all tries, or a stream that was
-    cut after bytes were sent), `empty` were answered with no content. Latencies are of answered requests.
+    cut after bytes were sent), `empty` were answered with no content. Latencies are of answered requests; `tokens` went in
+    and out, 0 where nobody counts them.
     """
 
     route: str
@@ -44,6 +47,7 @@ class RouteWindow:
     empty: int
     latency_p50: timedelta | None = None
     latency_p95: timedelta | None = None
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

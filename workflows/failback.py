@@ -76,7 +76,8 @@ class Failback(Ramp):
             )
         deadline, looks = self.recovery.since + settings.watch_deadline, 0
         while True:
-            self.recovery = self.recovery.seen(await self._probe(provider), window)
+            gap = failback.longest_gap(settings)
+            self.recovery = self.recovery.seen(await self._probe(provider), window, gap)
             why = failback.why_not_recovered(self.recovery, window, threshold, workflow.now())
             if (why is None or self._ordered_on()) and not self.driving.paused:
                 self.journal.note(f"{provider} is well again: {self.recovery.probes[-1].reason}.")

@@ -32,6 +32,7 @@ from failover.ramp import (
     Step,
     cool_down_left,
     describe,
+    may_write,
     rising,
     why_not_rise,
     within_budget,
@@ -242,6 +243,7 @@ class Ramp(Driven):
                 await self._approve(step)
                 state.place = Place.SET
             if state.place is Place.SET:
+                await self._while_paused()
                 await self._set(step)
                 state.place = Place.HOLD
             await self._hold(state.plan.steps[state.index])
@@ -259,6 +261,16 @@ class Ramp(Driven):
         state = self._known()
         last = len(state.plan.steps) - 1
         return last if self.driving.escalated and state.index < last else state.index + 1
+
+    async def _while_paused(self) -> None:
+        """A step that was approved in a pause is not taken before its end; what was moved already is still watched."""
+        state = self._known()
+        while self.driving.paused:
+            await self._wait_for_people(
+                workflow.now() + state.plan.gating.ask_deadline, "paused: until somebody resumes"
+            )
+            if state.steps_set and self.driving.paused:
+                await self._act_on_failure(await self._look_at_gates(over=False))
 
     # Approve
 
@@ -330,13 +342,13 @@ class Ramp(Driven):
         self.driving.stage = Stage.WRITING
         self.journal.announce(step.name, f"{describe(step)}")
         self.herald.opened(state.plan.subject, "; ".join(state.plan.describe()), "traffic is being moved")
-        why = await self._why_not_step(step)
+        distribution, why = await self._allowed(step)
         if why is None:
-            written = await self._write(step.distribution, step.name, claim=self._me())
+            written = await self._write(distribution, step.name, claim=self._me())
             if not written.in_force:
                 raise self._superseded(written.author, written.reason)
             state.steps_set += 1
-            why = await self._verify(step.distribution)
+            why = await self._verify(distribution)
         if why is not None:
             await self._failed(step, why)
             return await self._set(step)
@@ -350,16 +362,23 @@ class Ramp(Driven):
         if moments.in_force is None:
             self.journal.mark(in_force=workflow.now(), verified=workflow.now())
 
-    async def _why_not_step(self, step: Step) -> str | None:
+    async def _allowed(self, step: Step) -> tuple[Distribution, str | None]:
+        """As much of the step as providers can take by the demand of now; and why it may not be taken at all, or None."""
         state = self._known()
         gaining = rising(state.now, step.distribution)
         if not gaining:
-            return None
+            return step.distribution, None
         look = await data_plane.look(state.plan.route, gaining)
         if isinstance(look, str):
-            return f"The route could not be looked at before the step: {look}"
+            return step.distribution, f"The route could not be looked at before the step: {look}"
         self._learn(look.verdicts)
-        return why_not_rise(state.now, step.distribution, {v.provider: v.reason for v in look.verdicts if v.down})
+        down = {verdict.provider: verdict.reason for verdict in look.verdicts if verdict.down}
+        if (why := why_not_rise(state.now, step.distribution, down)) is not None:
+            return step.distribution, why
+        allowed = may_write(state.now, step.distribution, down, look.headroom)
+        for said in allowed.said:
+            self.journal.note(f"Capacity: {said}")
+        return allowed.distribution, None
 
     def _learn(self, verdicts: Sequence[Verdict]) -> None:
         state = self._known()
@@ -690,14 +709,14 @@ class Ramp(Driven):
         return look
 
     def _safe(self, look: RouteLook, wanted: Distribution | None) -> tuple[str, Distribution]:
-        """What may be written: never more traffic for a provider known to be down."""
+        """What may be written: never more traffic for a provider known to be down, nor more than one can take."""
         if wanted is None:
             return f"Held as it stands: {render(look.found.distribution)}.", look.found.distribution
         down = {verdict.provider: verdict.reason for verdict in look.verdicts if verdict.down}
-        why = why_not_rise(look.found.distribution, wanted, down)
-        if why is None:
+        allowed = may_write(look.found.distribution, wanted, down, look.headroom)
+        if not allowed.said:
             return "", wanted
-        return f"Held at {render(look.found.distribution)}, not put back: {why}.", look.found.distribution
+        return f"Held at {render(allowed.distribution)}, not put back: {'; '.join(allowed.said)}.", allowed.distribution
 
     def _is_ours(self, look: RouteLook) -> bool:
         return look.author == self._me() or look.found.revision == self._known().plan.found.revision
