@@ -139,16 +139,21 @@ def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]
         raise RequestError(f"{bad[0]} would get more traffic, and is down: {down[bad[0]]}")
     transition = _seconds(request.transition_seconds, settings.transition)
     waits = min(settings.maximum_steps - 1, transition // settings.minimum_step)
-    count = waits + 1
+    count, wait = waits + 1, _whole_seconds(transition / max(1, waits))
     steps, now = [], found
     for number in range(1, count + 1):
         after = towards(found, goal, WHOLE * number // count)
         gates = gates_for(rising(now, after), brief.targets, brief.procedures.gating)
         enforced = [replace(gate, enforce=request.enforce_gates) for gate in gates]
         said = f"{number} of {count}"
-        steps.append(Step(name="", title=said, distribution=after, hold=transition / max(1, waits), gates=enforced))
+        steps.append(Step(name="", title=said, distribution=after, hold=wait, gates=enforced))
         now = after
     return steps
+
+
+def _whole_seconds(wait: timedelta) -> timedelta:
+    """For people to read, where it is a second or more."""
+    return timedelta(seconds=wait // timedelta(seconds=1)) if wait >= timedelta(seconds=1) else wait
 
 
 def further(request: GradualFailoverRequest, brief: RampBrief, taken: int) -> list[Step]:

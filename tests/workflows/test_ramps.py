@@ -43,7 +43,7 @@ async def test_a_gradual_failover_goes_through_its_phases(ramps: Ramps, ramp_pla
 async def test_a_transition_goes_in_equal_steps(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
     """To any distribution; providers left out end at 0."""
     run = await ramps.start(
-        "GradualFailover", target_distribution={"google": 80, "meta": 20}, transition_seconds=20, enforce_gates=False
+        "GradualFailover", target_distribution={"google": 80, "meta": 20}, transition_seconds=10, enforce_gates=False
     )
     await until(run, "1 of 2")
     assert (await order(run, "escalate")).accepted
