@@ -11,6 +11,7 @@ from failover.ramp import (
     RampBrief,
     RampPlan,
     Step,
+    able_takers,
     approvals_of,
     latency_gate,
     success_gate,
@@ -54,7 +55,7 @@ def plan(request: CanaryFailoverRequest, brief: RampBrief) -> RampPlan:
         raise RequestError(f"percents begin at {request.percents[0]:g}, and the canary itself at {initial:g} already.")
     hold = _seconds(request.step_seconds, settings.step_hold)
     rest = [] if request.manual else [_step(value, request, brief, hold) for value in percents if value > initial]
-    steps = within_capacity([first, *rest], brief)
+    steps = within_capacity([first, *rest], brief, able_takers(brief))
     if not steps:
         raise RequestError(f"{target} has no capacity for more of route {brief.route!r}; nothing can be moved.")
     return RampPlan(
@@ -119,7 +120,7 @@ def ordered(request: CanaryFailoverRequest, brief: RampBrief, value: float, numb
     """The step that an operator orders by a percent."""
     hold = _seconds(request.step_seconds, brief.procedures.canary.step_hold)
     step = _step(value, request, brief, hold)
-    fitted = within_capacity([step], brief)
+    fitted = within_capacity([step], brief, able_takers(brief))
     # Where nothing more fits, the route goes back to what was found: the least that can be meant.
     return replace(fitted[0] if fitted else replace(step, distribution=brief.found.distribution), name=f"step-{number}")
 

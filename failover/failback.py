@@ -66,7 +66,7 @@ def plan(request: FailbackRequest, brief: RampBrief) -> RampPlan:
             for value in percents
         ],
         brief,
-        spills=False,  # It is served well where it is: nobody else needs to take it.
+        takers=(),  # It is served well where it is: nobody else needs to take what does not fit.
     )
     if not steps:
         raise RequestError(f"{original} has no capacity for more of route {brief.route!r}; nothing can be returned.")

@@ -11,6 +11,7 @@ from failover.ramp import (
     RampBrief,
     RampPlan,
     Step,
+    able_takers,
     approvals_of,
     gates_for,
     rising,
@@ -45,7 +46,8 @@ def plan(request: GradualFailoverRequest, brief: RampBrief) -> RampPlan:
     """The steps of one run. RequestError where nothing is to be moved or nobody can take it."""
     settings = brief.procedures.gradual
     wanted = _phases(request, brief) if request.failed_provider else _transition(request, brief)
-    steps = within_capacity(wanted, brief)
+    lose = [] if request.failed_provider or not wanted else rising(wanted[-1].distribution, brief.found.distribution)
+    steps = within_capacity(wanted, brief, [name for name in able_takers(brief) if name not in lose])
     if not steps:
         why = "nobody has capacity for more of it" if wanted else "there is nothing to move"
         raise RequestError(f"Route {brief.route!r} is at {render(brief.found.distribution)}: {why}.")
@@ -162,7 +164,7 @@ def further(request: GradualFailoverRequest, brief: RampBrief, taken: int) -> li
     if source is None or measured is None or measured <= brief.throttling_limit or taken >= MOST_MEASURED_STEPS:
         return []
     wanted = request.model_copy(update={"throttled_share_percent": measured})
-    steps = within_capacity(_phases(wanted, brief), brief)
+    steps = within_capacity(_phases(wanted, brief), brief, able_takers(brief))
     return [replace(step, name=f"step-{taken + 1}") for step in steps[:1]]
 
 

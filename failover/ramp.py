@@ -171,13 +171,12 @@ def towards(start: Distribution, goal: Distribution, points: int) -> dict[str, i
     return dict(check({name: start.get(name, 0) - moved.get(name, 0) + given.get(name, 0) for name in names}))
 
 
-def within_capacity(steps: Sequence[Step], brief: RampBrief, *, spills: bool = True) -> list[Step]:
+def within_capacity(steps: Sequence[Step], brief: RampBrief, takers: Sequence[str]) -> list[Step]:
     """The steps, none of which sends a provider more than it can take beyond what it has; steps that change nothing go.
 
-    What does not fit goes to the next in the chain, whose gates watch it then; without `spills` it stays where it is.
+    What does not fit goes to the next of the takers, whose gates watch it then, and stays where it is without any.
     """
     fitted, now = list[Step](), brief.found.distribution
-    takers = able_takers(now, steps[-1].distribution, brief) if steps and spills else []
     unknown = ["nobody knows the demand: what providers can take is not checked"] if brief.headroom.unknown else []
     for step in steps:
         within = fit(now, step.distribution, takers, brief.headroom)
@@ -191,10 +190,10 @@ def within_capacity(steps: Sequence[Step], brief: RampBrief, *, spills: bool = T
     return [replace(step, name=f"step-{number}") for number, step in enumerate(fitted, start=1)]
 
 
-def able_takers(now: Distribution, goal: Distribution, brief: RampBrief) -> list[str]:
-    """Who may take what does not fit elsewhere: the chain, without those that are down or are to lose traffic."""
+def able_takers(brief: RampBrief) -> list[str]:
+    """Who may take what does not fit elsewhere: the chain, without those that are down."""
     down = brief.down()
-    return [name for name in brief.chain if name not in down and goal.get(name, 0) >= now.get(name, 0)]
+    return [name for name in brief.chain if name not in down]
 
 
 def _gates_of_spill(step: Step, now: Distribution, fitted: Distribution, brief: RampBrief) -> list[Gate]:
