@@ -44,12 +44,12 @@ def why_not_start(request: FailbackRequest, providers: Sequence[str]) -> str | N
 def plan(request: FailbackRequest, brief: RampBrief) -> RampPlan:
     """The steps of one run. RequestError where nothing of the provider's is elsewhere."""
     assert brief.origin is not None
-    found, settings = brief.found.distribution, brief.procedures.failback
+    found, before, settings = brief.found.distribution, brief.origin.distribution, brief.procedures.failback
     goal = goal_of(request, brief)
     original = request.original_provider
     if same(goal, found) or goal.get(original, 0) <= found.get(original, 0):
         raise RequestError(
-            f"Route {brief.route!r} is at {render(found)}, and {original} held {percent(goal.get(original, 0))} % "
+            f"Route {brief.route!r} is at {render(found)}, and {original} held {percent(before.get(original, 0))} % "
             "before: nothing is to be returned."
         )
     percents = settings.percents if request.percents is None else request.percents
@@ -122,7 +122,10 @@ class RecoveryProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What a recovery watch has seen: `since` is when it began, `probes` those within the window, oldest first."""
+    """What a recovery watch has seen: `since` is when it began, `probes` those within the window, oldest first.
+
+    The last one before the window is among them: it says how the window began.
+    """
 
     since: datetime
     probes: Sequence[RecoveryProbe] = field(default_factory=list)
@@ -132,8 +135,8 @@ class Recovery:
         last = self.probes[-1].at if self.probes else self.since
         if longest_gap is not None and probe.at - last > longest_gap:
             return Recovery(since=probe.at, probes=[probe])
-        kept = [old for old in self.probes if probe.at - old.at <= window]
-        return Recovery(since=self.since, probes=[*kept, probe])
+        older = [old for old in self.probes if probe.at - old.at > window]
+        return Recovery(since=self.since, probes=[*older[-1:], *self.probes[len(older) :], probe])
 
     @property
     def failures_in_a_row(self) -> int:

@@ -1,6 +1,7 @@
 """A provider's share falls in phases, or the route moves to a distribution: each sentence of the runbook's words."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ def test_a_transition_goes_in_equal_steps_at_least_ten_seconds_apart(
     assert steps is None or shares(plan) == steps
     assert shares(plan)[-1] == [0, 80, 20]
     given = [FOUND["bedrock"], *(step.distribution["bedrock"] for step in plan.steps)]
-    differences = [before - after for before, after in zip(given, given[1:], strict=False)]
+    differences = [before - after for before, after in pairwise(given)]
     assert max(differences) - min(differences) <= 2
 
 
