@@ -104,7 +104,106 @@ BAD = [
         "default_route: chet\ndetection:",
         ["default_route", "'chet'", "chat"],
     ),
+    (
+        "fewer tokens than requests",
+        "{kind: llama, model: llama}",
+        "{kind: llama, model: llama, capacity: {requests_per_minute: 100, tokens_per_minute: 50}}",
+        ["bad.yaml:4: providers.meta.capacity", "tokens_per_minute 50 is less than requests_per_minute 100"],
+    ),
+    (
+        "an expectation that is no pattern",
+        "  failure_threshold: 3",
+        "  probe:\n    expect: '(pong'",
+        ["bad.yaml:12: detection.probe.expect: '(pong' is not allowed", "no regular expression"],
+    ),
+    (
+        "a memory too short to condemn anybody",
+        "schedule_interval: 30s",
+        "failure_memory: 10s",
+        ["bad.yaml:10: detection", "failure_memory 10s forgets the first of 3", "longer than 10s"],
+    ),
+    (
+        "a detection slower than promised",
+        "failure_threshold: 3",
+        "failure_threshold: 7",
+        [
+            "detection takes up to 35s (7 probes, 5s apart, the last with a timeout of 5s)",
+            "kpis.detection promises 30s",
+        ],
+    ),
+    (
+        "a try longer than the request",
+        "detection:",
+        "gateway: {try_timeout: 90s}\ndetection:",
+        ["bad.yaml:10: gateway", "try_timeout 90s is longer than request_timeout 1m"],
+    ),
 ]
+
+
+def under(section: str) -> str:
+    """The good file with one more section of procedures."""
+    return f"{GOOD}procedures:\n  {section}\n"
+
+
+PROCEDURES = [
+    ("canary: {percents: [50, 10, 100]}", ["procedures.canary.percents", "[50, 10, 100] must rise from step to step"]),
+    ("canary: {percents: [0, 100]}", ["procedures.canary.percents", "[0, 100] must lie above 0"]),
+    ("canary: {percents: []}", ["procedures.canary.percents", "there is no step"]),
+    ("canary: {percents: [10, 50]}", ["procedures.canary.percents", "the last percent is 50; it must be 100"]),
+    ("canary: {initial_percent: 0}", ["procedures.canary.initial_percent", "greater than 0"]),
+    (
+        "canary: {failure_threshold_percent: 99}",
+        ["procedures.canary", "failure_threshold_percent 99 lies above success_threshold_percent 98"],
+    ),
+    ("failback: {percents: [10, 10, 100]}", ["procedures.failback.percents", "[10, 10, 100] must rise"]),
+    ("failback: {percents: [10, 90]}", ["procedures.failback.percents", "it must be 100"]),
+    (
+        "failback: {watch_deadline: 10m}",
+        ["procedures.failback", "watch_deadline 10m is over before recovery_watch 30m"],
+    ),
+    ("gradual: {phases: [[50, 30, 10]]}", ["procedures.gradual.phases", "[50, 30, 10] sums to 90 %, not to 100 %"]),
+    ("gradual: {phases: [[40, 30, 20, 10]]}", ["procedures.gradual.phases", "and nobody else"]),
+    ("gradual: {phases: [[25, 75], [50, 50]]}", ["procedures.gradual.phases", "[25, 50] must fall"]),
+    ("gradual: {phases: [[50, 50], [10, 90]]}", ["procedures.gradual.phases", "leaves the failed provider 10 %"]),
+    ("gradual: {phases: []}", ["procedures.gradual.phases", "there is no phase"]),
+    ("gradual: {maximum_steps: 0}", ["procedures.gradual.maximum_steps", "greater than 0"]),
+    ("gating: {window: 5s}", ["procedures.gating", "window 5s is shorter than sample_interval 10s"]),
+    ("gating: {synthetic_per_sample: 21}", ["procedures.gating.synthetic_per_sample", "less than or equal to 20"]),
+    (
+        "immediate: {validate_timeout: 3s}",
+        ["procedures.immediate", "validate_timeout 3s is over before 3 samples 2s apart are taken", "4s at least"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("section", "said"), PROCEDURES, ids=[section for section, _ in PROCEDURES])
+def test_a_procedure_that_cannot_work_is_refused_when_it_is_loaded(section: str, said: list[str]) -> None:
+    """Not at 3 a.m.: with its line, its key, its value and what is allowed."""
+    with pytest.raises(ConfigError) as caught:
+        parse(under(section), "bad.yaml")
+    for words in ["bad.yaml:14: ", *said]:
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "canary: {percents: [50, 100], failure_threshold_percent: 98}",
+        "gradual: {phases: [[0, 100]]}",
+        "failback: {recovery_watch: 0s, percents: [100]}",
+        "gating: {window: 10s}",
+    ],
+)
+def test_what_can_work_is_taken(section: str) -> None:
+    """The bounds themselves are allowed."""
+    assert parse(under(section), "good.yaml")
+
+
+def test_a_promise_is_not_held_against_a_detection_that_is_switched_off() -> None:
+    """Nor against a slower one that promises less."""
+    slow = GOOD.replace("failure_threshold: 3", "failure_threshold: 7")
+    assert parse(slow.replace("detection:", "detection:\n  enabled: false"), "good.yaml")
+    assert parse(f"{slow}kpis: {{detection: 35s}}\n", "good.yaml")
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])

@@ -37,6 +37,8 @@ RUNBOOK: list[tuple[str, str, Any]] = [
     ("bedrock:0,google:70,meta:30", "procedures.gradual.phases.2", [0, 70, 30]),
     ("gradual: sleep 60", "procedures.gradual.settle", timedelta(seconds=60)),
     ("gradual: monitor --duration 2", "procedures.gradual.monitor", timedelta(minutes=2)),
+    ("a transition: equal steps, at least 10 s apart", "procedures.gradual.minimum_step", timedelta(seconds=10)),
+    ("the target suffers: hold and ask", "procedures.gradual.on_doubt", "hold"),
     ("canary --traffic-percentage 5", "procedures.canary.initial_percent", 5),
     (
         "canary --duration 300, monitor --canary-mode --duration 5",
@@ -45,6 +47,7 @@ RUNBOOK: list[tuple[str, str, Any]] = [
     ),
     ("canary --success-threshold 98%", "procedures.canary.success_threshold_percent", 98),
     ("canary: for percentage in 10 25 50 75 100", "procedures.canary.percents", [10, 25, 50, 75, 100]),
+    ("canary: rolling back", "procedures.canary.on_doubt", "roll_back"),
     ("canary: sleep 120", "procedures.canary.step_hold", timedelta(seconds=120)),
     ("monitor --user-impact --alert-threshold error_rate>2%", "procedures.validation.alert_error_rate_percent", 2),
     ("canary --validation-mode --sample-size 100", "procedures.validation.sample_size", 100),
@@ -53,6 +56,7 @@ RUNBOOK: list[tuple[str, str, Any]] = [
     ("failback --health-threshold 99%", "procedures.failback.health_threshold_percent", 99),
     ("failback: for percentage in 10 25 50 75 100", "procedures.failback.percents", [10, 25, 50, 75, 100]),
     ("failback: sleep 180", "procedures.failback.step_hold", timedelta(seconds=180)),
+    ("failback: stopping, back to the last good step", "procedures.failback.on_doubt", "step_back"),
     ("--cache-ttl 7200", "emergency.cache_ttl", timedelta(seconds=7200)),
     ("--serve-stale true", "emergency.serve_stale", True),
     ("cache_strategy: serve_stale_indefinitely", "emergency.cache_strategy", "serve_stale_indefinitely"),
@@ -94,6 +98,11 @@ ONLY_SHIPPED: list[tuple[str, str, Any]] = [
     ("bedrock_chain", "failover_chains.bedrock", ["google", "meta"]),
     ("google_chain", "failover_chains.google", ["bedrock", "meta"]),
     ("meta_chain", "failover_chains.meta", ["bedrock", "google"]),
+    (
+        "Google Cloud Support: Enterprise support portal",
+        "providers.google.emergency_contact",
+        "Google Cloud Support: Enterprise support portal",
+    ),
     (
         "AWS Enterprise Support: 1-800-xxx-xxxx",
         "providers.bedrock.emergency_contact",
@@ -156,3 +165,17 @@ def test_the_shipped_file_divides_the_example_route_as_the_runbook_does(shipped:
     config = shipped.config
     assert config.routes["chat"].distribution == {"bedrock": 7000, "google": 2000, "meta": 1000}
     assert {config.model_id(provider) for provider in config.providers} == set(config.model_aliases.values())
+
+
+def test_the_holds_add_up_to_what_the_runbooks_headings_say(shipped: LoadedConfig) -> None:
+    """A canary of 15 minutes; 98 % passes it and anything less fails it, without a band."""
+    settings = shipped.config.procedures.canary
+    steps = [percent for percent in settings.percents if percent > settings.initial_percent]
+    assert settings.initial_hold + len(steps) * settings.step_hold == timedelta(minutes=15)
+    assert settings.failure_threshold_percent is None
+
+
+def test_three_failures_are_found_well_within_the_promise(shipped: LoadedConfig) -> None:
+    """15 s at the worst, by probes alone, of the 30 s that the runbook allows."""
+    assert shipped.config.detection.slowest == timedelta(seconds=15)
+    assert shipped.config.detection.slowest < shipped.config.kpis.detection

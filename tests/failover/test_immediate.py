@@ -1,5 +1,6 @@
 """Who takes over, and why."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from failover import immediate
+from failover.capacity import Headroom
 from failover.distribution import WHOLE
 from failover.errors import RequestError
 from failover.failure import Failure, FailureKind
@@ -133,3 +135,68 @@ def test_any_plan_keeps_the_invariants(parts: list[int], down: set[str]) -> None
         assert sum(shift.after.values()) == WHOLE
         assert shift.after["bedrock"] == 0
         assert all(shift.after[name] <= now.distribution[name] for name in down)
+
+
+def limited(most: dict[str, int]) -> RouteNow:
+    """chat, where each provider can take so many percent of the route."""
+    return replace(route(), headroom=Headroom(requests_per_minute=100, requests_left=most))
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "most", "verdicts", "after", "said"),
+    [
+        ({}, {"google": 90}, [], [0, 90, 10], None),
+        ({}, {"google": 60}, [], [0, 60, 40], "google can take 60 % of the route, not 90 %; 30 % more go to meta"),
+        ({}, {"google": 10}, [], [0, 20, 80], "70 % more go to meta"),
+        (
+            {},
+            {"google": 60, "meta": 20},
+            [],
+            [0, 80, 20],
+            "20 % fit nowhere and go to google beyond what it declared: bedrock serves none",
+        ),
+        ({}, {"google": 0, "meta": 0}, [], [0, 90, 10], "70 % fit nowhere and go to google beyond what it declared"),
+        (
+            {},
+            {"google": 60},
+            [verdict("meta", Condition.UNAVAILABLE)],
+            [0, 90, 10],
+            "30 % fit nowhere and go to google beyond what it declared",
+        ),
+        ({"target_provider": "google"}, {"google": 60}, [], [0, 90, 10], "go to google beyond what it declared"),
+    ],
+    ids=[
+        "it fits",
+        "the rest to the next",
+        "the first has more than it can take already",
+        "some of it fits nowhere",
+        "nobody has capacity",
+        "the next is down",
+        "a named target is the only one",
+    ],
+)
+def test_capacity_divides_what_moves_and_never_keeps_it_on_who_is_down(
+    request_changes: dict[str, str],
+    most: dict[str, int],
+    verdicts: list[Verdict],
+    after: list[int],
+    said: str | None,
+) -> None:
+    """What does not fit goes to the next in the chain; what fits nowhere moves all the same, and that is said."""
+    request = BEDROCK.model_copy(update=request_changes)
+    [shift] = immediate.plan(request, [limited(most)], known(*verdicts), {}).shifts
+    assert [shift.after[name] // 100 for name in ("bedrock", "google", "meta")] == after
+    assert shift.target == "google"
+    assert "; " not in shift.reason if said is None else said in shift.reason
+
+
+@given(
+    st.dictionaries(st.sampled_from(["google", "meta"]), st.integers(0, 100)), st.sampled_from(["google", "meta", None])
+)
+def test_whatever_anybody_can_take_all_of_it_leaves_the_failed_provider(most: dict[str, int], down: str | None) -> None:
+    """Nothing stays, and nothing goes to another that is down."""
+    verdicts = known(verdict(down, Condition.UNUSABLE)) if down else {}
+    [shift] = immediate.plan(BEDROCK, [limited(most)], verdicts, {}).shifts
+    assert sum(shift.after.values()) == WHOLE
+    assert shift.after["bedrock"] == 0
+    assert down is None or shift.after[down] == shift.before[down]
