@@ -95,6 +95,12 @@ def test_a_fourth_provider_keeps_its_share() -> None:
     }
 
 
+def test_a_cap_above_what_it_has_raises_nobody() -> None:
+    """The share of the failed one never rises."""
+    found = {"bedrock": 1000, "google": 8000, "meta": 1000}
+    assert phase_of(found, "bedrock", ["google", "meta"], [50, 30, 20])["bedrock"] == 1000
+
+
 def test_who_takes_over_alone_takes_all() -> None:
     """A missing tertiary leaves its part to the secondary, also where the phase names it nothing."""
     assert phase_of(FOUND, "bedrock", ["google"], [50, 30, 20]) == {"bedrock": 5000, "google": 4000, "meta": 1000}
