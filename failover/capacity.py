@@ -89,7 +89,7 @@ def fit(now: Distribution, wanted: Distribution, takers: Sequence[str], headroom
     Only rises are limited: what a provider carries already is not taken away from it here. What fits nowhere stays with
     whoever was to lose it.
     """
-    limits = {name: max(now.get(name, 0), headroom.most(name)) for name in {*now, *wanted, *takers}}
+    limits = {name: max(now.get(name, 0), headroom.most(name)) for name in sorted({*now, *wanted, *takers})}
     fitted = {name: min(wanted.get(name, 0), limits[name]) for name in limits}
     said = [
         f"{name} can take {percent(headroom.most(name))} % of the route, not {percent(wanted[name])} %"
