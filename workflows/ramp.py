@@ -11,20 +11,33 @@ from enum import StrEnum
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.exceptions import FailureError
 
 from activities.ramping import BriefOrder, GateSampleOrder, RouteLook
 from activities.traffic import Written
 from failover.config import ApprovalPoint, Kpis
 from failover.distribution import Distribution, render
 from failover.driving import ApprovalRequest, Driving, Question, Stage, Verb, ask_approval, next_reminder, wants
+from failover.errors import RequestError
 from failover.failback import Recovery
-from failover.gates import Action, Decision, GateSample, GateState, after, after_error, decide, fresh, would_have_failed
+from failover.gates import (
+    Action,
+    Decision,
+    Gate,
+    GateSample,
+    GateState,
+    Metric,
+    after,
+    after_error,
+    decide,
+    fresh,
+    would_have_failed,
+)
 from failover.health import Verdict
 from failover.incident import Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry, Trigger
 from failover.messages import MessageRef
 from failover.observing import OwnRequests, counting_ours
-from failover.policy import Change, ChangedBy, Revision
+from failover.policy import Change, ChangedBy, ChangeStatus, Revision
 from failover.ramp import (
     Fallback,
     RampBrief,
@@ -49,6 +62,8 @@ KEPT_SAMPLES = 100
 """Samples kept for the report; a longer run keeps every other one, and so on."""
 
 CLAIM_ATTEMPTS = 5
+
+DAY = timedelta(days=1)
 
 Planner = Callable[[RampBrief], RampPlan]
 
@@ -103,6 +118,7 @@ class Carried:
     driving: Driving
     moments: Moments
     timeline: list[TimelineEntry]
+    notes: list[str]
     phase: str
     subject: str
     thread: MessageRef | None
@@ -122,6 +138,7 @@ class Ramp(Driven):
         self.state: RampState | None = None
         self.recovery: Recovery | None = None
         self._writes = 0
+        self._doubt = ""
 
     # What a procedure may add
 
@@ -208,8 +225,6 @@ class Ramp(Driven):
         try:
             return await data_plane.brief(order)
         except FailureError as error:
-            if is_cancelled_exception(error):
-                raise
             raise unreadable(error, self._command()) from error
 
     async def _claim(self) -> bool:
@@ -217,7 +232,11 @@ class Ramp(Driven):
         state = self._known()
         evict: str | None = None
         while True:
-            written = await self._write(state.plan.found.distribution, "claim", claim=self._me(), evict=evict)
+            try:
+                written = await self._write(state.plan.found.distribution, "claim", claim=self._me(), evict=evict)
+            except data_plane.WriteFailed as error:
+                why = f"Route {state.plan.route} could not be claimed; no traffic was moved: {error}"
+                raise Ended(Outcome.NEEDS_HUMAN, why, self._command()) from error
             if written.in_force:
                 self.journal.note(f"Route {state.plan.route} is claimed by this run.")
                 return True
@@ -242,6 +261,7 @@ class Ramp(Driven):
                 await self._approve(step)
                 state.place = Place.SET
             if state.place is Place.SET:
+                await self._until_resumed(step)
                 await self._set(step)
                 state.place = Place.HOLD
             await self._hold(state.plan.steps[state.index])
@@ -249,9 +269,22 @@ class Ramp(Driven):
             state.place = Place.APPROVE
             state.index = self._next_index()
 
+    async def _until_resumed(self, step: Step) -> None:
+        """A paused run takes no step; what was moved already is watched on."""
+        if self.driving.paused:
+            self.journal.note(f"Paused before {step.name}.")
+            self.driving.stage = Stage.HOLDING
+        while self.driving.paused:
+            await self._wait_for_people(workflow.now() + DAY, "until the run is resumed")
+            if self._known().steps_set:
+                await self._act_on_failure(await self._look_at_gates(over=False))
+
     async def _go_further(self) -> bool:
         state = self._known()
-        more = await self.more_steps()
+        try:
+            more = await self.more_steps()
+        except (RequestError, Ended) as error:
+            raise await self._release(Outcome.HELD, f"What comes next could not be planned: {error}") from error
         state.plan = replace(state.plan, steps=[*state.plan.steps, *more])
         return bool(more)
 
@@ -327,22 +360,33 @@ class Ramp(Driven):
     async def _set(self, step: Step) -> None:
         """Write the step's distribution and prove that it is obeyed; a step that cannot be proved has failed."""
         state = self._known()
-        self.driving.stage = Stage.WRITING
-        self.journal.announce(step.name, f"{describe(step)}")
         self.herald.opened(state.plan.subject, "; ".join(state.plan.describe()), "traffic is being moved")
-        why = await self._why_not_step(step)
-        if why is None:
-            written = await self._write(step.distribution, step.name, claim=self._me())
-            if not written.in_force:
-                raise self._superseded(written.author, written.reason)
-            state.steps_set += 1
-            why = await self._verify(step.distribution)
-        if why is not None:
+        while (why := await self._why_not_set(step)) is not None:
             await self._failed(step, why)
-            return await self._set(step)
+            if self.driving.escalated:
+                state.index = len(state.plan.steps) - 1
+                step = state.plan.steps[state.index]
+        self.driving.question = None
         self._mark_first_step()
         self._start_hold(step)
-        return None
+
+    async def _why_not_set(self, step: Step) -> str | None:
+        """Write and verify; → why the step is not in force for sure, or None."""
+        self.stop_if_ordered()
+        self.driving.stage = Stage.WRITING
+        self.journal.announce(step.name, f"{describe(step)}")
+        why = await self._why_not_step(step)
+        if why is not None:
+            return why
+        try:
+            written = await self._write(step.distribution, step.name, claim=self._me())
+        except data_plane.WriteFailed as error:
+            return f"the data plane took no change: {error}"
+        if not written.in_force:
+            raise self._superseded(written.author, written.reason)
+        self._known().steps_set += 1
+        self.stop_if_ordered()
+        return await self._verify(step.distribution)
 
     def _mark_first_step(self) -> None:
         moments = self.journal.moments
@@ -372,11 +416,18 @@ class Ramp(Driven):
         expected = Expectation(route=state.plan.route, share=dict(distribution), evacuated=None, strict=True)
         verification = await data_plane.verify([expected], state.plan.verify_timeout)
         for written in verification.in_force:
+            if self._is_older(written.revision):
+                return f"The data plane reads back revision {written.revision}, older than the one that was written"
             if written.author != self._me():
                 raise self._superseded(written.author, verification.reason)
             state.read_back = written
         self.journal.note(f"{'Verified' if verification.verified else 'Not verified'}: {verification.reason}")
         return None if verification.verified is True else f"The step could not be verified: {verification.reason}"
+
+    def _is_older(self, revision: Revision | None) -> bool:
+        """A read that is behind what this run wrote: stale, and nobody's change."""
+        known = self._known().revision
+        return revision is not None and revision.epoch == known.epoch and revision < known
 
     # Hold
 
@@ -386,7 +437,14 @@ class Ramp(Driven):
         state.held = step
         state.settle_left = timedelta(0) if skips else step.settle
         state.left = step.hold
-        state.since = state.seen_at = state.orders_until = None
+        state.orders_until = None
+        # What was ordered for the wait before does not end this one.
+        self.driving.advance = self.driving.retry = False
+        self._judge_anew(step)
+
+    def _judge_anew(self, step: Step) -> None:
+        state = self._known()
+        state.since = state.seen_at = None
         state.gates = fresh(step.gates)
         state.ours = OwnRequests()
 
@@ -413,7 +471,7 @@ class Ramp(Driven):
         state = self._known()
         if self.driving.escalated and not last:
             return True
-        if self._take_ordered_percent():
+        if decision.action is not Action.FAIL and self._take_ordered_percent():
             return True
         match decision.action:
             case Action.FAIL:
@@ -444,6 +502,8 @@ class Ramp(Driven):
             state.waited += passed
         elif state.settle_left > timedelta(0):
             state.settle_left = max(timedelta(0), state.settle_left - passed)
+            if not state.settle_left and state.held:
+                self._judge_anew(state.held)
         else:
             state.left = max(timedelta(0), state.left - passed)
 
@@ -466,7 +526,7 @@ class Ramp(Driven):
         if value is None:
             return False
         self.driving.percent = None
-        step = self.ordered_step(value, len(state.plan.steps) + 1)
+        step = self.ordered_step(value, state.index + 2)
         if step is None:
             return False
         state.plan = replace(state.plan, steps=[*state.plan.steps[: state.index + 1], step])
@@ -480,23 +540,31 @@ class Ramp(Driven):
         gates = state.held.gates if state.held else ()
         sample = await data_plane.gate_sample(self._sample_order())
         if isinstance(sample, GateSample) and sample.revision != str(state.revision):
-            await self._reassert(sample)
-        if state.settle_left <= timedelta(0):
-            self._judge(gates, sample)
-        elif isinstance(sample, GateSample):
-            state.seen_at = sample.at
+            sample = await self._put_right(sample)
+        # While it settles, answers may be slow: that alone is not held against anybody yet.
+        settling = state.settle_left > timedelta(0)
+        self._judge([gate for gate in gates if not settling or gate.metric is Metric.SUCCESS_PERCENT], sample)
         self.journal.refresh()
         return decide(gates, {one.name: one for one in state.gates}, over=over)
 
-    async def _reassert(self, sample: GateSample) -> None:
-        """Another policy is in force: somebody else's ends the run; one of ours, from before a reset, is written over."""
+    async def _put_right(self, sample: GateSample) -> str:
+        """Another policy was read: somebody else's ends the run; one of ours, late or from before a reset, is written over.
+
+        → why the sample tells nothing of the step.
+        """
+        if self._is_older(Revision.parse(sample.revision)):
+            return f"the data plane reads back revision {sample.revision}, older than the one that was written"
         if sample.author != self._me():
             raise self._superseded(sample.author, "the policy in force is another")
-        written = await self._write(self._known().now, "again", claim=self._me())
+        try:
+            written = await self._write(self._known().now, "again", claim=self._me())
+        except data_plane.WriteFailed as error:
+            return f"an older policy of this run is in force, and could not be written over: {error}"
         if not written.in_force:
             raise self._superseded(written.author, written.reason)
+        return "an older policy of this run was in force; it has been put right"
 
-    def _judge(self, gates: Sequence[Any], sample: GateSample | str) -> None:
+    def _judge(self, gates: Sequence[Gate], sample: GateSample | str) -> None:
         state = self._known()
         if isinstance(sample, GateSample) and state.seen_at is not None and sample.at <= state.seen_at:
             sample = "the counters stand still"
@@ -511,8 +579,8 @@ class Ramp(Driven):
         state.ours = state.ours.and_those_of(sample)
         counted = counting_ours(sample, state.plan.synthetic, state.ours)
         before = {one.name: one.last for one in state.gates}
-        states = {one.name: one for one in state.gates}
-        state.gates = [after(gate, states[gate.name], counted) for gate in gates]
+        judged = {gate.name: gate for gate in gates}
+        state.gates = [after(judged[one.name], one, counted) if one.name in judged else one for one in state.gates]
         for one in state.gates:
             if one.last is not before[one.name]:
                 self.journal.note(f"{one.last.value}: {one.reason}")
@@ -583,12 +651,14 @@ class Ramp(Driven):
     def _answer_to_question(self) -> bool | None:
         state, driving = self._known(), self.driving
         if driving.retry:
-            driving.retry, driving.question = False, None
+            driving.advance = driving.retry = False
+            driving.question = None
             if state.place is Place.HOLD:
                 self._start_hold(state.plan.steps[state.index])
             return False
         if driving.advance or driving.escalated or self._take_ordered_percent():
-            driving.advance, driving.question = False, None
+            driving.advance = driving.retry = False
+            driving.question = None
             return True
         return None
 
@@ -625,8 +695,8 @@ class Ramp(Driven):
         self.driving.stage = Stage.PUTTING_BACK if outcome is not Outcome.COMPLETED else Stage.WRITING
         try:
             written = await self._write(state.now, "release", claim="")
-        except Ended as ended:
-            state.notes.append(f"The claim was not given back: {ended.reason} It is stale once this run is over.")
+        except data_plane.WriteFailed as error:
+            state.notes.append(f"The claim was not given back: {error}. It is stale once this run is over.")
             return Ended(outcome, reason)
         if not written.in_force:
             return self._superseded(written.author, written.reason)
@@ -651,7 +721,7 @@ class Ramp(Driven):
                 return error
             why = error.reason
         except TimeoutError:
-            why = f"nothing was proved within {render_duration(state.plan.abort_timeout)}"
+            why = f"nothing was proved within {render_duration(state.plan.abort_timeout)}; {self._doubt}".rstrip("; ")
         found = f"what was found ({render(distribution)})" if distribution is not None else "what is in force"
         done = "put back" if distribution is not None else "held for sure"
         return Ended(Outcome.NEEDS_HUMAN, f"{reason} But {found} could not be {done}: {why}.", self._command())
@@ -668,22 +738,31 @@ class Ramp(Driven):
                 return self._superseded(look.author, "it was changed meanwhile")
             held, distribution = self._safe(look, wanted)
             state.revision, state.now = look.found.revision, dict(look.found.distribution)
-            written = await self._write(distribution, "put-back", claim="")
+            try:
+                written = await self._write(distribution, "put-back", claim="")
+            except data_plane.WriteFailed as error:
+                self._doubt = f"the data plane took no change: {error}"
+                continue
             if not written.in_force:
                 continue
-            why = await self._verify(distribution)
-            if why is not None:
-                raise Ended(Outcome.NEEDS_HUMAN, why)
+            await self._until_verified(distribution)
             if held:
                 return Ended(Outcome.HELD if outcome is not Outcome.ABORTED else outcome, f"{reason} {held}")
             return Ended(outcome, f"{reason} {render(distribution)} is in force, verified.")
+
+    async def _until_verified(self, distribution: Distribution) -> None:
+        """What is in force at last may need a moment to be obeyed everywhere; how long, the deadline says."""
+        while (why := await self._verify(distribution)) is not None:
+            self._doubt = why
+            await workflow.sleep(timedelta(seconds=1), summary="until it is obeyed everywhere")
 
     async def _look_until_known(self, wanted: Distribution | None) -> RouteLook:
         state = self._known()
         gaining = rising(state.now, wanted) if wanted is not None else []
         look = await data_plane.look(state.plan.route, gaining)
-        while isinstance(look, str):
-            self.journal.note(f"The route could not be looked at: {look}")
+        while isinstance(look, str) or self._is_older(look.found.revision):
+            self._doubt = look if isinstance(look, str) else f"it reads back an old revision, {look.found.revision}"
+            self.journal.note(f"The route could not be looked at: {self._doubt}")
             await workflow.sleep(timedelta(seconds=1), summary="until the data plane answers")
             look = await data_plane.look(state.plan.route, gaining)
         self._learn(look.verdicts)
@@ -732,7 +811,10 @@ class Ramp(Driven):
         claim: str | None = None,
         evict: str | None = None,
     ) -> Written:
-        """One change of the route, on the revision that this run knows; a write of our own before it is no rival's."""
+        """One change of the route, on the revision that this run knows; a write of our own before it is no rival's.
+
+        Raises data_plane.WriteFailed; whether it was applied is not known then.
+        """
         state, info = self._known(), workflow.info()
         for _ in range(CLAIM_ATTEMPTS):
             self._writes += 1
@@ -753,25 +835,18 @@ class Ramp(Driven):
                 ),
                 reason=self.request.reason or f"{state.plan.procedure} {step}",
             )
-            state.written = True
-            try:
-                [written] = await data_plane.write([change], f"{step}: {render(distribution)}")
-            except data_plane.WriteFailed as error:
-                raise await self._unwritten(step, str(error)) from error
+            before, state.written = state.written, True
+            [written] = await data_plane.write([change], f"{step}: {render(distribution)}")
             if written.in_force:
                 assert written.revision is not None
                 state.revision, state.now, state.read_back = written.revision, dict(distribution), written
                 return written
+            if written.status is ChangeStatus.REFUSED:
+                state.written = before  # Known not to be ours: there may be nothing to put back.
             if written.author != self._me() or written.revision is None or step in ("claim", "put-back"):
                 return written
             state.revision = written.revision  # Ours: from before a reset, or one that came late.
         return written
-
-    async def _unwritten(self, step: str, why: str) -> Ended:
-        reason = f"The data plane took no change ({step}): {why}."
-        if step in ("put-back", "release", "claim"):
-            return Ended(Outcome.NEEDS_HUMAN, reason, self._command())
-        return await self._put_back(Outcome.ROLLED_BACK, reason, self._known().plan.found.distribution)
 
     # Waiting
 
@@ -793,7 +868,8 @@ class Ramp(Driven):
             recovery=self.recovery,
             driving=self.driving,
             moments=self.journal.moments,
-            timeline=self.journal.timeline[-200:],
+            timeline=self.journal.timeline,
+            notes=self.journal.notes,
             phase=self.journal.phase,
             subject=self.herald.subject,
             thread=self.herald.thread,
@@ -804,7 +880,7 @@ class Ramp(Driven):
         self.state, self.recovery, self.driving = carried.state, carried.recovery, carried.driving
         self.driving.verbs = self.verbs
         self.journal.moments, self.journal.timeline = carried.moments, carried.timeline
-        self.journal.phase = carried.phase
+        self.journal.notes, self.journal.phase = carried.notes, carried.phase
         self.journal.routes = [self.request.route]
         self.journal.provider = self.provider
         self.herald = Herald(carried.subject, carried.thread)

@@ -13,6 +13,7 @@ from failover.policy import Change, ChangedBy
 from failover.requests import RunResult
 from tests.workflows.conftest import FOUND, Ramps, Run, ended, order, outcome_of, said, until, until_details
 from traffic.memory import MemoryPlane
+from workflows.journal import PROCEDURE, PROVIDER, ROUTES
 
 MOVED = {"bedrock": 0, "google": 9000, "meta": 1000}
 
@@ -22,13 +23,16 @@ async def step_of(run: Run, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-@pytest.mark.parametrize("procedure", ["canary", "gradual"])
+@pytest.mark.parametrize("procedure", ["canary", "gradual", "failback"])
 async def test_an_immediate_failover_supersedes_a_ramp_at_each_step(
     ramps: Ramps, ramp_plane: MemoryPlane, procedure: str, number: int
 ) -> None:
     """It never queues behind a ramp; the ramp says by whom and touches nothing more."""
     if procedure == "canary":
         run = await ramps.canary(initial_seconds=60, percents=[50, 75], step_seconds=60)
+    elif procedure == "failback":
+        ramp_plane.put("chat", MOVED)
+        run = await ramps.start("Failback", original_provider="bedrock", percents=[25, 50, 75], step_seconds=60)
     else:
         run = await ramps.gradual(monitor_seconds=60, phases=[[50, 30, 20], [40, 30, 30], [25, 50, 25], [0, 70, 30]])
     for reached in range(number):
@@ -167,6 +171,10 @@ async def test_a_run_that_waits_long_continues_as_new_with_all_it_knows(ramps: R
     assert (await until_details(now, lambda found: True))["paused"] is True
     history = await ramps.client.get_workflow_handle(run.id, run_id=first).fetch_history()
     assert len(history.events) < 2000
+    found = (await now.describe()).typed_search_attributes
+    assert (found[PROCEDURE], found[ROUTES], found[PROVIDER]) == ("CanaryFailover", ["chat"], "bedrock")
+    rival = await ended(await ramps.gradual())
+    assert (rival.outcome, "claimed by" in rival.reason) == (Outcome.REJECTED, True)
     assert (await order(now, "resume")).accepted
     assert (await order(now, "abort")).accepted
     assert await outcome_of(now) is Outcome.ABORTED
