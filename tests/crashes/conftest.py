@@ -38,7 +38,7 @@ FOUND = {"bedrock": 7000, "google": 2000, "meta": 1000}
 MOVED = {"bedrock": 0, "google": 9000, "meta": 1000}
 
 SHORT: dict[str, Any] = {
-    "immediate": {"validate_interval": "500ms", "verify_timeout": "500ms"},
+    "immediate": {"validate_interval": "500ms", "verify_timeout": "500ms", "abort_timeout": "3m"},
     "gating": {"sample_interval": "400ms", "window": "4s", "minimum_requests": 1, "ask_deadline": "1m", "errors": 20},
     "canary": {"initial_percent": 50, "initial_hold": "2s", "percents": [100], "step_hold": "2s"},
     "gradual": {"settle": "100ms", "monitor": "2s", "phases": [[35, 45, 20], [0, 70, 30]]},
