@@ -197,6 +197,22 @@ async def test_a_canary_can_be_sent_back(ramps: Ramps, plane: GatedPlane) -> Non
     assert (await ended(run)).outcome is Outcome.COMPLETED
 
 
+@pytest.mark.parametrize("verb", ["retry", "escalate"])
+async def test_a_step_that_could_not_be_verified_is_written_again_by_order(
+    ramps: Ramps, plane: GatedPlane, verb: str
+) -> None:
+    """People are asked; nothing is built upon what nobody could prove."""
+    run = await ramps.gradual()
+    await until(run, "Verified")
+    plane.disobey = True
+    await until(run, "What now")
+    assert "could not be verified" in (await details(run))["question"]
+    plane.disobey = False
+    assert (await order(run, verb)).accepted
+    assert (await ended(run)).outcome is Outcome.COMPLETED
+    assert plane.serving["chat"] == {"bedrock": 0, "google": 7000, "meta": 3000}
+
+
 async def test_an_impatient_cancel_does_not_stop_the_restore(ramps: Ramps, plane: GatedPlane) -> None:
     """Aborted, and cancelled while what was found is being put back: it is put back, and the claim is free."""
     run = await ramps.canary(initial_seconds=60)
