@@ -47,7 +47,12 @@ class Ecosystem:
     async def look(self, routes: Sequence[str]) -> list[EmergencyRoute]:
         """The routes as they stand now."""
         return [
-            EmergencyRoute(route=policy.route, found=snapshot(policy), degraded=dict(policy.degraded))
+            EmergencyRoute(
+                route=policy.route,
+                found=snapshot(policy),
+                degraded=dict(policy.degraded),
+                author=policy.changed_by.workflow_id or policy.changed_by.actor,
+            )
             for policy in await self._plane.read(list(routes))
         ]
 

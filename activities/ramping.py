@@ -125,6 +125,7 @@ class Ramping:
             record.moments.closed
             for record in records
             if record.trigger is Trigger.AUTOMATIC and record.moments.closed and record.moments.closed >= since
+            if record.moments.in_force  # one that was refused, or moved nothing, is no change
             if any(shift.route == route for shift in record.routes)
         ]
 

@@ -23,6 +23,8 @@ class EmergencyRoute:
     route: str
     found: Snapshot
     degraded: Mapping[str, Any]
+    author: str = ""
+    """Who changed it last: a workflow's id, or a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,10 +34,14 @@ async def write(changes: Sequence[Change], summary: str) -> list[Written]:
         workflow.execute_activity_method(Traffic.apply, list(changes[start : start + BATCH]), summary=summary, **WRITE)
         for start in range(0, len(changes), BATCH)
     ]
-    try:
-        return [written for batch in await asyncio.gather(*batches) for written in batch]
-    except ActivityError as error:
-        raise WriteFailed(why(error)) from error
+    # All of them are waited for: nothing of a change that failed goes on behind its back.
+    results = await asyncio.gather(*batches, return_exceptions=True)
+    for error in results:
+        if isinstance(error, ActivityError):
+            raise WriteFailed(why(error)) from error
+        if isinstance(error, BaseException):
+            raise error
+    return [written for batch in results if not isinstance(batch, BaseException) for written in batch]
 
 
 async def reread(request: ImmediateFailoverRequest, routes: Sequence[str]) -> list[RouteNow]:
@@ -49,7 +53,11 @@ async def reread(request: ImmediateFailoverRequest, routes: Sequence[str]) -> li
 
 async def verify(expected: Sequence[Expectation], timeout: timedelta) -> Verification:
     """Whether the data plane obeys; one that does not answer cannot tell."""
-    options = {**READ, "start_to_close_timeout": timeout + timedelta(seconds=10)}
+    options = {
+        **READ,
+        "start_to_close_timeout": timeout + timedelta(seconds=10),
+        "schedule_to_close_timeout": timeout + timedelta(seconds=30),
+    }
     try:
         return await workflow.execute_activity_method(
             Traffic.verify,
@@ -93,9 +101,8 @@ async def brief(order: BriefOrder) -> RampBrief:
 async def look(route: str, providers: Sequence[str]) -> RouteLook | str:
     """The route as it stands and the health of the providers, or why nobody can tell."""
     order = LookOrder(route=route, providers=list(providers))
-    options = {**READ, "schedule_to_close_timeout": timedelta(seconds=15)}
     try:
-        return await workflow.execute_activity_method(Ramping.look, order, summary=f"look at {route}", **options)
+        return await workflow.execute_activity_method(Ramping.look, order, summary=f"look at {route}", **READ)
     except ActivityError as error:
         return why(error)
 

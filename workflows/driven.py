@@ -5,7 +5,7 @@ UI, and its answer stands in the timeline. Handlers check, note and return; the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 from failover.driving import Abort, Answer, Decide, Driving, Order, SetPercent, Stage, Verb
 from failover.incident import Outcome, RunRecord
 from failover.requests import LongRequest
-from workflows.ending import Ended, close
+from workflows.ending import Ended, close, undisturbed
 from workflows.herald import Herald
 from workflows.journal import Visible
 from workflows.payloads import MALFORMED, understand
@@ -89,6 +89,7 @@ class Driven(Visible):
     herald: Herald
     forward: asyncio.Task[Ended] | None = None
     """What goes on by itself; an abort stops it."""
+    _orders_seen = 0
 
     approve = _update(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
     approve_by_signal = _signal(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
@@ -112,7 +113,7 @@ class Driven(Visible):
     async def abortable(
         self,
         work: Coroutine[Any, Any, Ended],
-        abandon: Callable[[], Awaitable[Ended]],
+        abandon: Callable[[], Coroutine[Any, Any, Ended]],
         record: Callable[[Ended], RunRecord],
     ) -> Ended:
         """How the work ended; an abort or a cancellation stops it at whatever it does, and `abandon` ends it instead.
@@ -123,31 +124,39 @@ class Driven(Visible):
         try:
             ended = await self.forward
             # An order that came with the last breath of the procedure is an order all the same.
-            if self.driving.abort is not None and ended.outcome is not Outcome.SUPERSEDED:
-                ended = await abandon()
+            if not self._is_ordered_to_stop() or ended.outcome is Outcome.SUPERSEDED:
+                self.driving.stage = Stage.CLOSED
+                return ended
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            ended = await abandon()
-            if self.driving.abort is None:
-                await close(self.herald, record(ended))
-                raise
+        # Once begun it is not disturbed: somebody who aborts, and then cancels too, must not stop the restore.
+        ended = await undisturbed(abandon())
         self.driving.stage = Stage.CLOSED
+        if self.driving.abort is None:
+            await close(self.herald, record(ended))
+            raise asyncio.CancelledError
         return ended
 
     def stop_if_ordered(self) -> None:
         """A cancellation that arrives together with an activity's result is lost: what was ordered is looked at too."""
-        if self.driving.abort is not None or workflow.cancellation_reason() is not None:
+        if self._is_ordered_to_stop():
             raise asyncio.CancelledError
+
+    def _is_ordered_to_stop(self) -> bool:
+        return self.driving.abort is not None or workflow.cancellation_reason() is not None
 
     async def wait(self, timeout: timedelta, summary: str) -> None:
         """Until an order comes, or the time is over."""
         self.stop_if_ordered()
-        seen = self.driving.orders
+        # Compared with the end of the last wait: an order that came while something was looked at is obeyed at once.
         try:
-            await workflow.wait_condition(lambda: self.driving.orders != seen, timeout=timeout, timeout_summary=summary)
+            await workflow.wait_condition(
+                lambda: self.driving.orders != self._orders_seen, timeout=timeout, timeout_summary=summary
+            )
         except TimeoutError:
-            return
+            pass
+        self._orders_seen = self.driving.orders
 
     def take(self, verb: Verb, message: RawValue) -> Answer:
         """One order: understood, accepted or refused, and told in the timeline."""

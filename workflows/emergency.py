@@ -1,12 +1,12 @@
 """MultiProviderEmergency: degraded service while nobody serves; the first provider back gets traffic, then all is normal."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError
 
 from activities.emergency import Ecosystem
 from activities.probing import CandidateProbe, Probing
@@ -15,41 +15,24 @@ from failover import emergency
 from failover.capacity import Headroom
 from failover.distribution import Distribution, render, same
 from failover.driving import Driving, Stage, Verb
-from failover.emergency import EmergencyBrief, EmergencyRoute, Standing
+from failover.emergency import EmergencyRoute, Standing
 from failover.immediate import count
-from failover.incident import Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry
+from failover.incident import Moments, Outcome, RouteShift, RunRecord, TimelineEntry
 from failover.messages import MessageRef
-from failover.policy import Change, ChangedBy, Mode
+from failover.policy import Mode
 from failover.requests import EmergencyRequest, RunResult
-from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
+from workflows.degrading import Degrading, EmergencyState, Service, Unproved
 from workflows.driven import Driven, carried_by, continue_with, grown_long
 from workflows.ending import PATIENCE, Ended, close, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal
-from workflows.options import PROBE, READ
+from workflows.options import READ, candidates
 
 STEPS = ("observe", "degrade", "watch", "return", "report")
 
 KEPT_SAMPLES = 100
-
-WRITE_ATTEMPTS = 5
-
-
-@dataclass(slots=True, kw_only=True)
-class EmergencyState:
-    """All that the run knows. `given` is the distribution that it gave each route since a provider came back."""
-
-    brief: EmergencyBrief
-    began: datetime
-    told_at: datetime
-    standings: list[Standing]
-    given: dict[str, dict[str, int]] = field(default_factory=dict)
-    good_samples: int = 0
-    samples: list[Sample] = field(default_factory=list)
-    degraded: bool = False
-    waited: timedelta = timedelta(0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +43,7 @@ class Carried:
     driving: Driving
     moments: Moments
     timeline: list[TimelineEntry]
+    notes: list[str]
     subject: str
     thread: MessageRef | None
 
@@ -74,7 +58,6 @@ class MultiProviderEmergency(Driven):
         self.journal.details = self._details
         self.herald = Herald()
         self.state: EmergencyState | None = None
-        self._writes = 0
 
     @workflow.run
     async def run(self, request: EmergencyRequest) -> RunResult:
@@ -87,8 +70,6 @@ class MultiProviderEmergency(Driven):
         try:
             if self.state is None:
                 await self._observe()
-            if not self._known().degraded:
-                await self._degrade()
             return await self._until_normal()
         except Ended as ended:
             return ended
@@ -101,11 +82,16 @@ class MultiProviderEmergency(Driven):
             self.journal.open("", decided=workflow.info().start_time, first_bad=None, unhealthy=None)
             self.journal.enter("observe", f"Emergency: {self.request.reason or 'no provider serves'}")
             return
-        self.state, self.driving = carried.state, carried.driving
+        self._know(carried.state)
+        self.driving = carried.driving
         self.journal.moments, self.journal.timeline = carried.moments, carried.timeline
-        self.journal.phase = "watch"
+        self.journal.notes, self.journal.phase = carried.notes, "watch"
         self.herald = Herald(carried.subject, carried.thread)
         self.journal.routes = [route.route for route in carried.state.brief.routes]
+
+    def _know(self, state: EmergencyState) -> None:
+        self.state = state
+        self.routes = Degrading(self.request, state, self.journal)
 
     async def _observe(self) -> None:
         try:
@@ -113,45 +99,69 @@ class MultiProviderEmergency(Driven):
                 Ecosystem.brief, self.request, summary="read the routes", **READ
             )
         except FailureError as error:
-            if is_cancelled_exception(error):
-                raise
             raise unreadable(error, self._command()) from error
         now = workflow.now()
         standings = [Standing(provider=name, since=now) for name in sorted(brief.providers)]
-        self.state = EmergencyState(brief=brief, began=now, told_at=now, standings=standings)
+        self._know(EmergencyState(brief=brief, began=now, told_at=now, standings=standings))
         self.journal.concerns([route.route for route in brief.routes])
         if self.request.dry_run:
             raise Ended(Outcome.COMPLETED, f"Dry run, nothing was changed. It would be {emergency.describe(brief)}.")
 
     async def _degrade(self) -> None:
+        """Switched on and proved; a no-op once it is."""
         state = self._known()
-        self.journal.announce("degrade", f"Switching on {emergency.describe(state.brief)}.")
-        contacts = "".join(f" {name}: {contact}." for name, contact in sorted(state.brief.contacts.items()))
-        said = f"CRITICAL: Multi-provider AI outage. Switching on {emergency.describe(state.brief)}.{contacts}"
-        self.herald.opened("emergency", said, "multi-provider AI outage")
-        settings = {route.route: route.degraded for route in state.brief.routes}
-        await self._write("degrade", {}, Mode.DEGRADED, settings)
-        state.degraded = True
-        self.journal.mark(in_force=workflow.now(), verified=workflow.now())
-        self.herald.update("Degraded service is in force, verified. Every provider is watched.")
+        if not state.expected:
+            self.journal.announce("degrade", f"Switching on {emergency.describe(state.brief)}.")
+            contacts = "".join(f" {name}: {contact}." for name, contact in sorted(state.brief.contacts.items()))
+            said = f"CRITICAL: Multi-provider AI outage. Switching on {emergency.describe(state.brief)}.{contacts}"
+            self.herald.opened("emergency", said, "multi-provider AI outage")
+            wanted = {route.route: Service(mode=Mode.DEGRADED, settings=route.degraded) for route in state.brief.routes}
+            await self.routes.write("degrade", wanted)
+        await self.routes.prove()
+        assert self.journal.moments is not None
+        if self.journal.moments.in_force is None:
+            self.journal.mark(in_force=workflow.now(), verified=workflow.now())
+            said = "Degraded service is in force, verified. Every provider is watched."
+            self.journal.note(said)
+            self.herald.update(said)
 
     # Watch and return
 
     async def _until_normal(self) -> Ended:
-        """Look, shift to whoever is back, sample the users' side; until all is normal or somebody orders otherwise."""
-        self.driving.stage = Stage.WATCHING
+        """Degrade, look, shift to whoever is back; until all is normal or somebody orders otherwise.
+
+        A data plane that does not answer is one more thing to wait for: the providers are watched on, and people told.
+        """
         while True:
+            trouble = None if self.driving.paused else await self._why_not(self._degrade())
+            self.driving.stage = Stage.WATCHING
             await self._look()
             able = emergency.back(self._known().standings, self._known().brief.settings)
-            if not self.driving.paused:
-                await self._shift_to(able)
-                why = await self._why_not_normal(able)
-                if why is None or self._ordered_on(able):
-                    return await self._normal(able)
-                self._tell(why)
+            if not self.driving.paused and trouble is None:
+                ended = await self._turn(able)
+                if isinstance(ended, Ended):
+                    return ended
+                trouble = ended
+            self._tell(trouble)
             self.journal.refresh()
             await self._continue_as_new_if_long()
             await self._wait()
+
+    async def _turn(self, able: Sequence[str]) -> Ended | str | None:
+        """How it ended, what is in the way of the data plane, or None: service stays degraded for now."""
+        if (trouble := await self._why_not(self._shift_to(able))) is not None:
+            return trouble
+        self.waits_for = await self._why_not_normal(able)
+        if self.waits_for is not None and not self._ordered_on(able):
+            return None
+        return await self._normal(able)
+
+    async def _why_not(self, work: Coroutine[Any, Any, None]) -> str | None:
+        try:
+            await work
+        except Unproved as error:
+            return str(error)
+        return None
 
     async def _look(self) -> None:
         """One probe of every provider, all at once."""
@@ -160,7 +170,7 @@ class MultiProviderEmergency(Driven):
         order = CandidateProbe(providers=names, timeout=state.brief.probe_timeout)
         try:
             verdicts = await workflow.execute_activity_method(
-                Probing.candidates, order, summary="probe every provider", **PROBE
+                Probing.candidates, order, summary="probe every provider", **candidates(order.timeout)
             )
         except ActivityError as error:
             self.journal.note(f"The providers could not be probed: {data_plane.why(error)}")
@@ -185,9 +195,12 @@ class MultiProviderEmergency(Driven):
         if not new:
             return
         self.journal.announce("return", f"Back: {', '.join(able)}. {self._described(new)}")
-        await self._write("return", new, Mode.DEGRADED, None)
+        await self.routes.write(
+            "return", {name: Service(mode=Mode.DEGRADED, distribution=shares) for name, shares in new.items()}
+        )
         state.given |= new
         state.good_samples = 0
+        await self.routes.prove()
         self.herald.update(f"{', '.join(able)} answer again and get traffic: {self._described(new)}")
 
     def _described(self, shares: dict[str, dict[str, int]]) -> str:
@@ -198,6 +211,7 @@ class MultiProviderEmergency(Driven):
     async def _why_not_normal(self, able: Sequence[str]) -> str | None:
         state = self._known()
         if not able or not state.given:
+            state.good_samples = 0
             return "no provider is back"
         state.good_samples = state.good_samples + 1 if await self._is_good() else 0
         for route, headroom in zip(state.brief.routes, await self._demand(), strict=True):
@@ -241,30 +255,45 @@ class MultiProviderEmergency(Driven):
             self.journal.note("Nobody serves: service stays degraded. Abort to switch it off all the same.")
         return ordered and bool(able)
 
-    def _tell(self, why: str) -> None:
-        state = self._known()
-        if workflow.now() - state.told_at < state.brief.settings.update_interval:
+    def _tell(self, trouble: str | None) -> None:
+        """How it stands, every now and then; that the data plane makes difficulties, at once."""
+        state, now = self._known(), workflow.now()
+        news = trouble is not None and not state.troubled
+        state.troubled = trouble is not None
+        if not news and now - state.told_at < state.brief.settings.update_interval:
             return
-        state.told_at = workflow.now()
-        since = render_duration(timedelta(seconds=round((workflow.now() - state.began).total_seconds())))
+        state.told_at = now
+        since = render_duration(timedelta(seconds=round((now - state.began).total_seconds())))
         down = ", ".join(standing.provider for standing in state.standings if not standing.good) or "nobody"
-        text = f"Still degraded after {since}: {why}. Down: {down}."
+        text = f"Still degraded after {since}: {trouble or self.waits_for}. Down: {down}."
+        if trouble is not None:
+            text += f" It is tried again. By hand: {self._command()}"
         self.journal.note(text)
-        self.herald.update(text)
+        self.herald.update(text, urgent=news)
 
-    async def _normal(self, able: Sequence[str]) -> Ended:
-        """The cache and queue settings that were found, on every route."""
+    async def _normal(self, able: Sequence[str]) -> Ended | str:
+        """The mode, cache and queue settings that were found, on every route; or why they could not be written yet."""
         state = self._known()
         self.driving.stage = Stage.WRITING
-        settings = {route.route: route.found.degraded for route in state.brief.routes}
-        modes = {route.found.mode for route in state.brief.routes}
-        await self._write("normal", {}, modes.pop() if len(modes) == 1 else Mode.NORMAL, settings)
+        if (trouble := await self._why_not(self.routes.write("normal", self._as_found()))) is not None:
+            return trouble
+        try:
+            await within(state.brief.abort_timeout, self.routes.until_proved())
+        except (TimeoutError, Unproved):
+            why = f"Normal service was written, but is not known to be in force: {self.routes.doubt}."
+            return Ended(Outcome.NEEDS_HUMAN, why, self._command())
         self.journal.mark(restored=workflow.now())
         return Ended(
             Outcome.COMPLETED,
             f"Normal service on {count(len(state.brief.routes), 'route')}, by {', '.join(able)}; "
             "cache and queue are as they were found.",
         )
+
+    def _as_found(self) -> dict[str, Service]:
+        return {
+            route.route: Service(mode=route.found.mode, settings=route.found.degraded)
+            for route in self._known().brief.routes
+        }
 
     async def _wait(self) -> None:
         state = self._known()
@@ -274,80 +303,6 @@ class MultiProviderEmergency(Driven):
         if self.driving.paused:
             state.waited += workflow.now() - began
 
-    # Writing
-
-    async def _write(
-        self, step: str, shares: dict[str, dict[str, int]], mode: Mode, settings: dict[str, Any] | None
-    ) -> None:
-        """Every route, on its revision of now; read, decided and written again where somebody else was faster."""
-        pending = list(shares) if step == "return" else list(self.journal.routes)
-        expected: list[Expectation] = []
-        for _ in range(WRITE_ATTEMPTS):
-            routes = await self._read(pending)
-            if step != "degrade":
-                routes = [route for route in routes if route.found.mode is Mode.DEGRADED]
-            changes = [self._change(route, step, shares, mode, settings) for route in routes]
-            try:
-                results = await data_plane.write(changes, f"{step}: {count(len(changes), 'route')}") if changes else []
-            except data_plane.WriteFailed as error:
-                raise Ended(Outcome.NEEDS_HUMAN, f"The data plane took no change: {error}", self._command()) from error
-            done = {written.route for written in results if written.in_force}
-            expected += [
-                Expectation(route=change.route, share=change.distribution, evacuated=None, mode=mode)
-                for change in changes
-                if change.route in done
-            ]
-            pending = [written.route for written in results if not written.in_force]
-            if not pending:
-                return await self._verify(step, expected)
-        raise Ended(
-            Outcome.NEEDS_HUMAN, f"{', '.join(pending)} changed faster than it could be written.", self._command()
-        )
-
-    async def _read(self, routes: Sequence[str]) -> list[EmergencyRoute]:
-        try:
-            return await workflow.execute_activity_method(
-                Ecosystem.look, list(routes), summary="read the routes", **READ
-            )
-        except ActivityError as error:
-            why = f"The routes could not be read: {data_plane.why(error)}"
-            raise Ended(Outcome.NEEDS_HUMAN, why, self._command()) from error
-
-    def _change(
-        self,
-        route: EmergencyRoute,
-        step: str,
-        shares: dict[str, dict[str, int]],
-        mode: Mode,
-        settings: dict[str, Any] | None,
-    ) -> Change:
-        self._writes += 1
-        info = workflow.info()
-        return Change(
-            route=route.route,
-            decided_on=route.found.revision,
-            key=f"{info.workflow_id}/{info.run_id}/{self._writes}",
-            distribution=shares.get(route.route, dict(route.found.distribution)),
-            mode=mode,
-            degraded=None if settings is None else settings[route.route],
-            claim="",
-            changed_by=ChangedBy(
-                actor=self.request.requested_by or "failover",
-                workflow_id=info.workflow_id,
-                run_id=info.run_id,
-                step=step,
-            ),
-            reason=self.request.reason or f"{emergency.NAME} {step}",
-        )
-
-    async def _verify(self, step: str, expected: Sequence[Expectation]) -> None:
-        if not expected:
-            raise Ended(Outcome.SUPERSEDED, "Somebody else ended the degraded service; this run touches nothing more.")
-        verification = await data_plane.verify(expected, self._known().brief.verify_timeout)
-        self.journal.note(f"{step}: {verification.reason}")
-        if verification.verified is False:
-            raise Ended(Outcome.NEEDS_HUMAN, f"{step} is not in force: {verification.reason}.", self._command())
-
     # Ends
 
     async def _abandon(self) -> Ended:
@@ -355,24 +310,24 @@ class MultiProviderEmergency(Driven):
         order, state = self.driving.abort, self.state
         actor = f"Aborted by {order.actor}." if order else "Cancelled."
         self.driving.stage = Stage.PUTTING_BACK
-        if state is None or not self._writes:
+        if state is None or not state.written:
             return Ended(Outcome.ABORTED, f"{actor} Nothing had been changed.")
         if order is not None and order.mode == "hold":
-            return Ended(Outcome.ABORTED, f"{actor} Degraded service stays in force; end it with {self._command()}.")
+            sure = "stays in force" if state.proved else "stays as far as it was written"
+            return Ended(Outcome.ABORTED, f"{actor} Degraded service {sure}; end it with {self._command()}.")
         self.journal.announce("return", f"{actor} Switching degraded service off.")
         try:
-            return await within(state.brief.abort_timeout, self._switch_off(actor))
-        except (Ended, TimeoutError) as error:
-            if isinstance(error, Ended) and error.outcome is Outcome.SUPERSEDED:
-                return error
-            why = str(error) or f"nothing was proved within {render_duration(state.brief.abort_timeout)}"
-            return Ended(Outcome.NEEDS_HUMAN, f"{actor} But it could not be switched off: {why}", self._command())
-
-    async def _switch_off(self, actor: str) -> Ended:
-        state = self._known()
-        settings = {route.route: route.found.degraded for route in state.brief.routes}
-        await self._write("switch off", {}, Mode.NORMAL, settings)
-        return Ended(Outcome.ABORTED, f"{actor} Degraded service is switched off; the distributions stay as they are.")
+            await within(state.brief.abort_timeout, self.routes.until("switch-off", self._as_found()))
+        except Ended as ended:
+            return ended
+        except TimeoutError:
+            limit = render_duration(state.brief.abort_timeout)
+            why = f"nothing was proved within {limit}; {self.routes.doubt}".rstrip("; ")
+            return Ended(Outcome.NEEDS_HUMAN, f"{actor} But it could not be switched off: {why}.", self._command())
+        return Ended(
+            Outcome.ABORTED,
+            f"{actor} Degraded service is switched off: mode and settings are as found, distributions as they are.",
+        )
 
     async def _continue_as_new_if_long(self) -> None:
         if not grown_long():
@@ -383,7 +338,8 @@ class MultiProviderEmergency(Driven):
             state=self._known(),
             driving=self.driving,
             moments=self.journal.moments,
-            timeline=self.journal.timeline[-200:],
+            timeline=self.journal.timeline,
+            notes=self.journal.notes,
             subject=self.herald.subject,
             thread=self.herald.thread,
         )
@@ -446,3 +402,6 @@ class MultiProviderEmergency(Driven):
         return f"failoverctl restore {routes[0]} --yes"
 
     request: EmergencyRequest
+    routes: Degrading
+    waits_for: str | None = None
+    """Why service is not normal yet, as of the last look."""

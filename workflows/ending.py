@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from activities.evidence import Evidence, EvidenceRef
 from failover.errors import NON_RETRYABLE
@@ -46,6 +46,17 @@ async def within(timeout: timedelta, work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
+async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, to its end: a cancellation that arrives meanwhile comes too late to change anything."""
+    task = asyncio.create_task(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done():
+                return task.result()
+
+
 async def _stopped(task: asyncio.Task[T]) -> None:
     task.cancel()
     await workflow.wait([task])
@@ -59,13 +70,15 @@ def is_bad_input(error: FailureError) -> bool:
     return isinstance(told, ApplicationError) and told.type in NON_RETRYABLE
 
 
-def unreadable(error: FailureError, command: str) -> ApplicationError:
+def unreadable(error: FailureError, command: str) -> ApplicationError | Ended:
     """A run that could not even begin: it asked for what is not there, or the data plane could not be read."""
+    if is_cancelled_exception(error):
+        raise error
     told = _told(error)
     if isinstance(told, ApplicationError) and is_bad_input(error):
         return ApplicationError(f"{told.message} Nothing was changed.", type=told.type, non_retryable=True)
     reason = f"The traffic policies could not be read, so nothing was changed: {data_plane.why(error)}"
-    return ApplicationError(f"{reason} Run: {command}", type="NeedsHuman", non_retryable=True)
+    return Ended(Outcome.NEEDS_HUMAN, reason, command)
 
 
 def _told(error: FailureError) -> BaseException | None:
@@ -82,7 +95,7 @@ async def close(herald: Herald, record: RunRecord, *, dry_run: bool = False) -> 
 
     A dry run is no incident: nobody is told, and nothing is kept.
     """
-    evidence = "" if dry_run else await _tell_and_keep(herald, record)
+    evidence = "" if dry_run else await undisturbed(_tell_and_keep(herald, record))
     if record.outcome is Outcome.NEEDS_HUMAN:
         raise ApplicationError(f"{record.reason} Run: {record.command}", type="NeedsHuman", non_retryable=True)
     return RunResult(

@@ -58,7 +58,9 @@ class Failback(Ramp):
         window = settings.recovery_watch
         if request.recovery_seconds is not None:
             window = timedelta(seconds=request.recovery_seconds)
-        threshold = request.health_threshold_percent or settings.health_threshold_percent
+        threshold = request.health_threshold_percent
+        if threshold is None:
+            threshold = settings.health_threshold_percent
         while True:
             await self._watch(request.original_provider, window, threshold, settings)
             why = await self._why_not_fit(request.original_provider)

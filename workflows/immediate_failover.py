@@ -12,6 +12,7 @@ from activities.restoration import SampleOrder
 from activities.runs import StartOrder
 from activities.traffic import Traffic, Written
 from failover import immediate
+from failover.config import Kpis
 from failover.emergency import NAME as EMERGENCY
 from failover.failback import NAME as FAILBACK
 from failover.health import Verdict
@@ -22,10 +23,10 @@ from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.ending import Ended, close, is_bad_input, unreadable, within
+from workflows.ending import Ended, close, is_bad_input, undisturbed, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
-from workflows.options import GLANCE, PROBE, READ
+from workflows.options import GLANCE, READ, candidates
 
 NAME = "ImmediateFailover"
 
@@ -42,6 +43,7 @@ class ImmediateFailover(Visible):
     def __init__(self) -> None:
         self.journal = Journal(NAME, STEPS)
         self._herald = Herald()
+        self._brief: Brief | None = None
         self._verdicts: dict[str, Verdict] = {}
         self._snapshot: dict[str, RouteNow] = {}
         self._tried: dict[str, Shift] = {}
@@ -54,26 +56,29 @@ class ImmediateFailover(Visible):
     @workflow.run
     async def run(self, request: ImmediateFailoverRequest) -> RunResult:
         self._open(request)
-        brief = await self._observe(request)
         try:
-            ended = await self._procedure(request, brief)
+            ended = await self._procedure(request)
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            ended = await self._abandon(request, brief)
-            await close(self._herald, await self._record(request, brief, ended))
+            ended = await undisturbed(self._abandon(request))
+            await close(self._herald, await undisturbed(self._record(request, ended)))
             raise
+        return await undisturbed(self._conclude(request, ended))
+
+    async def _conclude(self, request: ImmediateFailoverRequest, ended: Ended) -> RunResult:
+        """What follows, the evidence, and the result; a cancellation comes too late for any of it."""
         if self._forsaken:
             ended = await self._declare_emergency(request, ended)
-        record = await self._record(request, brief, ended)
-        result = await close(self._herald, record, dry_run=request.dry_run)
+        result = await close(self._herald, await self._record(request, ended), dry_run=request.dry_run)
         if ended.outcome is Outcome.COMPLETED and request.trigger is Trigger.AUTOMATIC:
             await self._watch_for_failback(request)
         return result
 
-    async def _procedure(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
-        routes, ruled_out = brief.routes, dict[str, str]()
+    async def _procedure(self, request: ImmediateFailoverRequest) -> Ended:
         try:
+            brief = await self._observe(request)
+            routes, ruled_out = brief.routes, dict[str, str]()
             while True:
                 plan = self._decide(request, routes, ruled_out)
                 await self._shift(request, brief, plan, ruled_out)
@@ -103,7 +108,7 @@ class ImmediateFailover(Visible):
 
     async def _observe(self, request: ImmediateFailoverRequest) -> Brief:
         """The policies, chains and what is known of the candidates; whoever is not known is probed, all at once."""
-        brief = await self._brief(request)
+        self._brief = brief = await self._read(request)
         self._snapshot = {route.route: route for route in brief.routes}
         for verdict in brief.verdicts:
             self._verdicts.setdefault(verdict.provider, verdict)
@@ -113,7 +118,7 @@ class ImmediateFailover(Visible):
             self._verdicts |= await self._probe(unknown, brief)
         return brief
 
-    async def _brief(self, request: ImmediateFailoverRequest) -> Brief:
+    async def _read(self, request: ImmediateFailoverRequest) -> Brief:
         """By a local activity, the fastest; where that fails by a regular one, whose retries people can see."""
         try:
             glance: Brief = await workflow.execute_local_activity_method(Traffic.brief, request, **GLANCE)
@@ -136,7 +141,9 @@ class ImmediateFailover(Visible):
         order = CandidateProbe(providers=providers, timeout=brief.settings.probe_timeout)
         summary = f"probe {', '.join(providers)}"
         try:
-            probed = await workflow.execute_activity_method(Probing.candidates, order, summary=summary, **PROBE)
+            probed = await workflow.execute_activity_method(
+                Probing.candidates, order, summary=summary, **candidates(order.timeout)
+            )
         except ActivityError as error:
             self.journal.note(f"The candidates could not be probed: {data_plane.why(error)}")
             return {}
@@ -298,9 +305,10 @@ class ImmediateFailover(Visible):
             f"The traffic of {request.failed_provider} on {where} goes to {targets}, and the users' side is good.",
         )
 
-    async def _abandon(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
+    async def _abandon(self, request: ImmediateFailoverRequest) -> Ended:
         """Cancelled: put back what was found, unless that would send traffic to a provider known to be down."""
-        if not self._tried:
+        brief = self._brief
+        if brief is None or not self._tried:
             return Ended(Outcome.ABORTED, "Cancelled before any traffic was moved.")
         failed = self._verdicts.get(request.failed_provider)
         if failed is not None and failed.down:
@@ -388,7 +396,7 @@ class ImmediateFailover(Visible):
             if (why := await data_plane.start(order)) is not None:
                 workflow.logger.warning("the failback watch did not start", extra={"route": route, "why": why})
 
-    async def _record(self, request: ImmediateFailoverRequest, brief: Brief, ended: Ended) -> RunRecord:
+    async def _record(self, request: ImmediateFailoverRequest, ended: Ended) -> RunRecord:
         moments = self.journal.close(ended.outcome, ended.reason)
         impact = None
         if self._shifted:
@@ -415,7 +423,7 @@ class ImmediateFailover(Visible):
             samples=self._samples,
             impact=impact,
             notes=self.journal.notes,
-            kpis=brief.kpis,
+            kpis=self._brief.kpis if self._brief else Kpis(),
         )
 
     def _route_shift(self, route: str) -> RouteShift:

@@ -25,10 +25,10 @@ LISTED_ROUTES = 20
 """Past so many routes there is a count instead: the server terminates a run whose keyword list passes 2,048 bytes."""
 
 DETAILS_LIMIT = 18_000
-"""Characters of current details; the server takes 20 KB."""
+"""Bytes of current details; the server takes 20 KB."""
 
 KEPT_ENTRIES = 500
-"""Bound of a timeline; a run that says more than that says the same again."""
+"""Bound of a timeline: how it began and what happened last are kept; in the middle a long run says the same again."""
 
 
 class Journal:
@@ -75,8 +75,9 @@ class Journal:
 
     def note(self, text: str) -> None:
         """One thing that happened, now."""
-        if len(self.timeline) < KEPT_ENTRIES:
-            self.timeline.append(TimelineEntry(at=workflow.now(), step=self.phase, text=text))
+        self.timeline.append(TimelineEntry(at=workflow.now(), step=self.phase, text=text))
+        if len(self.timeline) > KEPT_ENTRIES:
+            del self.timeline[KEPT_ENTRIES // 2]
         self.refresh()
 
     def mark(self, **moments: datetime) -> None:
@@ -111,7 +112,8 @@ class Journal:
     def _details(self) -> str:
         """The plan as a checklist, then what happened last; shown by the Web UI as Markdown."""
         happened = [f"- `{entry.at:%H:%M:%S}` {entry.text}" for entry in self.timeline[-10:]]
-        return "\n".join([*self._checklist(), "", *happened])[:DETAILS_LIMIT]
+        told = "\n".join([*self._checklist(), "", *happened])
+        return told.encode()[:DETAILS_LIMIT].decode(errors="ignore")
 
     def _boxes(self) -> list[str]:
         reached = self.steps.index(self.phase) if self.phase in self.steps else len(self.steps)

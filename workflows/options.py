@@ -53,7 +53,18 @@ WRITE: dict[str, Any] = {
 }
 """Changes traffic: a regular activity (its schedule is the record of intent), stopped before anything is restored."""
 
-PROBE: dict[str, Any] = {"schedule_to_close_timeout": timedelta(seconds=15), "retry_policy": BRISK}
+PROBE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=15),
+    "schedule_to_close_timeout": timedelta(seconds=40),
+    "retry_policy": BRISK,
+}
+"""Asks providers. A worker that dies meanwhile is no bad news of theirs: they are asked again."""
+
+
+def candidates(timeout: timedelta) -> dict[str, Any]:
+    """A probe of all candidates at once, each within `timeout`, while traffic waits."""
+    return {**PROBE, "start_to_close_timeout": timeout + timedelta(seconds=2)}
+
 
 HELPER: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=10),

@@ -1,142 +1,321 @@
-"""kill -9 of the worker around any activity, and of Temporal itself: the same final policy, written once."""
+"""kill -9 of the worker around every activity of every procedure, in every situation: one policy, written once.
+
+Many runs at once, each on a route and a worker of its own; a worker that dies is begun anew and dies again around the next
+activity, until its run is over.
+"""
 
 import asyncio
-import contextlib
-import sys
-from collections.abc import AsyncIterator
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import CancelledError
 
-from activities.runs import TASK_TIMEOUT
+import activities
+from failover.distribution import Distribution
 from failover.incident import Outcome
-from failover.requests import RunResult
-from gateway.app import create_app
-from gateway.counters import utc_now
-from gateway.process import listening
-from gateway.store import FileStore
-from providers.memory import MemoryClient
-from starter.stack import demo_config, load
-from starter.temporal_server import start_dev_server
-
-TOKEN = "test-token"
-SCRIPT = Path(__file__).with_name("mortal_worker.py")
-
-ACTIVITIES = [
-    "traffic.brief",
-    "probe.candidates",
-    "traffic.apply",
-    "traffic.verify",
-    "validate.sample",
-    "notify.post",
-    "validate.impact",
-    "evidence.keep",
-]
+from failover.policy import Mode
+from starter.temporal_server import DevServer
+from tests.crashes.conftest import (
+    FOUND,
+    MOVED,
+    Lab,
+    Run,
+    config_file,
+    details,
+    gateway,
+    mortal_workers,
+    order,
+    said,
+    until_said,
+    writes_in_force,
+)
 
 
-class Bench:
-    """A gateway here, workers as processes of their own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ramp:
+    """A ramp to try: what it is asked, from where, to where."""
 
-    def __init__(self, gateway: str, store: FileStore, temporal: str, state: Path, queue: str) -> None:
-        self.store = store
-        self._state = state
-        self._arguments = [temporal, gateway, TOKEN, queue, str(demo_config()), str(state)]
-
-    @contextlib.asynccontextmanager
-    async def worker(self, *death: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        log = (self._state / "worker.log").open("ab")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(SCRIPT), *self._arguments, *death),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            cwd=Path.cwd(),
-            env={"PYTHONPATH": str(Path.cwd()), "PATH": ""},
-        )
-        try:
-            assert process.stdout is not None
-            assert await asyncio.wait_for(process.stdout.readline(), 30) == b"polling\n", "see worker.log"
-            yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            log.close()
+    procedure: str
+    request: dict[str, Any]
+    found: Distribution
+    target: Distribution
 
 
-@pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[tuple[str, FileStore]]:
-    config = load(demo_config()).config
-    initial = {name: route.distribution for name, route in config.routes.items()}
-    store = FileStore.open(tmp_path / "policies.json", initial, utc_now)
-    app = create_app(config, {key: MemoryClient(key) for key in config.providers}, store, token=TOKEN)
-    async with listening(app, "127.0.0.1", 0) as url:
-        yield url, store
+RAMPS = {
+    "canary": Ramp(
+        procedure="CanaryFailover",
+        request={"source_provider": "bedrock", "target_provider": "google"},
+        found=FOUND,
+        target=MOVED,
+    ),
+    "gradual": Ramp(
+        procedure="GradualFailover",
+        request={"failed_provider": "bedrock"},
+        found=FOUND,
+        target={"bedrock": 0, "google": 7000, "meta": 3000},
+    ),
+    "failback": Ramp(
+        procedure="Failback",
+        request={"original_provider": "bedrock", "recovery_seconds": 1},
+        found=MOVED,
+        target=FOUND,
+    ),
+}
+
+LONG: dict[str, Any] = {
+    "CanaryFailover": {"initial_seconds": 60},
+    "GradualFailover": {"monitor_seconds": 60},
+    "Failback": {"step_seconds": 12},
+}
+"""First holds that are long enough to be ended by order."""
+
+Scene = Callable[[Lab], Awaitable[list[Run]]]
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("activity", ACTIVITIES)
+# Ramps
+
+
+def forward(ramp: Ramp) -> Scene:
+    """Killed after everything from the first look to the evidence."""
+
+    async def scene(lab: Lab) -> list[Run]:
+        lab.arm("forward")
+        run = await lab.start(ramp.procedure, {"route": lab.name, **ramp.request})
+        assert (await run.result()).outcome is Outcome.COMPLETED, await said(run)
+        assert lab.policy.distribution == ramp.target
+        steps = {"claim", "step-1", "step-2", "release"}
+        assert lab.struck >= {f"forward traffic.apply {step}" for step in steps}
+        return [run]
+
+    return scene
+
+
+def paused(ramp: Ramp) -> Scene:
+    """Killed in a pause: it stays paused, and goes on by order alone."""
+
+    async def scene(lab: Lab) -> list[Run]:
+        run = await lab.start(ramp.procedure, {"route": lab.name, **ramp.request, **LONG[ramp.procedure]})
+        await until_said(run, "Verified")
+        await order(run, "pause")
+        await order(run, "advance")
+        at = lab.policy
+        lab.arm("paused")
+        await lab.until_struck("paused ramp.sample")
+        lab.disarm()
+        await until_said(run, "Paused before step-2")
+        assert lab.policy == at
+        await order(run, "resume")
+        assert (await run.result()).outcome is Outcome.COMPLETED, await said(run)
+        assert lab.policy.distribution == ramp.target
+        return [run]
+
+    return scene
+
+
+def waiting_for_approval(ramp: Ramp) -> Scene:
+    """Killed with one of two approvals given: it is not lost, and nothing moves before the other."""
+
+    async def scene(lab: Lab) -> list[Run]:
+        approvals = {"points": ["full"], "quorum": 2, "deadline": "5m"}
+        run = await lab.start(ramp.procedure, {"route": lab.name, **ramp.request, "approvals": approvals})
+        await until_said(run, "Waiting for 2 to approve")
+        asked = (await details(run))["approval"]
+        bound = {"step": asked["step"], "digest": asked["digest"]}
+        await order(run, "approve", **bound)
+        at = lab.policy
+        lab.arm("waiting")
+        await lab.until_struck("waiting ramp.sample")
+        lab.disarm()
+        still = (await details(run))["approval"]
+        assert (still["granted"], lab.policy) == (["alice"], at)
+        await order(run, "approve", **{**bound, "actor": "bob"})
+        assert (await run.result()).outcome is Outcome.COMPLETED, await said(run)
+        assert "step-2 is approved by alice, bob." in await said(run)
+        assert lab.policy.distribution == ramp.target
+        return [run]
+
+    return scene
+
+
+def aborting(ramp: Ramp) -> Scene:
+    """Killed after everything that an abort does."""
+
+    async def scene(lab: Lab) -> list[Run]:
+        run = await lab.start(ramp.procedure, {"route": lab.name, **ramp.request, **LONG[ramp.procedure]})
+        await until_said(run, "Verified")
+        lab.arm("aborting")
+        await order(run, "abort")
+        assert (await run.result()).outcome is Outcome.ABORTED, await said(run)
+        assert lab.policy.distribution == ramp.found
+        done = {"ramp.look", "traffic.apply put-back", "traffic.verify", "notify.post", "evidence.keep"}
+        assert lab.struck >= {f"aborting {activity}" for activity in done}
+        return [run]
+
+    return scene
+
+
+async def taking_a_stale_claim(lab: Lab) -> list[Run]:
+    """The holder was terminated; the next ramp dies while it asks after it."""
+    ramp = RAMPS["canary"]
+    first = await lab.start(ramp.procedure, {"route": lab.name, **ramp.request, **LONG[ramp.procedure]})
+    await until_said(first, "Verified")
+    await first.terminate("by hand")
+    lab.arm("taking-over")
+    run = await lab.start(ramp.procedure, {"route": lab.name, **ramp.request}, id=f"{first.id}-next")
+    assert (await run.result()).outcome is Outcome.COMPLETED, await said(run)
+    assert lab.policy.distribution == MOVED
+    return [first, run]
+
+
+# Immediate
+
+
+def immediate(moment: str) -> Scene:
+    """An automatic one, which starts the watch for the failback, once."""
+
+    async def scene(lab: Lab) -> list[Run]:
+        lab.arm("forward", moment)
+        request = {"failed_provider": "bedrock", "routes": [lab.name], "trigger": "automatic"}
+        run = await lab.start("ImmediateFailover", request)
+        assert (await run.result()).outcome is Outcome.COMPLETED
+        lab.disarm()
+        assert lab.policy.distribution == MOVED
+        watch: Run = lab.client.get_workflow_handle(f"failback/{lab.name}")
+        history = await watch.fetch_history()
+        assert history.events[0].workflow_execution_started_event_attributes.attempt == 1
+        await watch.terminate("the test is over")
+        return [run]
+
+    return scene
+
+
+async def cancelled_immediate(lab: Lab) -> list[Run]:
+    """Killed after everything that putting back does."""
+    run = await lab.start("ImmediateFailover", {"failed_provider": "bedrock", "routes": [lab.name]})
+    await lab.until(lambda: lab.policy.revision.number == 2)
+    lab.arm("aborting")
+    await run.cancel()
+    with pytest.raises(WorkflowFailureError) as failed:
+        await run.result()
+    assert isinstance(failed.value.cause, CancelledError)
+    assert lab.policy.distribution == FOUND
+    assert lab.struck >= {"aborting traffic.reread", "aborting traffic.verify", "aborting evidence.keep"}
+    return [run]
+
+
+# Emergency
+
+
+async def _degraded(lab: Lab, *, armed: bool) -> Run:
+    (lab.state / "down").touch()
+    if armed:
+        lab.arm("forward")
+    run = await lab.start("MultiProviderEmergency", {"routes": [lab.name]})
+    await until_said(run, "Every provider is watched")
+    return run
+
+
+async def emergency_forward(lab: Lab) -> list[Run]:
+    """From degraded service to normal."""
+    run = await _degraded(lab, armed=True)
+    (lab.state / "down").unlink()
+    assert (await run.result()).outcome is Outcome.COMPLETED, await said(run)
+    assert (lab.policy.mode, lab.policy.distribution, lab.policy.degraded) == (Mode.NORMAL, FOUND, {})
+    assert lab.struck >= {f"forward traffic.apply {step}" for step in ("degrade", "return", "normal")}
+    return [run]
+
+
+async def emergency_paused(lab: Lab) -> list[Run]:
+    """It stays degraded and watches."""
+    run = await _degraded(lab, armed=False)
+    await order(run, "pause")
+    lab.arm("paused")
+    await lab.until_struck("paused probe.candidates")
+    lab.disarm()
+    (lab.state / "down").unlink()
+    await until_said(run, "bedrock answers again")
+    assert lab.policy.mode is Mode.DEGRADED
+    await order(run, "resume")
+    assert (await run.result()).outcome is Outcome.COMPLETED, await said(run)
+    assert (lab.policy.mode, lab.policy.distribution) == (Mode.NORMAL, FOUND)
+    return [run]
+
+
+async def emergency_aborting(lab: Lab) -> list[Run]:
+    """Switched off, and no traffic moved."""
+    run = await _degraded(lab, armed=False)
+    lab.arm("aborting")
+    await order(run, "abort")
+    assert (await run.result()).outcome is Outcome.ABORTED, await said(run)
+    assert (lab.policy.mode, lab.policy.distribution, lab.policy.degraded) == (Mode.NORMAL, FOUND, {})
+    assert lab.struck >= {f"aborting {name}" for name in ("emergency.look", "traffic.apply switch-off")}
+    return [run]
+
+
+SCENES: dict[str, Scene] = {
+    **{f"{name}-forward": forward(ramp) for name, ramp in reversed(RAMPS.items())},
+    "emergency-forward": emergency_forward,
+    "immediate-before": immediate("before"),
+    "immediate-after": immediate("after"),
+    "stale-claim": taking_a_stale_claim,
+    **{f"{name}-paused": paused(ramp) for name, ramp in RAMPS.items()},
+    **{f"{name}-waiting": waiting_for_approval(ramp) for name, ramp in RAMPS.items()},
+    **{f"{name}-aborting": aborting(ramp) for name, ramp in RAMPS.items()},
+    "immediate-cancelled": cancelled_immediate,
+    "emergency-paused": emergency_paused,
+    "emergency-aborting": emergency_aborting,
+}
+"""Route and queue → what happens there; the longest first."""
+
+AT_ONCE = 8
+"""Scenes; more would have their workers fight for the processor, and wait for that instead of for timeouts."""
+
+
+def activities_of_procedures() -> set[str]:
+    """Every activity that is defined, but those of the health watch, which no procedure calls."""
+    found = set()
+    for module in pkgutil.walk_packages(activities.__path__, "activities."):
+        for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            for _, method in inspect.getmembers(kind, inspect.isfunction):
+                definition = getattr(method, "__temporal_activity_definition", None)
+                found |= {definition.name} if definition else set()
+    return {name for name in found if not name.startswith("health.")}
+
+
+@pytest.mark.timeout(590)
 async def test_a_worker_killed_around_any_activity_ends_in_the_same_policy(
-    activity: str,
-    moment: str,
-    gateway: tuple[str, FileStore],
-    dev_server: "object",
-    temporal_client: Client,
-    tmp_path: Path,
-    task_queue: str,
+    dev_server: DevServer, temporal_client: Client, tmp_path: Path
 ) -> None:
-    """The target, written once: never another, never twice, whatever was in flight."""
-    url, store = gateway
-    address = dev_server.address  # type: ignore[attr-defined]
-    bench = Bench(url, store, address, tmp_path, task_queue)
-    async with bench.worker(activity, moment) as doomed:
-        run = await temporal_client.start_workflow(
-            "ImmediateFailover",
-            {"failed_provider": "bedrock"},
-            id=task_queue,
-            task_queue=task_queue,
-            task_timeout=TASK_TIMEOUT,
-            result_type=RunResult,
-        )
-        await asyncio.wait_for(doomed.wait(), 30)
-    assert (tmp_path / "struck").exists()
-    async with bench.worker():
-        result = await asyncio.wait_for(run.result(), 60)
-    assert result.outcome is Outcome.COMPLETED
-    policy = store.policy("chat")
-    assert policy.distribution == {"bedrock": 0, "google": 9000, "meta": 1000}
-    assert policy.revision.number == 2
+    """The target or the snapshot, never another; no write twice, no approval lost, no claim left, whatever was in flight."""
+    config = config_file(tmp_path, list(SCENES))
+    initial = {name: MOVED if name.startswith("failback") else FOUND for name in SCENES}
+    async with (
+        gateway(config, tmp_path, initial) as (url, store),
+        mortal_workers(dev_server.address, url, config, tmp_path, list(SCENES)),
+    ):
+        labs = {name: Lab(name=name, client=temporal_client, store=store, state=tmp_path / name) for name in SCENES}
+        stage = asyncio.Semaphore(AT_ONCE)
+        plays = [_play(labs[name], scene, stage) for name, scene in SCENES.items()]
+        failed = [error for error in await asyncio.gather(*plays, return_exceptions=True) if error is not None]
+    if failed:
+        raise BaseExceptionGroup("runs that did not survive", failed)
+    struck = {mark.split(" ")[-2 if "traffic.apply" in mark else -1] for lab in labs.values() for mark in lab.struck}
+    assert struck == activities_of_procedures(), "an activity is in no situation of this matrix"
 
 
-async def test_temporal_killed_in_mid_run_ends_in_the_same_policy(
-    gateway: tuple[str, FileStore], temporal_cli: Path, tmp_path: Path, task_queue: str
-) -> None:
-    """With a database file, the run goes on where it was once the server is back."""
-    from workflows.payloads import data_converter
-
-    url, store = gateway
-    log, database = tmp_path / "temporal.log", tmp_path / "temporal.db"
-    server = await start_dev_server(temporal_cli, ui_port=None, db=database, log=log)
-    port = int(server.address.rpartition(":")[2])
-    bench = Bench(url, store, server.address, tmp_path, task_queue)
-    async with bench.worker():
-        client = await Client.connect(server.address, data_converter=data_converter)
-        run = await client.start_workflow(
-            "ImmediateFailover",
-            {"failed_provider": "bedrock"},
-            id=task_queue,
-            task_queue=task_queue,
-            task_timeout=TASK_TIMEOUT,
-        )
-        async with asyncio.timeout(20):
-            while store.policy("chat").revision.number == 1:
-                await asyncio.sleep(0.01)
-        server.child.process.kill()
-        await server.child.process.wait()
-        server = await start_dev_server(temporal_cli, port=port, ui_port=None, db=database, log=log)
-        client = await Client.connect(server.address, data_converter=data_converter)
-        result = await asyncio.wait_for(client.get_workflow_handle(run.id, result_type=RunResult).result(), 60)
-    await server.stop()
-    assert result.outcome is Outcome.COMPLETED
-    assert store.policy("chat").distribution["bedrock"] == 0
-    assert store.policy("chat").revision.number == 2
+async def _play(lab: Lab, scene: Scene, stage: asyncio.Semaphore) -> None:
+    try:
+        async with stage, asyncio.timeout(240):
+            runs = await scene(lab)
+        assert lab.policy.claim is None, "a claim was left behind"
+        assert await writes_in_force(runs, lab.name) == lab.policy.revision.number - 1, "a write was made twice"
+    except (Exception, TimeoutError) as error:
+        error.add_note(f"in {lab.name}, struck {sorted(lab.struck)}, policy {lab.policy}")
+        raise

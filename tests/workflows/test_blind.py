@@ -9,7 +9,13 @@ from failover.incident import Outcome
 from tests.workflows.conftest import FOUND, Ramps, ended, order, outcome_of, until
 from traffic.memory import MemoryPlane
 
-FIVE = {"bedrock": 6650, "google": 2350, "meta": 1000}
+MOVED = {"bedrock": 0, "google": 9000, "meta": 1000}
+
+FIRST = {
+    "canary": {"bedrock": 6650, "google": 2350, "meta": 1000},
+    "gradual": {"bedrock": 5000, "google": 3000, "meta": 2000},
+    "failback": {"bedrock": 1750, "google": 7250, "meta": 1000},
+}
 
 
 def empty(plane: MemoryPlane) -> None:
@@ -43,20 +49,28 @@ def turned_back(plane: MemoryPlane) -> None:
 BLINDNESS = [empty, nothing_told, stale, partial, answers_500, hanging, turned_back]
 
 
+@pytest.mark.parametrize("procedure", ["canary", "gradual", "failback"])
 @pytest.mark.parametrize("blind", BLINDNESS, ids=lambda blind: blind.__name__)
 async def test_no_data_is_not_good_news(
-    ramps: Ramps, ramp_plane: MemoryPlane, blind: Callable[[MemoryPlane], None]
+    ramps: Ramps, ramp_plane: MemoryPlane, blind: Callable[[MemoryPlane], None], procedure: str
 ) -> None:
-    """The monitor goes blind in the first hold: the canary is asked about, not promoted, and goes back in the end."""
-    run = await ramps.canary(initial_seconds=1)
-    await until(run, "pass: google success")
+    """The monitor goes blind in the first hold: people are asked, nothing is promoted, and it goes back in the end."""
+    found = MOVED if procedure == "failback" else FOUND
+    ramp_plane.put("chat", found)
+    if procedure == "canary":
+        run = await ramps.canary(initial_seconds=1)
+    elif procedure == "gradual":
+        run = await ramps.gradual(settle_seconds=0, monitor_seconds=1)
+    else:
+        run = await ramps.start("Failback", original_provider="bedrock", percents=[25, 100], step_seconds=1)
+    await until(run, f"pass: {'bedrock' if procedure == 'failback' else 'google'} success")
     blind(ramp_plane)
     await until(run, "What now: advance, retry or abort?", patience=40)
-    assert ramp_plane.distribution("chat") == FIVE
+    assert ramp_plane.distribution("chat") == FIRST[procedure]
     assert (await order(run, "abort")).accepted
     # A data plane that cannot tell what it serves proves nothing: then a person is asked to look.
     assert await outcome_of(run) in (Outcome.ABORTED, Outcome.NEEDS_HUMAN)
-    assert ramp_plane.distribution("chat") == FOUND
+    assert ramp_plane.distribution("chat") == found
 
 
 async def test_another_clock_is_no_blindness(ramps: Ramps, ramp_plane: MemoryPlane) -> None:

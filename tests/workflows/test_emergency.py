@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from failover.incident import Outcome
 from failover.policy import Change, ChangedBy, Mode
 from failover.requests import RunResult
 from providers.memory import MemoryClient
-from tests.workflows.conftest import FOUND, SHORT, Run, ended, order, until
+from tests.workflows.conftest import FOUND, SHORT, Run, ended, order, said, until
 from traffic.memory import MemoryPlane
 
 Start = Callable[..., Any]
@@ -255,3 +256,93 @@ async def test_its_claim_is_nobodys_business(start: Start, plane: MemoryPlane, p
     assert plane.policy("chat").claim is None
     await order(run, "abort")
     await ended(run)
+
+
+async def test_every_route_gets_its_own_mode_back(
+    make_parts: Callable[..., composition.Parts], temporal_client: Client, task_queue: str
+) -> None:
+    """One was served degraded already, by an operator: it still is when the emergency is over."""
+    found = make_parts().config
+    parts = make_parts(
+        procedures=Procedures(immediate=Immediate.model_validate(SHORT["immediate"])),
+        emergency=Emergency.model_validate({"watch_interval": "500ms"}),
+        routes={"chat": found.routes["chat"], "search": found.routes["chat"]},
+    )
+    assert isinstance(parts.plane, MemoryPlane)
+    banner = {"banner": "search is slow today"}
+    parts.plane.write(
+        Change(
+            route="search",
+            decided_on=parts.plane.policy("search").revision,
+            key="operator",
+            distribution=FOUND,
+            mode=Mode.DEGRADED,
+            degraded=banner,
+            changed_by=ChangedBy(actor="carol"),
+            reason="by hand",
+        )
+    )
+    async with composition.build_worker(temporal_client, parts, task_queue=task_queue):
+        run: Run = await temporal_client.start_workflow(
+            "MultiProviderEmergency", {}, id=f"e-{task_queue}", task_queue=task_queue, result_type=RunResult
+        )
+        assert (await ended(run)).outcome is Outcome.COMPLETED
+    after = {name: (parts.plane.policy(name).mode, parts.plane.policy(name).degraded) for name in ("chat", "search")}
+    assert after == {"chat": (Mode.NORMAL, {}), "search": (Mode.DEGRADED, banner)}
+
+
+async def test_what_nobody_can_tell_is_not_taken_for_true(
+    start: Start, plane: MemoryPlane, parts: composition.Parts
+) -> None:
+    """A data plane that stores, and cannot say what it serves: people are told at once, and it is asked again."""
+    break_all(parts)
+    plane.blind = True
+    run = await start()
+    await until(run, "it could not be verified")
+    mend(parts, *parts.clients)
+    await until(run, "bedrock answers again")
+    await asyncio.sleep(1)
+    assert not any("Degraded service is in force, verified" in text for text in await said(run))
+    assert plane.policy("chat").mode is Mode.DEGRADED
+    assert len(plane.applied) == 1, "what is stored is not written again, only asked after"
+    assert isinstance(parts.notifier, MemoryNotifier)
+    assert any(m.urgent and "failoverctl restore chat --yes" in m.text for m in parts.notifier.messages)
+    plane.blind = False
+    assert (await ended(run)).outcome is Outcome.COMPLETED
+
+
+async def test_a_provider_that_comes_back_and_goes_again_keeps_service_degraded(
+    start: Start, plane: MemoryPlane, parts: composition.Parts
+) -> None:
+    """Good samples count in a row only; the next provider back is given the traffic."""
+    object.__setattr__(parts.config, "emergency", parts.config.emergency.model_copy(update={"good_samples": 8}))
+    break_all(parts)
+    run = await start()
+    await until(run, "Still degraded after")
+    mend(parts, "meta")
+    await until(run, "Back: meta")
+    client_of(parts, "meta").fail_with = FailureKind.SERVER_ERROR
+    await until(run, "meta is down")
+    plane.failing = {"bedrock", "google", "meta"}
+    mend(parts, "google")
+    await until(run, "Back: google")
+    assert (await ended(run)).outcome is Outcome.COMPLETED
+    assert plane.distribution("chat") == {"google": 10_000}
+
+
+async def test_an_abort_wins_against_its_own_late_write(
+    start: Start, plane: MemoryPlane, parts: composition.Parts
+) -> None:
+    """Degraded service is being switched on, and the write arrives after the abort: it is refused."""
+    break_all(parts)
+    plane.late = timedelta(seconds=3)
+    run = await start()
+    async with asyncio.timeout(10):
+        while not plane._later:
+            await asyncio.sleep(0.02)
+    plane.late = None
+    assert (await order(run, "abort")).accepted
+    result = await ended(run)
+    assert (result.outcome, plane.policy("chat").mode) == (Outcome.ABORTED, Mode.NORMAL), result.reason
+    await asyncio.gather(*plane._later)
+    assert (plane.policy("chat").mode, plane.distribution("chat")) == (Mode.NORMAL, FOUND)

@@ -1,7 +1,9 @@
 """Every ramp at the runbook's real durations, on a server whose clock leaps: policy after every step, clocks, outcome."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,12 +11,13 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 import worker as composition
-from failover.config import Gating, Procedures
+from failover.config import Emergency, Gating, Procedures
 from failover.distribution import Distribution
 from failover.failure import FailureKind
 from failover.incident import Outcome, RunRecord
 from failover.policy import Mode
 from failover.requests import RunResult
+from failover.telemetry import Telemetry
 from providers.memory import MemoryClient
 from traffic.memory import MemoryPlane
 
@@ -25,7 +28,7 @@ Start = Callable[..., Any]
 @pytest.fixture
 def parts(make_parts: Callable[..., composition.Parts]) -> composition.Parts:
     """The runbook's own values: the shipped configuration, not the demo's short waits."""
-    return make_parts(procedures=Procedures(gating=Gating(minimum_requests=20)))
+    return make_parts(procedures=Procedures(gating=Gating(minimum_requests=20)), emergency=Emergency())
 
 
 @pytest.fixture
@@ -150,6 +153,87 @@ async def test_an_emergency_of_a_day(
     assert plane.policy("chat").mode is Mode.NORMAL
     assert timedelta(days=0.95) <= took(parts) < timedelta(days=1.1)
     assert await longest_history(run) < 2000
+
+
+async def test_an_emergency_outlives_its_data_plane(start: Start, plane: MemoryPlane, parts: composition.Parts) -> None:
+    """The gateway is away just when a provider comes back: service stays degraded, people are told, and it goes on."""
+    clients = [client for client in parts.clients.values() if isinstance(client, MemoryClient)]
+    for client in clients:
+        client.fail_with = FailureKind.SERVER_ERROR
+    plane.failing = set(parts.clients)
+
+    def happen() -> None:
+        if clients[0].calls == 20:
+            clients[0].fail_with = None
+            plane.failing.discard(clients[0].key)
+            plane.unavailable = True
+        if clients[0].calls == 60:
+            plane.unavailable = False
+
+    clients[0].on_call = happen
+    result = await (await start("MultiProviderEmergency", route=None)).result()
+    assert result.outcome is Outcome.COMPLETED, result.reason
+    assert plane.policy("chat").mode is Mode.NORMAL
+    told = [entry.text for entry in record(parts).timeline]
+    assert any("the routes could not be read" in text and "It is tried again." in text for text in told), told
+
+
+async def test_an_abort_after_an_emergency_went_on_as_a_new_run_switches_it_off(
+    start: Start, plane: MemoryPlane, parts: composition.Parts
+) -> None:
+    """What the run before it wrote is its own."""
+    clients = [client for client in parts.clients.values() if isinstance(client, MemoryClient)]
+    for client in clients:
+        client.fail_with = FailureKind.SERVER_ERROR
+    run = await start("MultiProviderEmergency", route=None)
+    later = run._client.get_workflow_handle(run.id)
+    orders = []
+
+    def happen() -> None:
+        if clients[0].calls == 400:
+            orders.append(asyncio.create_task(later.signal("abort", {"actor": "alice"})))
+
+    clients[0].on_call = happen
+    result = await run.result()
+    assert (result.outcome, plane.policy("chat").mode) == (Outcome.ABORTED, Mode.NORMAL), result.reason
+    assert "switched off" in result.reason
+    assert run.first_execution_run_id != (await later.describe()).run_id
+
+
+class BreakingPlane(MemoryPlane):
+    """google fails from ten seconds into the first step on: after two looks to verify it, and the first sample."""
+
+    looks = 0
+
+    async def observe(
+        self, *, window: timedelta | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Telemetry | None:
+        if any(change.changed_by.step == "step-1" for change in self.applied):
+            self.looks += 1
+        self.failing = {"google"} if self.looks > 3 else set()
+        return await super().observe(window=window, since=since, until=until)
+
+
+@pytest.mark.parametrize("wait", ["hold", "settle"])
+async def test_a_gate_that_breaks_ten_seconds_into_five_minutes_acts_within_two_samples(
+    time_skipping_env: WorkflowEnvironment, parts: composition.Parts, task_queue: str, wait: str
+) -> None:
+    """Measured on the clock of the run: a sample every ten seconds, two bad ones in a row, and it acts."""
+    plane = BreakingPlane({name: route.distribution for name, route in parts.config.routes.items()})
+    plane.requests = 1000
+    sides = {"source_provider": "bedrock", "target_provider": "google"}
+    procedure, request = "CanaryFailover", {**sides, "initial_seconds": 300}
+    if wait == "settle":
+        procedure, request = "GradualFailover", {"failed_provider": "bedrock", "settle_seconds": 300}
+    async with composition.build_worker(time_skipping_env.client, replace(parts, plane=plane), task_queue=task_queue):
+        await time_skipping_env.client.execute_workflow(
+            procedure, {"route": "chat", **request}, id="run", task_queue=task_queue
+        )
+    told = record(parts).timeline
+    verified = next(entry.at for entry in told if entry.text.startswith("Verified"))
+    acted = next(entry.at for entry in told if "step-1 failed" in entry.text)
+    # Ten seconds until it breaks, and two samples.
+    assert timedelta(seconds=20) <= acted - verified < timedelta(seconds=30), acted - verified
 
 
 async def longest_history(run: Run) -> int:

@@ -13,6 +13,7 @@ from failover.policy import Change, ChangedBy
 from failover.requests import RunResult
 from tests.workflows.conftest import FOUND, Ramps, Run, ended, order, outcome_of, said, until, until_details
 from traffic.memory import MemoryPlane
+from workflows.journal import OUTCOME, PROCEDURE, PROVIDER, ROUTES
 
 MOVED = {"bedrock": 0, "google": 9000, "meta": 1000}
 
@@ -22,13 +23,16 @@ async def step_of(run: Run, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-@pytest.mark.parametrize("procedure", ["canary", "gradual"])
+@pytest.mark.parametrize("procedure", ["canary", "gradual", "failback"])
 async def test_an_immediate_failover_supersedes_a_ramp_at_each_step(
     ramps: Ramps, ramp_plane: MemoryPlane, procedure: str, number: int
 ) -> None:
     """It never queues behind a ramp; the ramp says by whom and touches nothing more."""
     if procedure == "canary":
         run = await ramps.canary(initial_seconds=60, percents=[50, 75], step_seconds=60)
+    elif procedure == "failback":
+        ramp_plane.put("chat", MOVED)
+        run = await ramps.start("Failback", original_provider="bedrock", percents=[25, 50, 75], step_seconds=60)
     else:
         run = await ramps.gradual(monitor_seconds=60, phases=[[50, 30, 20], [40, 30, 30], [25, 50, 25], [0, 70, 30]])
     for reached in range(number):
@@ -111,15 +115,21 @@ async def test_an_abort_that_races_a_step_wins(ramps: Ramps, ramp_plane: MemoryP
             break
 
 
-async def test_cancel_ends_canceled_after_the_verified_restore(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
-    """On a timer as within an activity."""
+async def test_cancel_ends_canceled_after_the_verified_restore(
+    ramps: Ramps, ramp_plane: MemoryPlane, ramp_parts: composition.Parts
+) -> None:
+    """On a timer as within an activity; outcome and evidence are those of an abort."""
     run = await ramps.canary(initial_seconds=60)
     await until(run, "Verified")
     await run.cancel()
     with pytest.raises(AssertionError, match=r".*"):
         await ended(run)
-    assert (await run.describe()).status is WorkflowExecutionStatus.CANCELED
+    described = await run.describe()
+    assert described.status is WorkflowExecutionStatus.CANCELED
+    assert described.typed_search_attributes[OUTCOME] == "ABORTED"
     assert (ramp_plane.distribution("chat"), ramp_plane.policy("chat").claim) == (FOUND, None)
+    kept = ramp_parts.evidence.latest()
+    assert kept is not None and (kept.workflow_id, kept.outcome) == (run.id, Outcome.ABORTED)
 
 
 async def test_a_reset_run_goes_on_and_leaves_no_claim_behind(
@@ -157,16 +167,24 @@ async def test_a_run_that_waits_long_continues_as_new_with_all_it_knows(ramps: R
     run = await ramps.canary(initial_seconds=60)
     await until(run, "Verified")
     first = (await run.describe()).run_id
+    now, notes = later(ramps, run), 0
     assert (await order(run, "pause", id="p1")).accepted
     async with asyncio.timeout(60):
         while (await ramps.client.get_workflow_handle(run.id).describe()).run_id == first:
+            await now.signal("note", {"by": "carol", "text": f"note {notes}."})
+            notes += 1
             await asyncio.sleep(0.2)
-    now = later(ramps, run)
     await until(now, "Continued as a new run")
+    kept = [text for text in await said(now) if text.startswith("carol: note ")]
+    assert kept == [f"carol: note {number}." for number in range(notes)], "a message was lost on the way"
     assert (await order(now, "pause", id="p1")).accepted
     assert (await until_details(now, lambda found: True))["paused"] is True
     history = await ramps.client.get_workflow_handle(run.id, run_id=first).fetch_history()
     assert len(history.events) < 2000
+    found = (await now.describe()).typed_search_attributes
+    assert (found[PROCEDURE], found[ROUTES], found[PROVIDER]) == ("CanaryFailover", ["chat"], "bedrock")
+    rival = await ended(await ramps.gradual())
+    assert (rival.outcome, "claimed by" in rival.reason) == (Outcome.REJECTED, True)
     assert (await order(now, "resume")).accepted
     assert (await order(now, "abort")).accepted
     assert await outcome_of(now) is Outcome.ABORTED
