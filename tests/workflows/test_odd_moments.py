@@ -174,16 +174,19 @@ async def test_an_advance_that_comes_with_the_last_sample_does_not_end_the_next_
 
 
 async def test_an_order_that_comes_while_something_is_looked_at_is_obeyed_at_once(
-    ramps: Ramps, plane: GatedPlane
+    ramps: Ramps, plane: GatedPlane, ramp_parts: composition.Parts
 ) -> None:
     """And not after another interval between samples."""
-    run = await ramps.canary(initial_seconds=300, percents=[100])
-    await until(run, "pass: google success")
+    slow = Procedures.model_validate({**SHORT, "gating": {**SHORT["gating"], "sample_interval": "6s"}})
+    object.__setattr__(ramp_parts.config, "procedures", slow)
+    run = await ramps.canary(initial_seconds=300, percents=[100], step_seconds=0)
+    await until_details(run, lambda now: now.get("stage") == "holding")
+    await until_details(run, lambda now: now["left_seconds"] < 300)
     plane.looks.shut()
     await plane.looks.until_somebody_waits()
     assert (await order(run, "advance")).accepted
     plane.looks.open()
-    await until(run, "The wait was ended by order.", patience=5)
+    await until(run, "The wait was ended by order.", patience=4)
     assert (await ended(run)).outcome is Outcome.COMPLETED
 
 

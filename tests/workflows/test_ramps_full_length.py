@@ -167,7 +167,7 @@ async def test_an_emergency_outlives_its_data_plane(start: Start, plane: MemoryP
             clients[0].fail_with = None
             plane.failing.discard(clients[0].key)
             plane.unavailable = True
-        if clients[0].calls == 60:
+        if clients[0].calls == 24:
             plane.unavailable = False
 
     clients[0].on_call = happen
