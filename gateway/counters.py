@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from failover.degraded import Source
 from failover.failure import FailureKind
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 
@@ -26,7 +27,8 @@ _CLASSES, _OFFSET, _UNTIMED = 1024, 200, 0
 class RequestOutcome(StrEnum):
     """How a user's request ended.
 
-    LOST: cut after bytes were sent; FAILED: an error after all tries; LEFT: the user went away while it was answered.
+    LOST: cut after bytes were sent; FAILED: an error after all tries, or instead of a place in the queue; LEFT: the user
+    went away while it was answered or waited; TEMPLATE: told static words, for want of an answer.
     """
 
     ANSWERED = "answered"
@@ -34,6 +36,7 @@ class RequestOutcome(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     EMPTY = "empty"
+    TEMPLATE = "template"
 
 
 class _Try(NamedTuple):
@@ -46,6 +49,7 @@ class _Try(NamedTuple):
 class _Request(NamedTuple):
     route: str
     outcome: RequestOutcome
+    source: Source
 
 
 @dataclass(slots=True)
@@ -97,10 +101,18 @@ class Counters:
             known = tick.first_failures.get((provider, route), started)
             tick.first_failures[provider, route] = min(known, started)
 
-    def count_request(self, route: str, *, started: datetime, outcome: RequestOutcome, latency: timedelta) -> None:
-        """One request of a user."""
+    def count_request(
+        self,
+        route: str,
+        *,
+        started: datetime,
+        outcome: RequestOutcome,
+        latency: timedelta,
+        source: Source = Source.LIVE,
+    ) -> None:
+        """One request of a user; `source` of those that were answered."""
         counted = latency if outcome is RequestOutcome.ANSWERED else None
-        self._tick(started).events.append(self._event(_Request(route, outcome), counted))
+        self._tick(started).events.append(self._event(_Request(route, outcome, source), counted))
 
     def _event(self, kind: _Try | _Request, latency: timedelta | None) -> int:
         number = self._numbers.get(kind)
@@ -186,18 +198,26 @@ def _provider(provider: str, route: str, window: _Window, first_failure_at: date
 
 
 def _route(route: str, window: _Window) -> RouteWindow:
-    failed, lost, empty = (
-        window.events[_Request(route, outcome)]
-        for outcome in (RequestOutcome.FAILED, RequestOutcome.LOST, RequestOutcome.EMPTY)
-    )
+    outcomes: Counter[RequestOutcome] = Counter()
+    answered: Counter[Source] = Counter()
+    for kind, count in window.events.items():
+        if isinstance(kind, _Request):
+            outcomes[kind.outcome] += count
+            if kind.outcome is RequestOutcome.ANSWERED:
+                answered[kind.source] += count
+    failed = outcomes[RequestOutcome.FAILED] + outcomes[RequestOutcome.LOST]
     return RouteWindow(
         route=route,
-        requests=window.events.total(),
-        failed=failed + lost,
-        lost=failed + lost,
-        empty=empty,
+        requests=outcomes.total(),
+        failed=failed,
+        lost=failed + outcomes[RequestOutcome.TEMPLATE],
+        empty=outcomes[RequestOutcome.EMPTY],
         latency_p50=window.percentile(0.50),
         latency_p95=window.percentile(0.95),
+        cached=answered[Source.CACHE],
+        stale=answered[Source.STALE],
+        queued=answered[Source.QUEUE],
+        templates=outcomes[RequestOutcome.TEMPLATE],
     )
 
 
