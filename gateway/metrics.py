@@ -65,6 +65,7 @@ class Metrics:
             ["failover_route", "source"],
             registry=self.registry,
         )
+        self._answered: dict[tuple[str, Source], Counter] = {}
         self._lookups = Counter(
             "failover_cache_lookups",
             "Whole requests while the cache was on: answered from it fresh or stale, or not (miss).",
@@ -85,7 +86,10 @@ class Metrics:
         self.registry.register(_Held(cache, queues))
 
     def answered(self, route: str, source: Source) -> None:
-        self._answers.labels(route, source.value).inc()
+        child = self._answered.get((route, source))
+        if child is None:
+            child = self._answered[route, source] = self._answers.labels(route, source.value)
+        child.inc()
 
     def looked_up(self, route: str, found: str) -> None:
         self._lookups.labels(route, found).inc()

@@ -52,22 +52,27 @@ class OpenAiApi:
             return _GONE
 
     async def _chat(self, request: Request) -> Response:
-        body = await _body(request, self._max_body_bytes)
-        chat = parse_chat(body)
-        if chat.model not in self._store.policies:
-            raise self._no_model(chat.model)
+        question, wants_usage = await self._read(request)
 
         async def gone() -> None:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
-        reply = await self._sources.reply(self._question(request, chat, len(body)), gone)
+        reply = await self._sources.reply(question, gone)
         if reply.chunks is not None:
-            wants_usage = bool(chat.stream_options and chat.stream_options.include_usage)
             pieces = events(reply, reply.chunks, wants_usage=wants_usage)
             return StreamingResponse(pieces, media_type="text/event-stream", headers=headers(reply))
         assert reply.answer is not None
         return whole(reply, reply.answer)
+
+    async def _read(self, request: Request) -> tuple[Question, bool]:
+        """What is asked, and whether a stream is to tell its usage; the body itself is not held while it waits."""
+        body = await _body(request, self._max_body_bytes)
+        chat = parse_chat(body)
+        if chat.model not in self._store.policies:
+            raise self._no_model(chat.model)
+        wants_usage = bool(chat.stream_options and chat.stream_options.include_usage)
+        return self._question(request, chat, len(body)), wants_usage
 
     def _question(self, request: Request, chat: ChatRequest, size: int) -> Question:
         synthetic = SYNTHETIC_HEADER in request.headers and self._auth.why_not(request) is None
@@ -105,7 +110,10 @@ def _others(request: Request, chat: ChatRequest) -> dict[str, Any]:
 
 
 def _priority(request: Request) -> Priority:
-    asked = request.headers.get(PRIORITY_HEADER, Priority.NORMAL.name).strip().lower()
+    asked = request.headers.get(PRIORITY_HEADER)
+    if asked is None:
+        return Priority.NORMAL
+    asked = asked.strip().lower()
     if asked not in _PRIORITIES:
         message = f"The header X-Failover-Priority may be {', '.join(_PRIORITIES)}; leave it out for normal."
         raise ApiError(400, message, param="X-Failover-Priority", code="invalid_priority")

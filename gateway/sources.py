@@ -51,7 +51,7 @@ class Reply:
 
 
 class Services:
-    """What the policies in force switch on, each read once."""
+    """What the policies in force switch on, each read once; NORMAL itself where that is nothing."""
 
     def __init__(self, store: PolicyStore) -> None:
         self._store = store
@@ -68,7 +68,8 @@ class Services:
 def _meant(policy: TrafficPolicy) -> DegradedService:
     """No change gets here unchecked, but a store may be older or younger than this gateway."""
     try:
-        return read(policy.degraded)
+        service = read(policy.degraded)
+        return service if service.is_on else NORMAL
     except ValueError as error:
         log.warning(
             "a policy's degraded service cannot be meant; service is normal", route=policy.route, why=str(error)
@@ -143,6 +144,8 @@ class Sources:
     def _next(self, asking: _Asking) -> Source | None:
         """The best source that was not tried yet, by the policy of now."""
         question, service = asking.question, self._services.of(asking.question.route)
+        if service is NORMAL:
+            return None if Source.LIVE in asking.tried else Source.LIVE
         queue = self._queues.of(question.route) if service.queue is not None else None
         if queue is not None and asking.arrived is None:
             asking.arrived = queue.arrive()
