@@ -80,6 +80,10 @@ class Rig:
 
         return check
 
+    async def asked(self) -> bool:
+        """Whether meta was asked anything."""
+        return self.providers["meta"].calls > 0
+
     async def figure(self, name: str) -> float:
         """The sum over all labels of one metric."""
         lines = (await self.http.get("/metrics")).text.splitlines()
@@ -123,6 +127,12 @@ def with_capacity(config: Config, **capacity: int) -> Config:
     providers = dict(config.providers)
     providers["meta"] = providers["meta"].model_copy(update={"capacity": Capacity(**capacity)})
     return config.model_copy(update={"providers": providers})
+
+
+def patient(config: Config, timeout: timedelta) -> Config:
+    """As long for one try as for all of them."""
+    limits = {"try_timeout": timeout, "request_timeout": timeout}
+    return config.model_copy(update={"gateway": config.gateway.model_copy(update=limits)})
 
 
 def numbered(count: int) -> list[str]:
@@ -213,6 +223,24 @@ async def test_while_others_wait_nobody_overtakes(rig: Rig) -> None:
     assert (await late).headers["X-Failover-Source"] == "queue"
     await asyncio.gather(*waiting)
     assert answered(rig) == [*numbered(5), "late"]
+
+
+async def test_who_was_tried_at_once_and_failed_stands_where_it_arrived(config: Config, tmp_path: Path) -> None:
+    """Those who came while it was tried are behind it, though they joined before."""
+    async with running(patient(config, timedelta(seconds=3)), tmp_path) as rig:
+        rig.providers["meta"].hang = True
+        rig.fail(FailureKind.SERVER_ERROR, "bedrock", "google")
+        await rig.switch(QUEUE)
+        first = rig.ask("first")
+        await until(rig.asked)
+        others = await rig.waiting(["second", "third"])
+        assert rig.providers["meta"].heard == ["first"]
+        rig.providers["meta"].hang = False
+        rig.fail()
+        await until(rig.longer_than(2))
+        await rig.mend()
+        assert {answer.status_code for answer in await asyncio.gather(first, *others)} == {200}
+        assert answered(rig) == ["first", "second", "third"]
 
 
 async def test_higher_classes_go_first_and_each_is_first_in_first_out(rig: Rig) -> None:
@@ -344,9 +372,7 @@ async def test_a_request_that_fails_as_the_queue_is_switched_on_joins_it(rig: Ri
     rig.providers["meta"].hang = True
     rig.fail(FailureKind.SERVER_ERROR, "bedrock", "google")
     task = rig.ask("early")
-    async with asyncio.timeout(5):
-        while not rig.providers["meta"].calls:
-            await asyncio.sleep(0.01)
+    await until(rig.asked)
     await rig.switch(QUEUE)
     await until(rig.longer_than(0))
     rig.providers["meta"].hang = False
@@ -356,16 +382,11 @@ async def test_a_request_that_fails_as_the_queue_is_switched_on_joins_it(rig: Ri
 
 async def test_a_change_of_the_policy_is_new_hope(config: Config, tmp_path: Path) -> None:
     """Who is back gets the queue at once, though a try still hangs at one that is not."""
-    patient = config.gateway.model_copy(
-        update={"try_timeout": timedelta(seconds=20), "request_timeout": timedelta(seconds=20)}
-    )
-    async with running(config.model_copy(update={"gateway": patient}), tmp_path) as rig:
+    async with running(patient(config, timedelta(seconds=20)), tmp_path) as rig:
         rig.providers["meta"].hang = True
         await rig.switch(QUEUE)
         first = rig.ask("hangs")
-        async with asyncio.timeout(5):
-            while not rig.providers["meta"].calls:
-                await asyncio.sleep(0.01)
+        await until(rig.asked)
         tasks = await rig.waiting(numbered(3))
         await rig.switch(google=100)
         answers = await asyncio.wait_for(asyncio.gather(*tasks), 5)
