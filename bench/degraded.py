@@ -1,6 +1,7 @@
 """The gateway in degraded mode: hits per second from the cache; ten thousand requests that wait, and their way out."""
 
 import asyncio
+import json
 import resource
 import sys
 import tempfile
@@ -111,19 +112,32 @@ async def _hits(gateway: Gateway, count: int) -> None:
     await gateway.switch({"cache": {"ttl": "2h"}})
     fresh = await many(asking("cache"), count, 1)
     began = time.perf_counter()
-    crowd = await many(asking("cache"), count * 4, 32)
-    rate = len(crowd) / (time.perf_counter() - began)
+    hits = sum(await asyncio.gather(*(_hammer(gateway, count // 4) for _ in range(32))))
+    rate = hits / (time.perf_counter() - began)
     await gateway.switch({"cache": {"ttl": "1ms", "serve_stale": True}, "queue": QUEUE["queue"]})
     await gateway.tell("down")
     stale = await many(asking("stale"), count, 1)
     rows = [
         ("a provider in memory, concurrency 1", live),
         ("fresh from the cache, concurrency 1", fresh),
-        ("fresh from the cache, concurrency 32", crowd),
         ("stale, every provider down, concurrency 1", stale),
     ]
     table("Degraded service: answers from the cache (the asking client's own time included)", rows, "ms")
-    facts("", ("", "hits a second"), [("concurrency 32", f"{rate:.0f}")])
+    facts("", ("", "hits a second"), [("32 connections, bare sockets", f"{rate:.0f}")])
+
+
+async def _hammer(gateway: Gateway, count: int) -> int:
+    """One connection, one question after the other; → how many were answered from the cache."""
+    url = gateway.http.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    hits = 0
+    for _ in range(count):
+        writer.write(_request(json.dumps(BODY).encode()))
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r")[0]))
+        hits += b"x-failover-source: cache" in head
+    writer.close()
+    return hits
 
 
 async def _queue(gateway: Gateway, waiting: int) -> None:
@@ -167,9 +181,13 @@ async def _send(gateway: Gateway, number: int) -> tuple[asyncio.StreamReader, as
     url = gateway.http.base_url
     reader, writer = await asyncio.open_connection(url.host, url.port)
     body = f'{{"model": "chat", "messages": [{{"role": "user", "content": "question {number}"}}]}}'.encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n\r\n"
-    writer.write(head.encode() + body)
+    writer.write(_request(body))
     return reader, writer
+
+
+def _request(body: bytes) -> bytes:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 async def _status(reader: asyncio.StreamReader) -> bytes:
