@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from failover.degraded import QueueSettings, Source
-from failover.failure import FailureKind
+from failover.failure import Failure, FailureKind
 from failover.policy import Revision
 from failover.waiting import Line, Pace, Place, Room, wait
 from gateway.question import AllFailed, Question, Turn
@@ -74,6 +74,11 @@ class _Leave:
         self.round = round_
         round_.under_way += 1
 
+    def move(self, round_: _Round) -> None:
+        self.end()
+        self.round = round_
+        round_.under_way += 1
+
     def end(self) -> None:
         self.round.under_way -= 1
 
@@ -101,6 +106,7 @@ class Queue:
         self._revision: Revision | None = None
         self._after: Place | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._trying: dict[asyncio.Future[Any], _Leave] = {}
         self._closing = False
 
     def __len__(self) -> int:
@@ -202,8 +208,14 @@ class Queue:
 
     async def _asked(self, leave: _Leave, ask: Callable[[Turn], Awaitable[T]]) -> T:
         """What an answer, or none, tells of the pace; the user's own mistake tells nothing."""
+        trying = asyncio.ensure_future(ask(leave.turn))
+        self._trying[trying] = leave
         try:
-            answer = await ask(leave.turn)
+            answer = await trying
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise _moved_off(leave.turn) from None
         except AllFailed as error:
             wish = error.retry_after.total_seconds() if error.retry_after else None
             if leave.round is self._round:
@@ -213,6 +225,7 @@ class Queue:
             self._pace, self._after = self._pace.answered(), None
             return answer
         finally:
+            del self._trying[trying]
             leave.end()
 
     def _give(self, source: Source) -> _Leave:
@@ -234,11 +247,21 @@ class Queue:
             taken[1].turn.set_result(self._give(Source.QUEUE))
 
     def _see_policy(self) -> None:
-        """A change of the policy is new hope: whoever is back is tried at once, though old tries still hang elsewhere."""
-        revision = self._store.policies[self._route].revision
-        if revision != self._revision and not self._pace.answering:
-            self._pace, self._round = Pace(), _Round()
-        self._revision = revision
+        """A change of the policy is new hope: somebody is tried at once, though old tries still hang elsewhere.
+
+        Those that hang at a provider which lost its share are given up: nothing was sent to their users yet.
+        """
+        policy = self._store.policies[self._route]
+        if policy.revision == self._revision:
+            return
+        self._revision = policy.revision
+        if not self._pace.answering:
+            self._pace, self._round, self._after = Pace(), _Round(), None
+        for trying, leave in self._trying.items():
+            if leave.turn.provider is not None and not policy.distribution.get(leave.turn.provider):
+                # It ends in a moment, and holds the others up until then, lest they overtake it.
+                leave.move(self._round)
+                trying.cancel()
 
     def _look_again(self, delay: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -261,6 +284,11 @@ class Queue:
 
 def _closing() -> Closing:
     return Closing("The gateway is ending; ask again.")
+
+
+def _moved_off(turn: Turn) -> AllFailed:
+    detail = "given up, since traffic was moved off it"
+    return AllFailed([Failure(kind=FailureKind.CAPACITY, provider=turn.provider or "", detail=detail)])
 
 
 def _give_back(waiter: _Waiter) -> None:

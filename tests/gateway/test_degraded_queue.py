@@ -139,9 +139,9 @@ def numbered(count: int) -> list[str]:
     return [f"question {number}" for number in range(count)]
 
 
-def answered(rig: Rig, since: int = 0) -> list[str]:
-    """What meta was asked, without repetitions, in the order of the last time."""
-    heard = rig.providers["meta"].heard[since:]
+def answered(rig: Rig, provider: str = "meta") -> list[str]:
+    """What it was asked, without repetitions, in the order of the last time."""
+    heard = rig.providers[provider].heard
     return [text for index, text in enumerate(heard) if text not in heard[index + 1 :]]
 
 
@@ -392,6 +392,26 @@ async def test_a_change_of_the_policy_is_new_hope(config: Config, tmp_path: Path
         answers = await asyncio.wait_for(asyncio.gather(*tasks), 5)
         assert {answer.headers["X-Failover-Provider"] for answer in answers} == {"google"}
         first.cancel()
+
+
+async def test_a_try_that_hangs_where_traffic_was_moved_off_is_given_up(config: Config, tmp_path: Path) -> None:
+    """The head of the line does not wait for it, and is still the first to be answered, by whoever is back."""
+    async with running(patient(config, timedelta(seconds=20)), tmp_path) as rig:
+        rig.fail()
+        await rig.switch(QUEUE)
+        tasks = await rig.waiting(numbered(3))
+        rig.providers["meta"].hang = True
+        calls = rig.providers["meta"].calls
+
+        async def hangs() -> bool:
+            return rig.providers["meta"].calls > calls
+
+        await until(hangs)
+        rig.fail(None)
+        await rig.switch(google=100)
+        answers = await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        assert {answer.headers["X-Failover-Provider"] for answer in answers} == {"google"}
+        assert answered(rig, provider="google") == numbered(3)
 
 
 @pytest.mark.parametrize("kind", [FailureKind.INVALID_ANSWER, FailureKind.TIMEOUT])
