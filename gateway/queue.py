@@ -249,7 +249,8 @@ class Queue:
     def _see_policy(self) -> None:
         """A change of the policy is new hope: somebody is tried at once, though old tries still hang elsewhere.
 
-        Those that hang at a provider which lost its share are given up: nothing was sent to their users yet.
+        Those of the line that hang at a provider which lost its share are given up: nothing was sent to their users
+        yet, and they have a place to go back to.
         """
         policy = self._store.policies[self._route]
         if policy.revision == self._revision:
@@ -258,7 +259,8 @@ class Queue:
         if not self._pace.answering:
             self._pace, self._round, self._after = Pace(), _Round(), None
         for trying, leave in self._trying.items():
-            if leave.turn.provider is not None and not policy.distribution.get(leave.turn.provider):
+            turn = leave.turn
+            if turn.source is Source.QUEUE and turn.provider and not policy.distribution.get(turn.provider):
                 # It ends in a moment, and holds the others up until then, lest they overtake it.
                 leave.move(self._round)
                 trying.cancel()
