@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m bench [shift] [routes] [latency] [detection] [loss] [peers] [--full]`."""
+"""`make bench`, or `python -m bench [shift] [routes] [latency] [degraded] [detection] [loss] [peers] [--full]`."""
 
 import argparse
 import asyncio
@@ -7,6 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
+from bench.degraded import degraded
 from bench.figures import console
 from bench.incidents import detection, loss
 from bench.latency import latency
@@ -15,7 +16,7 @@ from bench.shift import routes, shift
 from starter.settings import Settings
 from starter.temporal_server import find_cli
 
-NAMES = ("shift", "routes", "latency", "detection", "loss", "peers")
+NAMES = ("shift", "routes", "latency", "degraded", "detection", "loss", "peers")
 
 
 async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> None:
@@ -27,6 +28,7 @@ async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> N
         "shift": lambda: shift(cli, 200 if full else 60),
         "routes": lambda: routes(cli),
         "latency": lambda: latency(4000 if full else 1000),
+        "degraded": lambda: degraded(2000 if full else 1000, 10_000),
         "detection": lambda: detection(cli, settings, full=full, times=5 if full else 3),
         "loss": lambda: loss(cli, settings, full=full),
         "peers": lambda: peers(cli, settings),

@@ -43,7 +43,7 @@ def _readings(telemetry: Telemetry, route: str) -> list[Reading]:
 
 
 def _of_users(window: RouteWindow) -> Reading:
-    good = window.requests - window.failed - window.empty
+    good = window.requests - window.failed - window.empty - window.templates
     return Reading(provider=None, requests=window.requests, good=good, latency_p95=window.latency_p95)
 
 

@@ -65,7 +65,7 @@ def judge_sample(
 
 def why_not_good(window: RouteWindow, targets: Targets) -> str | None:
     """Why users of a route are not served as they should be; None where they are."""
-    bad = window.failed + window.empty
+    bad = window.failed + window.empty + window.templates
     success = 100 * (window.requests - bad) / window.requests
     if success < targets.success_percent:
         detail = f" ({window.empty} without content)" if window.empty else ""

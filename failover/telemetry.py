@@ -35,9 +35,11 @@ class ProviderWindow:
 class RouteWindow:
     """Users' requests on one route within a window, as the users saw them.
 
-    `failed` got an error, `lost` were accepted and never usefully answered (failed after all tries, or a stream that was
-    cut after bytes were sent), `empty` were answered with no content. Latencies are of answered requests; `tokens` went in
-    and out, 0 where nobody counts them.
+    `failed` got an error, `lost` were accepted and never usefully answered (failed after all tries, refused by a queue or
+    expired in it, a stream that was cut after bytes were sent, or a template's words), `empty` were answered with no
+    content. Latencies are of answered requests; `tokens` went in and out, 0 where nobody counts them. How those of degraded
+    service were answered: `cached` by a remembered answer, `stale` by one past its time, `queued` by a provider after they
+    had waited, `templates` by static words.
     """
 
     route: str
@@ -48,6 +50,10 @@ class RouteWindow:
     latency_p50: timedelta | None = None
     latency_p95: timedelta | None = None
     tokens: int = 0
+    cached: int = 0
+    stale: int = 0
+    queued: int = 0
+    templates: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,8 @@
 Computes from what it is given, moments included (seconds of any clock that never goes back).
 """
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from bisect import bisect_left, bisect_right, insort
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -17,7 +16,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 LONGEST_WISH = 60.0
 """Seconds: a provider that asks for a longer pause is tried again nevertheless, lest a queue starves for its sake."""
 
-MODEST, MOST = 16, 256
+MODEST, MOST = 16, 1024
 """Tries under way at once: as soon as somebody answers again, and at most."""
 
 BURST = 0.1
@@ -32,8 +31,11 @@ class Priority(IntEnum):
     LOW = 2
 
 
+MINUTE = 60.0
+"""Seconds: what providers count their tokens over."""
+
 Place = tuple[int, int]
-"""In a line: the priority's class, then the order of joining."""
+"""In a line: the priority's class, then the order of arriving."""
 
 
 class Room:
@@ -54,7 +56,7 @@ class Line(Generic[T]):
         self._room = room
         self._members: dict[Place, tuple[T, int]] = {}
         self._ready: list[Place] = []
-        self._joined = 0
+        self._arrived = 0
 
     def __len__(self) -> int:
         return len(self._members)
@@ -67,10 +69,14 @@ class Line(Generic[T]):
             return f"the waiting requests hold {self._room.used} bytes, of {self._room.max_bytes} that they may"
         return None
 
-    def join(self, member: T, size: int, priority: Priority) -> Place:
-        """At the end of its class; → its place."""
-        self._joined += 1
-        place = (int(priority), self._joined)
+    def arrive(self) -> int:
+        """A number for somebody who may have to join later; nobody who arrives after them will stand before them."""
+        self._arrived += 1
+        return self._arrived
+
+    def join(self, member: T, size: int, priority: Priority, arrived: int) -> Place:
+        """Behind those of its class who arrived before; → its place."""
+        place = (int(priority), arrived)
         self._members[place] = (member, size)
         self._room.used += size
         insort(self._ready, place)
@@ -86,11 +92,15 @@ class Line(Generic[T]):
         if index < len(self._ready) and self._ready[index] == place:
             del self._ready[index]
 
-    def take(self) -> tuple[Place, T] | None:
-        """Whose turn it is, not to be taken again until it is put back; None where nobody is ready."""
+    def take(self, after: Place | None = None) -> tuple[Place, T] | None:
+        """Whose turn it is, not to be taken again until it is put back; None where nobody is ready.
+
+        `after`: the turn of whoever stands behind that place, so that one who always fails does not block the others.
+        """
         if not self._ready:
             return None
-        place = self._ready.pop(0)
+        index = 0 if after is None else bisect_right(self._ready, after) % len(self._ready)
+        place = self._ready.pop(index)
         return place, self._members[place][0]
 
     def put_back(self, place: Place) -> None:
@@ -129,44 +139,96 @@ class Pace:
 
     def failed(self, now: float, wish: float | None = None) -> "Pace":
         """`wish`: for how many seconds the provider asked to be left alone, where it did."""
+        wanted = min(wish or 0.0, LONGEST_WISH)
         if self.answering and self.limit > 1:
-            return replace(self, limit=self.limit // 2)
+            return replace(self, limit=self.limit // 2, not_before=max(self.not_before, now + wanted))
         pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self.pause))
-        wanted = max(pause, min(wish or 0.0, LONGEST_WISH))
-        return Pace(pause=pause, not_before=now + wanted)
+        return Pace(pause=pause, not_before=max(self.not_before, now + max(pause, wanted)))
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A declared rate. Holds what may go at once; below zero, more went than the rate allows, and it is waited off."""
+    """A declared rate. Holds what may go at once; below zero, more went than the rate allows, and it is waited off.
+
+    `debt`: seconds of the rate that it can be below zero at most, so that a flood is not punished for ever.
+    """
 
     per_second: float
-    tokens: float = 1.0
-    at: float = field(default=0.0)
+    tokens: float
+    at: float
+    debt: float = 1.0
 
     @classmethod
-    def of(cls, per_minute: float, now: float) -> "Bucket":
+    def of(cls, per_minute: float, now: float, debt: float = 1.0) -> "Bucket":
         """A full one."""
-        return cls(per_second=per_minute / 60, tokens=_depth(per_minute / 60), at=now)
+        return cls(per_second=per_minute / 60, tokens=_depth(per_minute / 60), at=now, debt=debt)
 
-    def spent(self, now: float) -> "Bucket":
-        """After one call. The debt never grows over a second's worth, so that a flood is not punished for minutes."""
-        return replace(self, tokens=max(self._now(now) - 1, -max(1.0, self.per_second)), at=max(now, self.at))
+    def spent(self, now: float, cost: float = 1.0) -> "Bucket":
+        """After something that cost so much; less than nothing gives back."""
+        least = -max(1.0, self.debt * self.per_second)
+        left = min(_depth(self.per_second), max(least, self._now(now) - cost))
+        return replace(self, tokens=left, at=max(now, self.at))
 
     def wait(self, now: float) -> float:
         """Seconds until the next call may go; 0 where it may now."""
-        return max(0.0, (1 - self._now(now)) / self.per_second)
+        missing = 1 - self._now(now)
+        return missing / self.per_second if missing > _ROUNDING else 0.0
 
     def _now(self, now: float) -> float:
         return min(_depth(self.per_second), self.tokens + max(0.0, now - self.at) * self.per_second)
+
+
+_ROUNDING = 1e-6
+"""Of a call: whoever waits exactly as long as told may go, whatever floating point makes of it."""
 
 
 def _depth(per_second: float) -> float:
     return max(1.0, BURST * per_second)
 
 
-def wait(pace: Pace, under_way: int, buckets: Iterable[Bucket], now: float) -> float | None:
-    """Seconds until the next in line may be tried; None: not before one of the tries under way has ended."""
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a provider declared that it can take, of which some is spent; None: it declared none.
+
+    What a call takes in tokens is known after it: until then it counts as much as the last ones took.
+    """
+
+    requests: Bucket | None = None
+    tokens: Bucket | None = None
+    usual: float = 0.0
+
+    @classmethod
+    def declared(cls, requests_per_minute: int | None, tokens_per_minute: int | None, now: float) -> "Rate":
+        return cls(
+            requests=Bucket.of(requests_per_minute, now) if requests_per_minute else None,
+            tokens=Bucket.of(tokens_per_minute, now, debt=MINUTE) if tokens_per_minute else None,
+        )
+
+    def begun(self, now: float) -> "Rate":
+        """After one more call went."""
+        return replace(
+            self,
+            requests=self.requests and self.requests.spent(now),
+            tokens=self.tokens and self.tokens.spent(now, self.usual),
+        )
+
+    def used(self, tokens: int, now: float) -> "Rate":
+        """After an answer told what it took."""
+        if self.tokens is None:
+            return self
+        usual = self.usual + (tokens - self.usual) / 8 if self.usual else float(tokens)
+        return replace(self, tokens=self.tokens.spent(now, tokens - self.usual), usual=usual)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next call may go."""
+        return max((bucket.wait(now) for bucket in (self.requests, self.tokens) if bucket is not None), default=0.0)
+
+
+def wait(pace: Pace, under_way: int, rate: float, now: float) -> float | None:
+    """Seconds until the next in line may be tried; None: not before one of the tries under way has ended.
+
+    `rate`: seconds until some provider may be asked within what it declared.
+    """
     if under_way >= pace.limit:
         return None
-    return max([pace.not_before - now, 0.0, *(bucket.wait(now) for bucket in buckets)])
+    return max(pace.not_before - now, rate, 0.0)

@@ -1,6 +1,7 @@
 """The gateway as one application: users' door, operators' door, metrics and health."""
 
 import random
+import time
 from collections.abc import Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,11 +14,16 @@ from failover.config import Config
 from failover.errors import DataPlaneUnavailable
 from failover.ports import ProviderClient
 from gateway.auth import Auth
+from gateway.cache import AnswerCache
 from gateway.counters import Counters, utc_now
 from gateway.metrics import Metrics
-from gateway.openai_api import ApiError, OpenAiApi
+from gateway.openai_api import OpenAiApi
+from gateway.openai_shapes import ApiError
 from gateway.policies_api import PoliciesApi
+from gateway.queue import Queues
+from gateway.rates import Rates
 from gateway.routing import Router
+from gateway.sources import Sources
 from gateway.store import PolicyStore
 
 
@@ -30,10 +36,18 @@ def create_app(
     loopback: bool = True,
     rng: random.Random | None = None,
 ) -> Starlette:
-    """A gateway over these clients and this store. `loopback`: whether only this machine can reach it."""
+    """A gateway over these clients and this store. `loopback`: whether only this machine can reach it.
+
+    Its `state.close` is to be called when it is told to end: it sends home who waits in a queue.
+    """
     counters, metrics, auth = Counters(), Metrics(config, store), Auth(token, loopback=loopback)
-    router = Router(config, clients, store, counters, metrics, utc_now, rng or random.Random())
-    users = OpenAiApi(router, store, auth, config.gateway.max_body_bytes)
+    rates = Rates(config.capacities(), time.monotonic)
+    router = Router(config, clients, store, counters, metrics, rates, utc_now, rng or random.Random())
+    cache = AnswerCache(config.gateway.cache.max_bytes)
+    queues = Queues(config.gateway.queue.max_bytes, router, store, metrics)
+    metrics.watch(cache, queues)
+    sources = Sources(router, store, cache, queues, counters, metrics, utc_now)
+    users = OpenAiApi(sources, store, auth, config.gateway.max_body_bytes, remembers=cache.is_on)
     operators = PoliciesApi(store, counters, auth, config.providers)
 
     async def scrape(_: Request) -> Response:
@@ -46,7 +60,7 @@ def create_app(
         missing = sorted(set(config.routes) - set(store.policies))
         return JSONResponse({"ready": not missing, "routes_without_policy": missing}, 503 if missing else 200)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/chat/completions", users.chat, methods=["POST"]),
             Route("/v1/models", users.models),
@@ -62,6 +76,8 @@ def create_app(
         ],
         exception_handlers={404: _not_found, 405: _not_found, 500: _broken, DataPlaneUnavailable: _unavailable},
     )
+    app.state.close = queues.close
+    return app
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:

@@ -56,6 +56,9 @@ def _size(remembered: Remembered) -> int:
     return sys.getsizeof(remembered.answer.text) + _OVERHEAD
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+
+
 def key_of(route: str, completion: Completion, others: Mapping[str, Any]) -> bytes:
     """A digest of the route, of all that is carried to a provider, and of `others`: what else tells requests apart.
 
@@ -70,4 +73,4 @@ def key_of(route: str, completion: Completion, others: Mapping[str, Any]) -> byt
         list(completion.stop),
         others,
     ]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")).digest()
+    return hashlib.sha256(_CANONICAL.encode(asked).encode("utf-8", "replace")).digest()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from failover.degraded import Source
 from failover.failure import FailureKind
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 
@@ -26,7 +27,8 @@ _CLASSES, _OFFSET, _UNTIMED = 1024, 200, 0
 class RequestOutcome(StrEnum):
     """How a user's request ended.
 
-    LOST: cut after bytes were sent; FAILED: an error after all tries; LEFT: the user went away while it was answered.
+    LOST: cut after bytes were sent; FAILED: an error after all tries, or instead of a place in the queue; LEFT: the user
+    went away while it was answered or waited; TEMPLATE: told static words, for want of an answer.
     """
 
     ANSWERED = "answered"
@@ -34,6 +36,7 @@ class RequestOutcome(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     EMPTY = "empty"
+    TEMPLATE = "template"
 
 
 class _Try(NamedTuple):
@@ -46,6 +49,7 @@ class _Try(NamedTuple):
 class _Request(NamedTuple):
     route: str
     outcome: RequestOutcome
+    source: Source
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class _Tick:
 
     events: "array[int]" = field(default_factory=lambda: array("q"))
     first_failures: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class _Window:
@@ -97,10 +102,22 @@ class Counters:
             known = tick.first_failures.get((provider, route), started)
             tick.first_failures[provider, route] = min(known, started)
 
-    def count_request(self, route: str, *, started: datetime, outcome: RequestOutcome, latency: timedelta) -> None:
-        """One request of a user."""
+    def count_tokens(self, route: str, provider: str, *, started: datetime, tokens: int) -> None:
+        """What one try of a user's request took and gave."""
+        self._tick(started).tokens[provider, route] += tokens
+
+    def count_request(
+        self,
+        route: str,
+        *,
+        started: datetime,
+        outcome: RequestOutcome,
+        latency: timedelta,
+        source: Source = Source.LIVE,
+    ) -> None:
+        """One request of a user; `source` of those that were answered."""
         counted = latency if outcome is RequestOutcome.ANSWERED else None
-        self._tick(started).events.append(self._event(_Request(route, outcome), counted))
+        self._tick(started).events.append(self._event(_Request(route, outcome, source), counted))
 
     def _event(self, kind: _Try | _Request, latency: timedelta | None) -> int:
         number = self._numbers.get(kind)
@@ -113,8 +130,10 @@ class Counters:
         """What began in [since, until); a tick that `since` cuts in two is left out whole."""
         events: Counter[int] = Counter()
         failures: dict[tuple[str, str], datetime] = {}
+        tokens: Counter[tuple[str, str]] = Counter()
         for tick in self._between(since, until or now + timedelta(seconds=1)):
             events.update(tick.events)
+            tokens.update(tick.tokens)
             for key, at in tick.first_failures.items():
                 failures[key] = min(failures.get(key, at), at)
         tries: dict[tuple[str, str], _Window] = defaultdict(_Window)
@@ -129,8 +148,14 @@ class Counters:
         return Telemetry(
             at=until or now,
             since=since,
-            providers=[_provider(*key, window, failures.get(key)) for key, window in sorted(tries.items(), key=_key)],
-            routes=[_route(route, window) for route, window in sorted(requests.items(), key=_key)],
+            providers=[
+                _provider(*key, window, failures.get(key), tokens[key])
+                for key, window in sorted(tries.items(), key=_key)
+            ],
+            routes=[
+                _route(route, window, sum(used for key, used in tokens.items() if key[1] == route))
+                for route, window in sorted(requests.items(), key=_key)
+            ],
         )
 
     def _tick(self, started: datetime) -> _Tick:
@@ -168,7 +193,9 @@ def _key(item: tuple[Any, object]) -> Any:
     return item[0]
 
 
-def _provider(provider: str, route: str, window: _Window, first_failure_at: datetime | None) -> ProviderWindow:
+def _provider(
+    provider: str, route: str, window: _Window, first_failure_at: datetime | None, tokens: int
+) -> ProviderWindow:
     failures: Counter[FailureKind] = Counter()
     for kind, count in window.events.items():
         if isinstance(kind, _Try) and kind.failure is not None:
@@ -182,22 +209,32 @@ def _provider(provider: str, route: str, window: _Window, first_failure_at: date
         latency_p50=window.percentile(0.50),
         latency_p95=window.percentile(0.95),
         first_failure_at=first_failure_at,
+        tokens=tokens,
     )
 
 
-def _route(route: str, window: _Window) -> RouteWindow:
-    failed, lost, empty = (
-        window.events[_Request(route, outcome)]
-        for outcome in (RequestOutcome.FAILED, RequestOutcome.LOST, RequestOutcome.EMPTY)
-    )
+def _route(route: str, window: _Window, tokens: int) -> RouteWindow:
+    outcomes: Counter[RequestOutcome] = Counter()
+    answered: Counter[Source] = Counter()
+    for kind, count in window.events.items():
+        if isinstance(kind, _Request):
+            outcomes[kind.outcome] += count
+            if kind.outcome is RequestOutcome.ANSWERED:
+                answered[kind.source] += count
+    failed = outcomes[RequestOutcome.FAILED] + outcomes[RequestOutcome.LOST]
     return RouteWindow(
         route=route,
-        requests=window.events.total(),
-        failed=failed + lost,
-        lost=failed + lost,
-        empty=empty,
+        requests=outcomes.total(),
+        failed=failed,
+        lost=failed + outcomes[RequestOutcome.TEMPLATE],
+        empty=outcomes[RequestOutcome.EMPTY],
         latency_p50=window.percentile(0.50),
         latency_p95=window.percentile(0.95),
+        cached=answered[Source.CACHE],
+        stale=answered[Source.STALE],
+        queued=answered[Source.QUEUE],
+        templates=outcomes[RequestOutcome.TEMPLATE],
+        tokens=tokens,
     )
 
 

@@ -7,7 +7,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
 from failover.config import Config
+from failover.degraded import Source
 from failover.failure import Failure
+from gateway.cache import AnswerCache
+from gateway.queue import Queues
 from gateway.routing import Try
 from gateway.store import PolicyStore
 
@@ -16,6 +19,9 @@ _SYSTEMS = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai", "llama": "meta.
 
 _DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKEN_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144)
+
+
+_WAITED_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 180, 240, 300, 600)
 
 
 class Metrics:
@@ -53,7 +59,43 @@ class Metrics:
             ["failover_provider", "failover_route", "first", "failure", "failover_synthetic"],
             registry=self.registry,
         )
+        self._answers = Counter(
+            "failover_gateway_answers",
+            "Answers to users by where they came from.",
+            ["failover_route", "source"],
+            registry=self.registry,
+        )
+        self._answered: dict[tuple[str, Source], Counter] = {}
+        self._lookups = Counter(
+            "failover_cache_lookups",
+            "Whole requests while the cache was on: answered from it fresh or stale, or not (miss).",
+            ["failover_route", "found"],
+            registry=self.registry,
+        )
+        self._waited = Histogram(
+            "failover_queue_waited_seconds",
+            "Time in the queue until the end of the wait.",
+            ["failover_route", "ended"],
+            buckets=_WAITED_BUCKETS,
+            registry=self.registry,
+        )
         self.registry.register(_Policies(store))
+
+    def watch(self, cache: AnswerCache, queues: Queues) -> None:
+        """Show how full they are."""
+        self.registry.register(_Held(cache, queues))
+
+    def answered(self, route: str, source: Source) -> None:
+        child = self._answered.get((route, source))
+        if child is None:
+            child = self._answered[route, source] = self._answers.labels(route, source.value)
+        child.inc()
+
+    def looked_up(self, route: str, found: str) -> None:
+        self._lookups.labels(route, found).inc()
+
+    def waited(self, route: str, ended: str, seconds: float) -> None:
+        self._waited.labels(route, ended).observe(seconds)
 
     def tried(self, attempt: Try, failure: Failure | None, latency: timedelta) -> None:
         kind = failure.kind.value if failure else ""
@@ -82,10 +124,32 @@ class _Policies:
             "failover_policy_share_ratio", "Share of a route's traffic.", labels=["failover_route", "failover_provider"]
         )
         revision = GaugeMetricFamily("failover_policy_revision", "Of a route's policy.", labels=["failover_route"])
+        mode = GaugeMetricFamily(
+            "failover_policy_mode", "1: the route's mode.", labels=["failover_route", "failover_mode"]
+        )
         for route in policies:
             policy = self._store.policies[route]
+            mode.add_metric([route, policy.mode.value], 1)
             revision.add_metric([route], policy.revision.number)
             for provider, points in policy.distribution.items():
                 share.add_metric([route, provider], points / 10_000)
         yield share
         yield revision
+        yield mode
+
+
+class _Held:
+    """What is remembered and who waits, read when it is scraped."""
+
+    def __init__(self, cache: AnswerCache, queues: Queues) -> None:
+        self._cache = cache
+        self._queues = queues
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily("failover_cache_entries", "Remembered answers.", len(self._cache))
+        yield GaugeMetricFamily("failover_cache_bytes", "Of remembered answers.", self._cache.bytes)
+        yield GaugeMetricFamily("failover_queue_bytes", "Of waiting requests, all routes together.", self._queues.bytes)
+        length = GaugeMetricFamily("failover_queue_length", "Waiting requests.", labels=["failover_route"])
+        for route, waiting in self._queues.lengths().items():
+            length.add_metric([route], waiting)
+        yield length

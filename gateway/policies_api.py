@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from failover.degraded import DegradedService, read
 from failover.distribution import Shares
 from failover.policy import Change, ChangedBy, ChangeResult, ChangeStatus, Mode, Revision, TrafficPolicy
 from failover.telemetry import Telemetry
@@ -42,6 +43,7 @@ class PolicyBody(_Strict):
     reason: str = Field(min_length=1, max_length=1000)
     actor: str = Field("operator", max_length=200)
     mode: Mode | None = None
+    degraded: DegradedService | None = None
     claim: str | None = None
 
 
@@ -86,6 +88,7 @@ class PoliciesApi:
             key=request.headers.get("idempotency-key") or f"{body.actor}/{utc_now().isoformat()}",
             distribution=body.distribution,
             mode=body.mode,
+            degraded=None if body.degraded is None else body.degraded.as_settings(),
             claim=body.claim,
             changed_by=ChangedBy(actor=body.actor),
             reason=body.reason,
@@ -106,8 +109,8 @@ class PoliciesApi:
             changes = Changes.model_validate_json(await request.body()).changes
         except ValidationError as error:
             return _invalid(error)
-        if unknown := self._unknown_providers(changes):
-            return unknown
+        if unmeant := self._unknown_providers(changes) or _unmeant(changes):
+            return unmeant
         results = await self._store.apply(changes)
         return _json({"results": _RESULTS.dump_python(list(results), mode="json")})
 
@@ -161,11 +164,22 @@ def _error(status: int, sentence: str) -> Response:
     return _json(_message(sentence), status)
 
 
-def _invalid(error: ValueError) -> Response:
+def _unmeant(changes: Sequence[Change]) -> Response | None:
+    """Degraded service is checked where it enters: whoever obeys it later cannot ask what was meant."""
+    for number, change in enumerate(changes):
+        try:
+            read(change.degraded or {})
+        except ValidationError as error:
+            return _invalid(error, "changes", number, "degraded")
+    return None
+
+
+def _invalid(error: ValueError, *within: str | int) -> Response:
     if isinstance(error, ValidationError):
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         said = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'the body'}: {problem['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, (*within, *problem['loc']))) or 'the body'}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
             for problem in problems[:5]
         )
         return _error(422, f"Nothing was changed: {said}")

@@ -68,7 +68,10 @@ async def _store(initial: Mapping[str, Distribution], state: Path, redis_url: st
 
 @asynccontextmanager
 async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
-    """The app served while the block runs; → its URL. Requests in flight at the end are answered, within bounds."""
+    """The app served while the block runs; → its URL. Requests in flight at the end are answered, within bounds.
+
+    An app with a `state.close` is told so at once: requests that wait have no time left to be answered in.
+    """
     with bind(host, port) as sock:
         config = uvicorn.Config(
             app,
@@ -82,8 +85,13 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
         try:
             yield f"http://{host}:{sock.getsockname()[1]}"
         finally:
+            getattr(app.state, "close", _nothing)()
             server.should_exit = True
             await serving
+
+
+def _nothing() -> None:
+    """Of an app that holds nobody up."""
 
 
 class _Server(uvicorn.Server):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from failover.completion import Answer, Chunk, Completion, FinishReason
+from failover.completion import Answer, Chunk, Completion, FinishReason, Usage
 from failover.config import Config
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
@@ -16,6 +16,8 @@ from failover.policy import TrafficPolicy
 from failover.ports import ProviderClient
 from failover.units import render_duration
 from gateway.counters import Counters, RequestOutcome
+from gateway.question import AT_ONCE, AllFailed, Question, Turn
+from gateway.rates import Rates
 from gateway.store import PolicyStore
 
 
@@ -54,18 +56,6 @@ class Streamed:
     chunks: AsyncGenerator[Chunk, None]
 
 
-class AllFailed(Exception):
-    """No provider answered; `failures` in the order of the tries."""
-
-    def __init__(self, failures: list[Failure]) -> None:
-        super().__init__("; ".join(str(failure) for failure in failures))
-        self.failures = failures
-
-    @property
-    def last(self) -> Failure:
-        return self.failures[-1]
-
-
 class Router:
     """Sends requests to providers as the policy in force says. Never twice to the same one, never after bytes were sent."""
 
@@ -76,6 +66,7 @@ class Router:
         store: PolicyStore,
         counters: Counters,
         observer: Observer,
+        rates: Rates,
         clock: Callable[[], datetime],
         rng: random.Random,
     ) -> None:
@@ -84,23 +75,41 @@ class Router:
         self._store = store
         self._counters = counters
         self._observer = observer
+        self._rates = rates
         self._clock = clock
         self._rng = rng
 
-    async def answer(self, route: str, completion: Completion, *, synthetic: bool) -> Served:
+    def ready_in(self, route: str) -> float:
+        """Seconds until some provider of the route may be asked within what it declared."""
+        return min((self._rates.wait(name) for name in self._hopeful(route)), default=0.0)
+
+    def choose(self, route: str) -> str | None:
+        """Who is asked first by one who waited, within declared rates; its call is counted."""
+        hopeful = self._hopeful(route)
+        able = {name: share for name, share in hopeful.items() if not self._rates.wait(name)} or hopeful
+        if not able:
+            return None
+        chosen = self._chosen(able)
+        self._rates.begun(chosen)
+        return chosen
+
+    def _hopeful(self, route: str) -> dict[str, int]:
+        return self._rates.hopeful(self._shares(self._store.policies[route]))
+
+    async def answer(self, question: Question, turn: Turn = AT_ONCE) -> Served:
         """A whole answer with content; AllFailed, or ProviderError where the request itself is bad."""
-        began, failures = self._clock(), list[Failure]()
-        for attempt, timeout in self._tries(route, began, synthetic, failures):
+        failures = list[Failure]()
+        for attempt, timeout in self._tries(question, turn):
             try:
-                answer = await self._invoke(attempt, completion, timeout)
+                answer = await self._invoke(attempt, question.completion, timeout)
             except ProviderError as error:
                 failures.append(self._failed(attempt, error))
                 continue
             self._succeeded(attempt)
-            self._observer.used(attempt, answer.usage.input_tokens, answer.usage.output_tokens)
-            self._ended(attempt, began, RequestOutcome.ANSWERED)
+            self._used(attempt, answer.usage)
+            self._ended(question, turn, RequestOutcome.ANSWERED)
             return Served(attempt=attempt, answer=answer)
-        raise self._all_failed(route, began, synthetic, failures)
+        raise _all_failed(question.route, failures)
 
     async def _invoke(self, attempt: Try, completion: Completion, timeout: timedelta) -> Answer:
         try:
@@ -112,21 +121,21 @@ class Router:
             raise _empty(attempt.provider)
         return answer
 
-    async def stream(self, route: str, completion: Completion, *, synthetic: bool) -> Streamed:
+    async def stream(self, question: Question, turn: Turn = AT_ONCE) -> Streamed:
         """An answer that has begun; failures before its first piece were retried, later ones end it."""
-        began, failures = self._clock(), list[Failure]()
-        for attempt, timeout in self._tries(route, began, synthetic, failures):
-            chunks = self._clients[attempt.provider].stream(completion, timeout=timeout)
+        failures = list[Failure]()
+        for attempt, timeout in self._tries(question, turn):
+            chunks = self._clients[attempt.provider].stream(question.completion, timeout=timeout)
             try:
                 first = await _first_piece(chunks, attempt.provider, timeout)
             except ProviderError as error:
                 failures.append(self._failed(attempt, error))
                 continue
-            return Streamed(attempt=attempt, chunks=self._rest(attempt, began, first, chunks))
-        raise self._all_failed(route, began, synthetic, failures)
+            return Streamed(attempt=attempt, chunks=self._rest(attempt, question, turn, first, chunks))
+        raise _all_failed(question.route, failures)
 
     async def _rest(
-        self, attempt: Try, began: datetime, first: Chunk, chunks: AsyncIterator[Chunk]
+        self, attempt: Try, question: Question, turn: Turn, first: Chunk, chunks: AsyncIterator[Chunk]
     ) -> AsyncGenerator[Chunk, None]:
         """From the first piece on. ProviderError midway: bytes were sent, so nobody else is tried."""
         outcome = RequestOutcome.LEFT
@@ -135,7 +144,7 @@ class Router:
                 yield first
                 async for chunk in rest:
                     if chunk.usage is not None:
-                        self._observer.used(attempt, chunk.usage.input_tokens, chunk.usage.output_tokens)
+                        self._used(attempt, chunk.usage)
                     yield chunk
             outcome = RequestOutcome.ANSWERED
             self._succeeded(attempt)
@@ -146,32 +155,50 @@ class Router:
         finally:
             if outcome is RequestOutcome.LEFT:
                 self._left(attempt)
-            self._ended(attempt, began, outcome)
+            self._ended(question, turn, outcome)
 
-    def _tries(
-        self, route: str, began: datetime, synthetic: bool, failures: list[Failure]
-    ) -> Iterator[tuple[Try, timedelta]]:
+    def _tries(self, question: Question, turn: Turn) -> Iterator[tuple[Try, timedelta]]:
         """Who is tried, one after the other, each with the time that is left for it."""
-        policy, limits = self._store.policies[route], self._config.gateway
-        for number, provider in enumerate(self._order(policy)[: limits.max_tries], start=1):
+        policy, limits = self._store.policies[question.route], self._config.gateway
+        began, number = self._clock(), 0
+        for provider in self._order(policy, turn.provider):
             now = self._clock()
             left = began + limits.request_timeout - now
-            if left <= timedelta(0):
+            if left <= timedelta(0) or number == limits.max_tries:
                 return
-            attempt = Try(policy=policy, provider=provider, number=number, started=now, synthetic=synthetic)
+            if provider != turn.provider:
+                if turn.provider is not None and self._rates.wait(provider):
+                    continue
+                self._rates.begun(provider)
+            number += 1
+            attempt = Try(policy=policy, provider=provider, number=number, started=now, synthetic=question.synthetic)
             yield attempt, min(left, limits.try_timeout)
 
-    def _order(self, policy: TrafficPolicy) -> list[str]:
+    def _order(self, policy: TrafficPolicy, first: str | None) -> list[str]:
         """Whom the weights choose; then the chain, those with a share before those that the policy gives nothing."""
-        shares = {name: share for name, share in policy.distribution.items() if share and name in self._clients}
+        shares = self._shares(policy)
         if not shares:
             return []
-        chosen = self._rng.choices(list(shares), weights=list(shares.values()))[0]
+        chosen = first if first is not None and first in shares else self._chosen(shares)
         chain = [*self._config.chain(policy.route, chosen), *sorted(shares, key=lambda name: -shares[name])]
         others = [name for name in dict.fromkeys(chain) if name != chosen and name in self._clients]
         return [chosen, *sorted(others, key=lambda name: name not in shares)]
 
+    def _shares(self, policy: TrafficPolicy) -> dict[str, int]:
+        return {name: share for name, share in policy.distribution.items() if share and name in self._clients}
+
+    def _chosen(self, shares: Mapping[str, int]) -> str:
+        return self._rng.choices(list(shares), weights=list(shares.values()))[0]
+
+    def _used(self, attempt: Try, usage: Usage) -> None:
+        self._observer.used(attempt, usage.input_tokens, usage.output_tokens)
+        tokens = usage.input_tokens + usage.output_tokens
+        self._rates.used(attempt.provider, tokens)
+        if not attempt.synthetic:
+            self._counters.count_tokens(attempt.policy.route, attempt.provider, started=attempt.started, tokens=tokens)
+
     def _succeeded(self, attempt: Try) -> None:
+        self._rates.answered(attempt.provider)
         self._count(attempt, None)
 
     def _failed(self, attempt: Try, error: ProviderError) -> Failure:
@@ -179,6 +206,8 @@ class Router:
         if error.failure.kind is FailureKind.BAD_REQUEST:
             self._observer.tried(attempt, error.failure, self._clock() - attempt.started)
             raise error
+        if error.failure.kind is not FailureKind.THROTTLED:
+            self._rates.failed(attempt.provider)
         self._count(attempt, error.failure)
         return error.failure
 
@@ -199,17 +228,21 @@ class Router:
                 latency=latency if timed else None,
             )
 
-    def _ended(self, attempt: Try, began: datetime, outcome: RequestOutcome) -> None:
-        if not attempt.synthetic:
-            latency = self._clock() - began
-            self._counters.count_request(attempt.policy.route, started=began, outcome=outcome, latency=latency)
+    def _ended(self, question: Question, turn: Turn, outcome: RequestOutcome) -> None:
+        """Of requests that a provider answered; whoever asked counts the others."""
+        if not question.synthetic:
+            self._counters.count_request(
+                question.route,
+                started=question.began,
+                outcome=outcome,
+                latency=self._clock() - question.began,
+                source=turn.source,
+            )
 
-    def _all_failed(self, route: str, began: datetime, synthetic: bool, failures: list[Failure]) -> AllFailed:
-        if not synthetic:
-            latency = self._clock() - began
-            self._counters.count_request(route, started=began, outcome=RequestOutcome.FAILED, latency=latency)
-        nobody = Failure(kind=FailureKind.NETWORK, provider=route, detail="no provider could be tried")
-        return AllFailed(failures or [nobody])
+
+def _all_failed(route: str, failures: list[Failure]) -> AllFailed:
+    nobody = Failure(kind=FailureKind.NETWORK, provider=route, detail="no provider could be tried")
+    return AllFailed(failures or [nobody])
 
 
 async def _first_piece(chunks: AsyncIterator[Chunk], provider: str, timeout: timedelta) -> Chunk:

@@ -15,7 +15,7 @@ class MemoryClient:
     `fail_with` makes every call fail so, `break_with` every stream after its first piece; `hang` never answers;
     `stall` stops every stream for good after its first piece; `text` is what it answers otherwise, word by word where it
     streams. `open_streams` counts those that were begun and neither ended nor closed; `timeouts` is what each call was
-    given.
+    given, and `heard` the last message of it.
     """
 
     def __init__(self, key: str, text: str = "PONG") -> None:
@@ -30,14 +30,15 @@ class MemoryClient:
         self.control_plane_up = True
         self.calls = 0
         self.timeouts: list[timedelta] = []
+        self.heard: list[str] = []
         self.on_call: Callable[[], None] | None = None
 
     async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
-        await self._take_call(timeout)
+        await self._take_call(completion, timeout)
         return Answer(text=self.text, finish=FinishReason.STOP, usage=Usage(input_tokens=1, output_tokens=1))
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
-        await self._take_call(timeout)
+        await self._take_call(completion, timeout)
         self.open_streams += 1
         try:
             words = self.text.split(" ")
@@ -51,9 +52,10 @@ class MemoryClient:
         finally:
             self.open_streams -= 1
 
-    async def _take_call(self, timeout: timedelta) -> None:
+    async def _take_call(self, completion: Completion, timeout: timedelta) -> None:
         self.calls += 1
         self.timeouts.append(timeout)
+        self.heard.append(completion.messages[-1].text)
         if self.on_call is not None:
             self.on_call()
         if self.hang:

@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from pydantic import ValidationError
+
 from failover.completion import Answer, Completion, FinishReason, Usage
+from failover.degraded import read
 from failover.distribution import Distribution
-from failover.errors import DataPlaneUnavailable, ProviderError
+from failover.errors import DataPlaneUnavailable, ProviderError, RequestError
 from failover.failure import Failure, FailureKind
 from failover.policy import Change, ChangedBy, ChangeResult, ChangeStatus, Revision, RouteRecord, TrafficPolicy, apply
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
@@ -72,6 +75,7 @@ class MemoryPlane:
             self._later.add(asyncio.create_task(self._apply_late(changes, self.late)))
         if self.hang or self.late is not None:
             await asyncio.Event().wait()
+        _refuse_unmeant(changes)
         if self.before_write is not None:
             interfere, self.before_write = self.before_write, None
             interfere()
@@ -162,6 +166,18 @@ class MemoryPlane:
     def _answer(self) -> None:
         if self.unavailable:
             raise DataPlaneUnavailable("The data plane in memory was told not to answer.")
+
+
+def _refuse_unmeant(changes: Sequence[Change]) -> None:
+    """As the gateway does: a batch with degraded service that cannot be meant changes nothing."""
+    for change in changes:
+        try:
+            read(change.degraded or {})
+        except ValidationError as error:
+            field = ".".join(map(str, error.errors()[0]["loc"]))
+            raise RequestError(
+                f"Nothing was changed: degraded.{field} of route {change.route!r} cannot be meant."
+            ) from error
 
 
 def _initial(route: str, shares: Distribution) -> TrafficPolicy:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,27 @@ async def test_a_redis_that_is_not_there_is_said_at_start() -> None:
     with pytest.raises(ConfigError, match="FAILOVER_REDIS_URL") as refused:
         await RedisStore.open("redis://:pass-phrase@127.0.0.1:9/0", INITIAL, utc_now)
     assert "pass-phrase" not in str(refused.value)
+
+
+async def test_degraded_service_is_switched_on_at_every_gateway_and_each_remembers_by_itself(
+    config: Config, stores: list[RedisStore]
+) -> None:
+    """A change at one is obeyed by both; what one was answered the other does not know."""
+    here, there = stores
+    apps = [create_app(config, {"meta": MemoryClient("meta")}, store, token="t") for store in stores]
+    await here.apply([change(here, "meta", meta=10000)])
+    on = replace(change(here, "on", meta=10000), degraded={"cache": {"ttl": "2h"}, "banner": "degraded"})
+    assert (await here.apply([on]))[0].status is ChangeStatus.APPLIED
+    await until(lambda: bool(there.policies["chat"].degraded))
+    question = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
+    told = []
+    async with (
+        listening(apps[0], "127.0.0.1", 0) as one,
+        listening(apps[1], "127.0.0.1", 0) as other,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+        for url in (one, one, other, other):
+            answer = await http.post(f"{url}/v1/chat/completions", json=question)
+            assert answer.headers["X-Failover-Banner"] == "degraded"
+            told.append(answer.headers["X-Failover-Source"])
+    assert told == ["live", "cache", "live", "cache"]

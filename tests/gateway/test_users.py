@@ -191,6 +191,17 @@ async def test_retry_does_not_hide_an_outage_from_telemetry(gateway: Any) -> Non
     assert (told["routes"][0]["requests"], told["routes"][0]["failed"]) == (10, 0)
 
 
+async def test_tokens_are_counted_by_provider_and_route(gateway: Any) -> None:
+    """Of whole answers and of streams; what providers declare that they can take is held against them."""
+    await only(gateway, "google")
+    await ask(gateway)
+    body = {"model": "chat", "messages": QUESTION, "stream": True}
+    assert "[DONE]" in (await gateway.http.post("/v1/chat/completions", json=body)).text
+    told = await gateway.telemetry(window="60")
+    assert [(one["provider"], one["tokens"]) for one in told["providers"]] == [("google", 4)]
+    assert told["routes"][0]["tokens"] == 4
+
+
 async def test_a_window_since_a_moment_holds_nothing_from_before(gateway: Any) -> None:
     """A request that began before does not count, however late it ends."""
     gateway.providers["meta"].hang = True

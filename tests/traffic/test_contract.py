@@ -14,8 +14,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.board import VerdictBoard
 from activities.traffic import Traffic, VerifyOrder
 from failover.completion import Completion, Message, Role
-from failover.errors import DataPlaneUnavailable
-from failover.policy import Change, ChangedBy, ChangeStatus
+from failover.errors import DataPlaneUnavailable, RequestError
+from failover.policy import Change, ChangedBy, ChangeStatus, Mode
 from failover.ports import TrafficPlane
 from failover.restoration import Expectation
 from gateway.app import create_app
@@ -175,3 +175,22 @@ async def test_nobody_there_is_unavailable() -> None:
         await plane.read()
     assert DataPlaneUnavailable.retryable
     await plane.aclose()
+
+
+async def test_degraded_service_is_kept_as_it_was_written(plane: TrafficPlane) -> None:
+    """Left out of a change it stays, and nothing switches it off but an empty one."""
+    service = {"cache": {"ttl": "2h", "serve_stale": True}, "queue": {"size": 10, "timeout": "5m"}, "banner": "ill"}
+    await plane.apply([replace(await change(plane, key="on"), degraded=service, mode=Mode.DEGRADED)])
+    await plane.apply([await change(plane, key="move", meta=10000)])
+    policy = (await plane.read(["chat"]))[0]
+    assert (policy.degraded, policy.mode, policy.distribution) == (service, Mode.DEGRADED, {"meta": 10000})
+    await plane.apply([replace(await change(plane, key="off", meta=10000), degraded={}, mode=Mode.NORMAL)])
+    assert (await plane.read(["chat"]))[0].degraded == {}
+
+
+async def test_degraded_service_that_cannot_be_meant_is_refused_by_its_field(plane: TrafficPlane) -> None:
+    """And nothing is changed."""
+    wrong = replace(await change(plane), degraded={"queue": {"size": 0}})
+    with pytest.raises(RequestError, match=r"degraded\.queue\.size"):
+        await plane.apply([wrong])
+    assert (await plane.read(["chat"]))[0].revision == wrong.decided_on
