@@ -198,8 +198,8 @@ async def test_tokens_are_counted_by_provider_and_route(gateway: Any) -> None:
     body = {"model": "chat", "messages": QUESTION, "stream": True}
     assert "[DONE]" in (await gateway.http.post("/v1/chat/completions", json=body)).text
     told = await gateway.telemetry(window="60")
-    assert [(one["provider"], one["tokens"]) for one in told["providers"]] == [("google", 4)]
-    assert told["routes"][0]["tokens"] == 4
+    assert [(one["provider"], one["tokens"]) for one in told["providers"]] == [("google", 6)]
+    assert told["routes"][0]["tokens"] == 6
 
 
 async def test_a_window_since_a_moment_holds_nothing_from_before(gateway: Any) -> None:
