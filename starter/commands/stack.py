@@ -1,23 +1,11 @@
 """Commands that run the stack or a part of it, and those that break it on purpose."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from starter.settings import Settings
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file.", show_default=False)]
-StateDir = Annotated[Path | None, typer.Option("--state", help="State directory.", show_default=False)]
-ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="Written once everything answers.")]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, show_default=False, help="0: any free one.")]
-
-
-def environment() -> Settings:
-    """The one place where commands read the environment."""
-    return Settings.from_env(os.environ)
+from starter.commands.options import ConfigFile, Json, Port, ReadyFile, StateDir, environment
 
 
 def add_to(app: typer.Typer) -> None:
