@@ -27,15 +27,15 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(file=stream, width=width, highlight=False, soft_wrap=False)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A plain table on stdout, its first column never folded; cells are text, never markup."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1) -> None:
+    """A plain table on stdout, its first `whole` columns never folded; cells are text, never markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        grid.add_column(column, overflow="fold", no_wrap=number == 0)
+        grid.add_column(column, overflow="fold", no_wrap=number < whole)
     for row in rows:
         grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console().print(grid)

@@ -110,7 +110,7 @@ def _show_routes(policies: Sequence[TrafficPolicy]) -> None:
         )
         for policy in policies
     ]
-    table("Routes", ("route", "distribution", "mode", "revision", "changed by", "why"), rows)
+    table("Routes", ("route", "distribution", "mode", "revision", "changed by", "why"), rows, whole=2)
 
 
 def _show_served(telemetry: Telemetry) -> None:

@@ -181,18 +181,19 @@ def canary(
     failoverctl canary --update-traffic 25
     failoverctl canary --rollback
     """
-    from starter.procedures import canary as verb
+    from starter.procedures import canary as starting
+    from starter.procedures import canary_steering as steering
 
     if (source_provider is not None) + (update_traffic is not None) + rollback != 1:
         raise typer.BadParameter("give one of --source-provider (start), --update-traffic and --rollback")
-    meant = verb.Meant(run=run, route=route, actor=actor, comment=reason)
+    meant = steering.Meant(run=run, route=route, actor=actor, comment=reason)
     how = manner(wait=bool(wait) if source_provider else wait is not False, yes=yes, json=json, state=state)
     if rollback:
-        return verb.run_rollback(environment(), meant, how)
+        return steering.run_rollback(environment(), meant, how)
     if update_traffic is not None:
-        return verb.run_update(environment(), meant, update_traffic, how)
+        return steering.run_update(environment(), meant, update_traffic, how)
     assert source_provider is not None
-    asked = verb.Canary(
+    asked = starting.Canary(
         source=source_provider,
         target=target_provider,
         route=route,
@@ -208,7 +209,7 @@ def canary(
         emergency=emergency_mode,
         dry_run=dry_run,
     )
-    return verb.run_canary(environment(), asked, how)
+    return starting.run_canary(environment(), asked, how)
 
 
 def failback(
@@ -319,6 +320,6 @@ def plan(context: typer.Context) -> int:
 
 _HOW_TO_PLAN = f"""Usage: failoverctl plan VERB [OPTIONS]
 
-  {(plan.__doc__ or "").replace(chr(8), "").strip()}
+  {(plan.__doc__ or "").replace("    " + chr(8) + chr(10), "").strip()}
 
   VERB is one of {", ".join(PLANNED)}, with its own options."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -26,7 +26,7 @@ from starter.output import as_json, confirm, say
 from starter.parts import closing, plane_of
 from starter.running import Stack, find
 from starter.runs.finding import DRY
-from starter.runs.following import ASK_PATIENCE, Closed, Run, follow, web_link
+from starter.runs.following import Closed, Run, Silent, ask, follow, web_link
 from starter.runs.lines import Lines
 from starter.runs.situation import Look, waits_for
 from starter.settings import Settings
@@ -180,9 +180,8 @@ async def _join(client: Client, wanted: Launch, workflow_id: str) -> Run | None:
 
 
 async def _why_not_join(run: Run, wanted: Launch) -> str | None:
-    try:
-        status = await run.query("status", result_type=RunStatus, rpc_timeout=ASK_PATIENCE)
-    except RPCError:
+    status: RunStatus | None = await ask(run, "status", RunStatus)
+    if status is None:
         return "and does not tell what it is about"
     if wanted.joins is Joins.SAME_PROVIDER and status.provider and status.provider == wanted.provider:
         return None
@@ -194,9 +193,9 @@ async def _why_not_join(run: Run, wanted: Launch) -> str | None:
 
 async def _explain(run: Run, manner: Manner) -> int:
     """What a dry run found: the plan in full, and its digest, which approvals would be bound to."""
-    ended = await follow(run, Lines(sys.stderr))
+    ended = await follow(run, Silent())
     assert ended is not None
-    plan = await _plan(run)
+    plan: RampPlan | None = await ask(run, "plan", RampPlan)
     if manner.json:
         as_json("plan", {**_outcome(ended), "digest": plan.digest if plan else "", "plan": plan})
         return ended.code
@@ -208,17 +207,6 @@ async def _explain(run: Run, manner: Manner) -> int:
 
 def _outcome(ended: Closed) -> dict[str, str]:
     return {"workflow_id": ended.workflow_id, "outcome": ended.outcome, "reason": ended.reason}
-
-
-async def _plan(run: Run) -> RampPlan | None:
-    """None of a procedure that has none, or where nobody tells."""
-    try:
-        if (await run.describe()).status is WorkflowExecutionStatus.COMPLETED:
-            plan: RampPlan = await run.query("plan", result_type=RampPlan, rpc_timeout=ASK_PATIENCE)
-            return plan
-    except RPCError:
-        pass
-    return None
 
 
 def explained(plan: RampPlan) -> list[str]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
-from failover.distribution import render
+from failover.distribution import render, same
 from failover.errors import RequestError, TemporalUnavailable, Unavailable
 from failover.incident import TimelineEntry
 from failover.policy import TrafficPolicy
@@ -45,7 +45,11 @@ class Closed:
         """Everything that is to be said about it."""
         result = self.result
         shifts = result.routes if result else ()
-        where = "".join(f"\n  {shift.route}: {render(shift.before)} → {render(shift.after)}" for shift in shifts)
+        where = "".join(
+            f"\n  {shift.route}: {render(shift.before)} → {render(shift.after)}"
+            for shift in shifts
+            if not same(shift.before, shift.after)
+        )
         evidence = f"\nEvidence: {result.evidence}" if result and result.evidence else ""
         return f"{self.outcome}: {self.reason}{where}{evidence}"
 
@@ -91,7 +95,7 @@ async def follow(
 
 async def look_at(run: Run, plane: TrafficPlane | None = None) -> Look:
     """What can be seen of it now; what does not answer is left out."""
-    asked = await asyncio.gather(_ask(run, "status", RunStatus), _ask(run, "timeline", list[TimelineEntry]))
+    asked = await asyncio.gather(ask(run, "status", RunStatus), ask(run, "timeline", list[TimelineEntry]))
     status: RunStatus | None = asked[0]
     policies = await _policies(plane, status.routes) if plane is not None and status and status.routes else ()
     return Look(
@@ -103,10 +107,11 @@ async def look_at(run: Run, plane: TrafficPlane | None = None) -> Look:
     )
 
 
-async def _ask(run: Run, query: str, shape: Any) -> Any:
+async def ask(run: Run, query: str, shape: Any) -> Any:
+    """A run's answer to a query; None where it has none, or nobody gives it in time."""
     try:
         return await run.query(query, result_type=shape, rpc_timeout=ASK_PATIENCE)
-    except RPCError:
+    except (RPCError, WorkflowQueryFailedError):
         return None
 
 
@@ -136,7 +141,7 @@ _NAMES = {"NeedsHuman": "NEEDS_HUMAN", "RequestError": "BAD_INPUT", "MalformedIn
 async def _failed(run: Run, error: WorkflowFailureError) -> Closed:
     cause = root_cause(error)
     if isinstance(error.cause, CancelledError):
-        status = await _ask(run, "status", RunStatus)
+        status = await ask(run, "status", RunStatus)
         outcome = status.outcome.value if status and status.outcome else "ABORTED"
         return Closed(workflow_id=run.id, outcome=outcome, reason=(status and status.reason) or "It was cancelled.")
     if isinstance(error.cause, TerminatedError):

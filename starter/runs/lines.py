@@ -1,7 +1,7 @@
 """A run as plain lines: one for each thing that happens, and the command for what it waits for."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TextIO
 
@@ -12,15 +12,14 @@ from starter.runs.situation import Look, commands, waits_for
 
 NOBODY_WORKS = timedelta(seconds=10)
 
-Emit = Callable[[str], None]
-
 
 class Lines:
     """For pipes, logs, and commands that follow what they started."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, seen: Iterable[TimelineEntry] = ()) -> None:
+        """`seen` is what the reader knows already."""
         self._stream = stream or sys.stderr
-        self._seen: set[TimelineEntry] = set()
+        self._seen = set(seen)
         self._waits = ""
         self._policies: dict[str, str] = {}
         self._began: datetime | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from starter.connection import connect
@@ -31,16 +32,21 @@ def _show(runs: Sequence[Found]) -> None:
     if not runs:
         print("No procedure is under way, and none was lately.")
         return
+    now = datetime.now(UTC)
     rows = [
         (
             run.workflow_id,
             run.procedure,
             run.subject,
             run.outcome or run.phase,
-            f"{run.started_at:%m-%d %H:%M:%S}",
-            f"{run.closed_at:%H:%M:%S}" if run.closed_at else "open",
-            run.waits_for,
+            _moment(run.started_at, now),
+            run.waits_for or (f"over at {_moment(run.closed_at, now)}" if run.closed_at else "nobody"),
         )
         for run in runs
     ]
-    table("Runs", ("run", "procedure", "subject", "how it stands", "since (UTC)", "until", "waits for"), rows)
+    table("Runs", ("run", "procedure", "subject", "stands at", "since", "waits for"), rows, whole=2)
+
+
+def _moment(at: datetime, now: datetime) -> str:
+    """UTC, with the day where it is not today."""
+    return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%m-%d %H:%M}"

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from failover.driving import Answer, Verb
 from failover.errors import RequestError, TemporalUnavailable
+from failover.incident import TimelineEntry
 from starter.arguments import operator
 from starter.connection import connect
 from starter.exit_codes import ExitCode
@@ -90,13 +91,14 @@ async def _order(settings: Settings, stack: Stack, wanted: Wanted) -> int:
     if wanted.verb in ASKED_ABOUT:
         # Asking blocks: nothing else goes on in this process meanwhile.
         confirm(await _question(run, wanted), yes=wanted.yes)
+    before = (await look_at(run)).timeline
     if procedure == "ImmediateFailover":
         ordered = await _cancel(run, wanted, message)
     else:
         ordered = await deliver(run, wanted.verb, message, wanted.id)
     code = _tell(ordered, wanted)
     if wanted.verb is Verb.ABORT and wanted.wait and code is ExitCode.DONE:
-        return await _until_aborted(run, wanted)
+        return await _until_aborted(run, wanted, before)
     return code
 
 
@@ -231,9 +233,9 @@ def _tell(ordered: Ordered, wanted: Wanted) -> ExitCode:
     return ordered.code
 
 
-async def _until_aborted(run: Run, wanted: Wanted) -> int:
+async def _until_aborted(run: Run, wanted: Wanted, before: Sequence[TimelineEntry]) -> int:
     """What was ordered is an end: 0 where it came as ordered."""
-    ended = await follow(run, Lines(sys.stderr))
+    ended = await follow(run, Lines(sys.stderr, seen=before))
     assert ended is not None
     if not wanted.json:
         print(ended.sentence())
