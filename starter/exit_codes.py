@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from failover.errors import FailoverError
+
 
 class ExitCode(IntEnum):
     """The same numbers whichever verb returned them; `docs/operating.md` shows the table."""
@@ -43,3 +45,9 @@ OF_OUTCOMES: dict[str, ExitCode] = {
     "FAILED": ExitCode.FAILED,
 }
 """By how a run ended: an outcome of the procedure's own, or what Temporal alone knows."""
+
+
+class NotNow(FailoverError):
+    """What was asked for can be meant, and cannot be done as things stand; nothing was changed."""
+
+    exit_code = ExitCode.REFUSED

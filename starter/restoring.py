@@ -1,8 +1,7 @@
 """`failoverctl restore`: break-glass. The last good policy of a route, straight to the policy store, without Temporal.
 
-Last good is, in this order: what the operator names; what the run that changed the route last found, where its record says
-that it did not end well; what that run, or the last one on record, ended with; the configured distribution. A provider
-known to be down gets no more traffic by it, unless the operator names the distribution.
+What was good is `starter.last_good`. A provider known to be down gets no more traffic by it, unless the operator names the
+distribution.
 """
 
 import asyncio
@@ -12,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from activities.evidence import EvidenceStore
-from failover.config import Config
+from temporalio.client import Client
+
 from failover.distribution import Distribution, Shares, parse, render
-from failover.errors import DataPlaneUnavailable, FailoverError, RequestError, TemporalUnavailable
+from failover.emergency import NAME
+from failover.errors import DataPlaneUnavailable, FailoverError, RequestError, Unavailable
 from failover.health import Verdict
-from failover.incident import Outcome, RunRecord
 from failover.policy import Change, ChangedBy, ChangeResult, Mode, TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.ramp import why_not_rise
@@ -25,12 +24,12 @@ from failover.restoration import lagging
 from starter.arguments import operator
 from starter.connection import connect
 from starter.exit_codes import ExitCode
+from starter.last_good import Good, last_good
 from starter.output import as_json, confirm, say
-from starter.parts import EVIDENCE, closing, plane_of
+from starter.parts import closing, plane_of
 from starter.running import Stack, find
+from starter.runs.finding import executions
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 from starter.status import verdicts
 
 ATTEMPTS = 5
@@ -44,8 +43,6 @@ ASK_TEMPORAL = 3.0
 KNOWN_FOR = timedelta(seconds=60)
 """How old a verdict may be to hold traffic back by it."""
 
-GOOD_ENDS = (Outcome.COMPLETED, Outcome.ROLLED_BACK, Outcome.ABORTED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -56,14 +53,6 @@ class Wanted:
     yes: bool
     json: bool
     state: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Good:
-    """A distribution, and why it is taken to be the last good one."""
-
-    distribution: Shares
-    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +85,22 @@ async def _restore(settings: Settings, stack: Stack, wanted: Wanted) -> Restored
     async with closing(plane_of(stack)) as plane:
         found = await _policy(plane, wanted.route)
         unknown: list[str] = []
-        good = _last_good(settings, stack, wanted, found, unknown)
+        temporal = await _temporal(settings, stack)
+        named_by_hand = Good(distribution=dict(parse(wanted.to)), why="as you named it") if wanted.to else None
+        good = named_by_hand or await last_good(settings, stack, found, temporal, unknown)
         good = await _without_the_down(stack, wanted, found, good, unknown)
-        mode = await _mode(settings, stack, wanted, found, unknown)
+        mode = await _mode(temporal, wanted, found, unknown)
         confirm(_question(found, good, mode), yes=wanted.yes)
         return await _write(plane, wanted, good, mode, unknown)
+
+
+async def _temporal(settings: Settings, stack: Stack) -> Client | None:
+    """None where it does not answer soon: nothing here needs it."""
+    try:
+        async with asyncio.timeout(ASK_TEMPORAL):
+            return await connect(settings, stack)
+    except (TimeoutError, Unavailable):
+        return None
 
 
 async def _policy(plane: TrafficPlane, route: str) -> TrafficPolicy:
@@ -112,65 +112,7 @@ async def _policy(plane: TrafficPlane, route: str) -> TrafficPolicy:
     return found
 
 
-# What is good
-
-
-def _last_good(settings: Settings, stack: Stack, wanted: Wanted, found: TrafficPolicy, unknown: list[str]) -> Good:
-    if wanted.to is not None:
-        return Good(distribution=dict(parse(wanted.to)), why="as you named it")
-    record = _record_of(stack, found, unknown)
-    if record is not None:
-        return record
-    config = _config(settings, stack)
-    if config is None or wanted.route not in config.routes:
-        raise RequestError(
-            f"Nothing tells what was good on route {wanted.route!r}: no run is on record, and no configuration is at "
-            "hand. Name it with --to. Nothing was changed."
-        )
-    return Good(distribution=config.routes[wanted.route].distribution, why="the configured distribution")
-
-
-def _record_of(stack: Stack, found: TrafficPolicy, unknown: list[str]) -> Good | None:
-    store = EvidenceStore((stack.state or stack.home) / EVIDENCE)
-    records = [record for folder in store.list()[:200] if (record := _load(store, folder, unknown))]
-    about = [record for record in records if any(shift.route == found.route for shift in record.routes)]
-    about.sort(key=_ended, reverse=True)
-    author = found.changed_by.workflow_id
-    mine = next((one for one in about if one.workflow_id == author and _ended(one) >= found.changed_at), None)
-    if mine is not None:
-        return _of_author(mine, found.route)
-    if author:
-        unknown.append(f"what {author}, which changed the route last, had found: it has left no record")
-    if not about:
-        return None
-    shift = next(shift for shift in about[0].routes if shift.route == found.route)
-    return Good(distribution=shift.after, why=f"what {about[0].workflow_id}, the last run on record, ended with")
-
-
-def _of_author(record: RunRecord, route: str) -> Good:
-    shift = next(shift for shift in record.routes if shift.route == route)
-    if record.outcome in GOOD_ENDS:
-        return Good(distribution=shift.after, why=f"what {record.workflow_id} ended with: {record.outcome.value}")
-    return Good(distribution=shift.before, why=f"what {record.workflow_id} found; it ended {record.outcome.value}")
-
-
-def _load(store: EvidenceStore, folder: Path, unknown: list[str]) -> RunRecord | None:
-    try:
-        return store.load(folder)
-    except (OSError, ValueError):
-        unknown.append(f"what the record in {folder} says: it cannot be read")
-        return None
-
-
-def _ended(record: RunRecord) -> datetime:
-    return record.moments.closed or record.moments.decided
-
-
-def _config(settings: Settings, stack: Stack) -> Config | None:
-    try:
-        return load(stack.config or named(settings, None)).config
-    except FailoverError:
-        return None
+# What may be written
 
 
 async def _without_the_down(stack: Stack, wanted: Wanted, found: TrafficPolicy, good: Good, unknown: list[str]) -> Good:
@@ -196,18 +138,14 @@ async def _down(stack: Stack, unknown: list[str]) -> dict[str, str]:
     return {one.provider: one.reason for one in known if one.down and now - one.at <= KNOWN_FOR}
 
 
-async def _mode(
-    settings: Settings, stack: Stack, wanted: Wanted, found: TrafficPolicy, unknown: list[str]
-) -> Mode | None:
+async def _mode(temporal: Client | None, wanted: Wanted, found: TrafficPolicy, unknown: list[str]) -> Mode | None:
     """NORMAL where degraded service is to end: its run is gone, or the operator says so. None: as it is."""
     if found.mode is Mode.NORMAL:
         return None
     if wanted.normal:
         return Mode.NORMAL
-    try:
-        async with asyncio.timeout(ASK_TEMPORAL):
-            going_on = await _emergency_is_open(settings, stack)
-    except (TimeoutError, FailoverError):
+    going_on = await _emergency_is_open(temporal)
+    if going_on is None:
         unknown.append(
             "whether the emergency is still under way: Temporal does not answer. Degraded service stays; --normal ends it"
         )
@@ -218,17 +156,15 @@ async def _mode(
     return Mode.NORMAL
 
 
-async def _emergency_is_open(settings: Settings, stack: Stack) -> bool:
-    from temporalio.service import RPCError
-
-    from failover.emergency import NAME
-    from starter.runs.finding import executions
-
+async def _emergency_is_open(temporal: Client | None) -> bool | None:
+    """None where nobody tells."""
+    if temporal is None:
+        return None
     try:
-        client = await connect(settings, stack)
-        return bool(await executions(client, f'ExecutionStatus = "Running" AND WorkflowType = "{NAME}"', 1))
-    except RPCError as error:
-        raise TemporalUnavailable(str(error)) from error
+        async with asyncio.timeout(ASK_TEMPORAL):
+            return bool(await executions(temporal, f'ExecutionStatus = "Running" AND WorkflowType = "{NAME}"', 1))
+    except (TimeoutError, Unavailable):
+        return None
 
 
 # The write

@@ -14,8 +14,8 @@ from failover.errors import RequestError
 from failover.requests import GradualFailoverRequest, RunResult
 from starter.arguments import operator, percent, request_of, route_of
 from starter.connection import connect
-from starter.exit_codes import ExitCode
-from starter.output import confirm, say
+from starter.exit_codes import ExitCode, NotNow
+from starter.output import confirm
 from starter.parts import closing, plane_of
 from starter.procedures.launch import Joins, Launch, Manner, answer, launch, told
 from starter.running import Stack, find
@@ -56,8 +56,7 @@ async def _update(settings: Settings, stack: Stack, meant: Meant, wanted: float,
     client = await connect(settings, stack)
     run = await _open_canary(client, settings, stack, meant)
     if run is None:
-        say("failoverctl: no canary is under way that could be told its percent; start one first.")
-        return ExitCode.REFUSED
+        raise NotNow("No canary is under way that could be told its percent; start one first.")
     before = await _until_it_holds(run)
     step = before.situation.step
     order = {"actor": meant.actor or operator(), "comment": meant.comment, "percent": wanted}

@@ -21,7 +21,7 @@ from failover.ramp import RampPlan
 from failover.requests import Note, Request, RunResult, RunStatus
 from failover.units import render_duration
 from starter.connection import connect
-from starter.exit_codes import ExitCode
+from starter.exit_codes import ExitCode, NotNow
 from starter.output import as_json, confirm, say
 from starter.parts import closing, plane_of
 from starter.running import Stack, find
@@ -94,8 +94,6 @@ async def _launch(settings: Settings, stack: Stack, wanted: Launch, manner: Mann
     # A plan that changes nothing must not be what a real alert finds open and joins.
     dry = f"{DRY}{wanted.workflow_id}/{uuid.uuid4().hex[:6]}"
     run = await _start(client, wanted, dry if wanted.dry_run else wanted.workflow_id)
-    if run is None:
-        return ExitCode.REFUSED
     if wanted.dry_run:
         return await _explain(run, manner)
     if stack.temporal_ui:
@@ -140,8 +138,8 @@ async def why_idle(stack: Stack, idle: Callable[[Mapping[str, Distribution]], st
         return None
 
 
-async def _start(client: Client, wanted: Launch, workflow_id: str) -> Run | None:
-    """The run, started now or found open; None where another is in the way, which was said."""
+async def _start(client: Client, wanted: Launch, workflow_id: str) -> Run:
+    """The run, started now or found open. NotNow where another is in the way."""
     try:
         run: Run = await client.start_workflow(
             wanted.procedure,
@@ -160,16 +158,15 @@ async def _start(client: Client, wanted: Launch, workflow_id: str) -> Run | None
     return run
 
 
-async def _join(client: Client, wanted: Launch, workflow_id: str) -> Run | None:
+async def _join(client: Client, wanted: Launch, workflow_id: str) -> Run:
     """Follow the run that is there, with this request as a note on it, where it is about the same."""
     run: Run = client.get_workflow_handle(workflow_id, result_type=RunResult)
     why = None if wanted.joins is Joins.ALWAYS else await _why_not_join(run, wanted)
     if why is not None:
-        say(
-            f"failoverctl: {workflow_id} is under way already, {why}. Nothing was started. "
+        raise NotNow(
+            f"{workflow_id} is under way already, {why}. Nothing was started. "
             f"Watch it: `failoverctl watch {workflow_id}`; end it: `failoverctl abort {workflow_id}`."
         )
-        return None
     note = Note(by=wanted.requested_by, text=wanted.reason or f"asked for {wanted.summary}"[:1000])
     try:
         await run.signal("note", note)

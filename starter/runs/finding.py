@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from failover.errors import RequestError, TemporalUnavailable
 from failover.requests import RunResult
+from starter.exit_codes import NotNow
 from starter.runs.following import Run, look_at
 from starter.runs.situation import waits_for
 from workflows.journal import OUTCOME, PHASE, PROVIDER, ROUTES
@@ -106,7 +107,7 @@ def handle_of(client: Client, workflow_id: str) -> Run:
 
 
 async def the_one(client: Client, named: str | None, types: Sequence[str] = DRIVEABLE) -> Run:
-    """The run that is meant: the one named, or the only open one of these types. RequestError where that is no one."""
+    """The run that is meant: the one named, or the only open one of these types. RequestError or NotNow where that is no one."""
     if named is not None:
         return handle_of(client, named)
     wanted = " OR ".join(f'WorkflowType = "{name}"' for name in types)
@@ -114,7 +115,7 @@ async def the_one(client: Client, named: str | None, types: Sequence[str] = DRIV
     if len(found) == 1:
         return handle_of(client, found[0].id)
     if not found:
-        raise RequestError("No run is open that could be meant; `failoverctl runs` lists what there is.")
+        raise NotNow("No run is open that could be meant; `failoverctl runs` lists what there is.")
     raise RequestError(f"Say which run: {', '.join(sorted(run.id for run in found))} are open.")
 
 

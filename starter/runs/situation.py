@@ -89,8 +89,10 @@ class Look:
         return self.status is not None and self.status.outcome is not None
 
     def total(self) -> timedelta:
-        """How long it has gone on; zero while nobody tells."""
-        return max(timedelta(0), self.at - self.status.moments.decided) if self.status else timedelta(0)
+        """How long it has gone on, or went; zero while nobody tells."""
+        if self.status is None:
+            return timedelta(0)
+        return max(timedelta(0), (self.status.moments.closed or self.at) - self.status.moments.decided)
 
 
 def waits_for(now: Situation) -> str:
