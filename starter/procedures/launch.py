@@ -34,6 +34,9 @@ from starter.showing import named
 from starter.stack import load
 from workflows.queue import TASK_QUEUE
 
+PLAN_PATIENCE = 5.0
+"""Seconds that a command which does not wait gives the run for its plan."""
+
 
 class Joins(StrEnum):
     """What happens where a run of that id is open already."""
@@ -102,14 +105,23 @@ async def _launch(settings: Settings, stack: Stack, wanted: Launch, manner: Mann
 
 
 async def _follow(run: Run, wanted: Launch, manner: Manner) -> int:
-    if not manner.wait and wanted.started_when is None:
+    if manner.wait:
+        ended = await follow(run, Lines(sys.stderr))
+    elif wanted.started_when is not None:
+        ended = await follow(run, Lines(sys.stderr), until=wanted.started_when)
+    else:
+        ended = await follow(run, Silent(), until=_taken_up())
+    if ended is None:
         answer(manner, {"workflow_id": run.id}, f"{run.id} is under way. Watch it: `failoverctl watch {run.id}`")
         return ExitCode.DONE
-    ended = await follow(run, Lines(sys.stderr), until=None if manner.wait else wanted.started_when)
-    if ended is None:
-        answer(manner, {"workflow_id": run.id}, f"{run.id} goes on. Watch it: `failoverctl watch {run.id}`")
-        return ExitCode.DONE
     return told(ended, manner)
+
+
+def _taken_up() -> Callable[[Look], bool]:
+    """Planned, so that a request which the plan refuses is told by the command; or nobody works, which is not waited for."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PLAN_PATIENCE
+    return lambda look: loop.time() > deadline or (look.status is not None and look.status.phase != "starting")
 
 
 def told(ended: Closed, manner: Manner) -> int:

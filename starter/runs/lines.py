@@ -8,7 +8,7 @@ from typing import TextIO
 from failover.distribution import render
 from failover.incident import TimelineEntry
 from starter.output import as_json_line
-from starter.runs.situation import Look, commands, waits_for
+from starter.runs.situation import Look, commands, until, waits_for
 
 NOBODY_WORKS = timedelta(seconds=10)
 
@@ -46,7 +46,8 @@ class Lines:
         now = look.situation
         waits = waits_for(now)
         if waits and waits != self._waits:
-            self._say(f"  {look.at:%H:%M:%S}  waits for {waits}")
+            bound = f" ({until(now)})" if until(now) else ""
+            self._say(f"  {look.at:%H:%M:%S}  waits for {waits}{bound}")
             for command in commands(look.workflow_id, now):
                 self._say(f"            {command}")
         self._waits = waits

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 
 from starter.connection import connect
 from starter.exit_codes import ExitCode
@@ -40,11 +41,15 @@ def _show(runs: Sequence[Found]) -> None:
             run.subject,
             run.outcome or run.phase,
             _moment(run.started_at, now),
-            run.waits_for or (f"over at {_moment(run.closed_at, now)}" if run.closed_at else "nobody"),
+            shorten(_waits(run, now), 48, placeholder=" …"),
         )
         for run in runs
     ]
     table("Runs", ("run", "procedure", "subject", "stands at", "since", "waits for"), rows, whole=2)
+
+
+def _waits(run: Found, now: datetime) -> str:
+    return run.waits_for or (f"over at {_moment(run.closed_at, now)}" if run.closed_at else "nobody")
 
 
 def _moment(at: datetime, now: datetime) -> str:

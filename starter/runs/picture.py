@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from failover.distribution import percent
-from starter.runs.situation import Look, Situation, Tally, commands, waits_for
+from starter.runs.situation import Look, Situation, Tally, commands, until, waits_for
 
 COLOURS = ("blue", "green", "magenta", "cyan", "yellow")
 GLYPHS = ("█", "▓", "▒", "░", "▚")
@@ -149,8 +149,10 @@ def _people(look: Look, now: Situation) -> list[Text]:
     if not waiting:
         accepted = ", ".join(now.accepted_now)
         return [Text(f"orders    {accepted}", style="dim", overflow="ellipsis", no_wrap=True)] if accepted else []
-    until = f" (until {now.approval.deadline:%H:%M:%S} UTC)" if now.approval else ""
-    lines = [Text(f"waits     {waiting}{until}", style="bold yellow", overflow="fold")]
+    lines = [Text(f"waits     {waiting}", style="bold yellow", overflow="ellipsis", no_wrap=True)]
+    lines += (
+        [Text(f"          {bound}", style="yellow", overflow="ellipsis", no_wrap=True)] if (bound := until(now)) else []
+    )
     return [*lines, *(Text(f"          {command}", overflow="fold") for command in commands(look.workflow_id, now))]
 
 

@@ -57,6 +57,9 @@ class Situation:
     gates: Sequence[Verdict] = ()
     approval: Approval | None = None
     question: str | None = None
+    question_deadline: datetime | None = None
+    question_default: str | None = None
+    """What the run does by itself where nobody answers until then."""
     waited_seconds: float = 0
     accepted_now: Sequence[str] = ()
     samples: Sequence[Tally] = ()
@@ -93,6 +96,15 @@ class Look:
         if self.status is None:
             return timedelta(0)
         return max(timedelta(0), (self.status.moments.closed or self.at) - self.status.moments.decided)
+
+
+def until(now: Situation) -> str:
+    """How long a person's word is waited for, and what happens then; "" where it is not waited for, or nobody tells."""
+    if now.approval is not None:
+        return f"until {now.approval.deadline:%H:%M:%S} UTC, then it counts as rejected"
+    if now.question is not None and now.question_deadline is not None:
+        return f"until {now.question_deadline:%H:%M:%S} UTC, then: {now.question_default}"
+    return ""
 
 
 def waits_for(now: Situation) -> str:
