@@ -133,6 +133,9 @@ class ServiceSettings(Visible):
             raise Ended(Outcome.NEEDS_HUMAN, f"It is not in force: {verification.reason}.", self._command())
         back = await self._look()
         if back.found.degraded != wanted.as_settings():
+            if back.found.revision == look.found.revision or back.author == workflow.info().workflow_id:
+                why = "The data plane took the change, and reads back without it."
+                raise Ended(Outcome.NEEDS_HUMAN, why, self._command())
             raise Ended(Outcome.SUPERSEDED, f"{back.author} changed the route since; it is theirs now.")
         self.journal.announce("verify", verification.reason)
         self.journal.mark(in_force=workflow.now(), verified=workflow.now())

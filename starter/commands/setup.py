@@ -32,35 +32,57 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(config: ConfigFile = None) -> int:
-    """Say whether the configuration can be used; if not: file, line, key, value and what is allowed."""
+    """Say whether the configuration can be used; if not: file, line, key, value and what is allowed.
+
+    \b
+    failoverctl config check
+    failoverctl config check --config production.yaml
+    """
     from starter.showing import run_check
 
     return run_check(environment(), config)
 
 
 def show(config: ConfigFile = None, json: Json = False) -> int:
-    """Every effective value, and where it comes from."""
+    """Every effective value, and where it comes from.
+
+    \b
+    failoverctl config show
+    failoverctl config show --json
+    """
     from starter.showing import run_show
 
     return run_show(environment(), config, json=json)
 
 
 def apply_schedules(config: ConfigFile = None, state: StateDir = None, json: Json = False) -> int:
-    """Make Temporal's schedules what the configuration says; safe to repeat."""
+    """Make Temporal's schedules what the configuration says; safe to repeat.
+
+    \b
+    failoverctl schedules apply
+    """
     from starter.scheduling import run_apply
 
     return run_apply(environment(), config, state, json=json)
 
 
 def list_schedules(state: StateDir = None, json: Json = False) -> int:
-    """The schedules that Temporal knows."""
+    """The schedules that Temporal knows.
+
+    \b
+    failoverctl schedules list
+    """
     from starter.scheduling import run_list
 
     return run_list(environment(), state, json=json)
 
 
 def version() -> None:
-    """Print the version."""
+    """Print the version.
+
+    \b
+    failoverctl version
+    """
     from importlib.metadata import version as installed
 
     print(f"failoverctl {installed('failover-runbook')}")

@@ -28,6 +28,10 @@ def dev(
 
     Without --config, three simulated providers. With --state, Temporal's database and the policies are kept there
     across runs; without, everything starts afresh.
+
+    \b
+    failoverctl dev
+    failoverctl dev --state ./production --config production.yaml
     """
     from starter.dev import run_dev
 
@@ -48,6 +52,10 @@ def demo(
     """One real incident, end to end: traffic, a fault, detection, failover, proof, report.
 
     Exits 0 only if the outcome expected for that fault was seen and the runbook's targets were met.
+
+    \b
+    failoverctl demo
+    failoverctl demo --fault hang --provider google
     """
     from starter.demo import DemoOptions, run_demo
 
@@ -71,14 +79,22 @@ def gateway(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8080,
     ready_file: ReadyFile = None,
 ) -> int:
-    """Run the gateway alone: the data plane that users' requests go through."""
+    """Run the gateway alone: the data plane that users' requests go through.
+
+    \b
+    failoverctl gateway --config failover.yaml --port 8080
+    """
     from starter.alone import run_gateway
 
     return run_gateway(environment(), config=config, state=state, host=host, port=port, ready_file=ready_file)
 
 
 def simulator(context: typer.Context) -> int:
-    """Run the provider simulator alone; options are those of `python -m simulator`."""
+    """Run the provider simulator alone; options are those of `python -m simulator`.
+
+    \b
+    failoverctl simulator --help
+    """
     from starter.alone import run_simulator
 
     return run_simulator(context.args)
