@@ -54,6 +54,7 @@ from workflows.immediate_failover import ImmediateFailover
 from workflows.journal import SEARCH_ATTRIBUTES
 from workflows.payloads import RefuseMalformed
 from workflows.queue import TASK_QUEUE
+from workflows.service_settings import ServiceSettings
 
 log = structlog.get_logger("worker")
 
@@ -64,6 +65,7 @@ WORKFLOWS: Sequence[type] = (
     CanaryFailover,
     Failback,
     MultiProviderEmergency,
+    ServiceSettings,
 )
 
 

@@ -11,25 +11,31 @@ from typing import NoReturn
 import typer
 
 from failover.errors import FailoverError
-from starter.commands import incident, setup, stack
+from starter.commands import driving, incident, moving, setup, stack
+from starter.exit_codes import ExitCode
 
 app = typer.Typer(
     name="failoverctl",
     help="Run the AI provider failover runbook: detect, move traffic, prove it, write it down.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (stack, incident, setup):
+for commands in (incident, moving, driving, stack, setup):
     commands.add_to(app)
+
+
+def run_app(argv: Sequence[str]) -> int:
+    """Do what the arguments say → exit code; what goes wrong is raised."""
+    code = app(list(argv), prog_name="failoverctl", standalone_mode=False)
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
 def run(argv: Sequence[str]) -> int:
     """Do what the arguments say → exit code. Every expected error is a sentence on stderr."""
     try:
-        code = app(list(argv), prog_name="failoverctl", standalone_mode=False)
+        return run_app(argv)
     except FailoverError as error:
         print(f"failoverctl: {error}", file=sys.stderr)
         return error.exit_code
@@ -37,16 +43,15 @@ def run(argv: Sequence[str]) -> int:
         return int(leaving.exit_code)
     except typer.Abort:
         print("failoverctl: nothing was done.", file=sys.stderr)
-        return 1
+        return ExitCode.FAILED
     except KeyboardInterrupt:
-        print("failoverctl: interrupted.", file=sys.stderr)
-        return 130
+        print("failoverctl: interrupted; a run that was started goes on.", file=sys.stderr)
+        return ExitCode.INTERRUPTED
     except Exception as error:
         usage = _usage_error(error)
         if usage is None:
             raise
         return usage
-    return code if isinstance(code, int) else 0
 
 
 def _usage_error(error: Exception) -> int | None:

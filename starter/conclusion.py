@@ -9,10 +9,10 @@ from failover.incident import RunRecord, TimelineEntry
 from failover.kpis import Kpi, measure
 from failover.report import file_name, markdown
 from starter.expectations import Check, Expectation, Seen, judge
-from starter.failing_over import web_link
 from starter.output import as_json, table
 from starter.reporting import as_row, write
 from starter.running import Addresses
+from starter.runs.following import web_link
 from starter.users import Experience, Got
 
 MET = {True: "met", False: "MISSED", None: "unknown"}
@@ -77,7 +77,7 @@ def _links(addresses: Addresses, record: RunRecord | None) -> dict[str, str]:
 def tell(result: Result, *, json: bool, links: bool) -> None:
     """Timeline, indicators, checks, report; `links` only while they lead somewhere."""
     if json:
-        as_json(_machine(result))
+        as_json("demo", _machine(result))
         return
     if result.record:
         entries = [(_after(entry, result.fault_at), entry.step, entry.text) for entry in result.record.timeline]

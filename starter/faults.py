@@ -30,7 +30,7 @@ def run_fault(
         raise RequestError(f"`fault {target}` takes no fault options, but {', '.join(given)} came with it.")
     faults = asyncio.run(_work(control, target, kind, given))
     if json:
-        as_json(faults)
+        as_json("faults", faults)
     elif target == "list":
         _show(faults)
     elif target == "clear":

@@ -16,8 +16,8 @@ from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.requests import RunStatus
 from failover.telemetry import Telemetry
-from starter.failing_over import root_cause
 from starter.running import Stack
+from starter.runs.following import root_cause
 from starter.status import verdicts
 from starter.users import Experience, Users
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 100
 """Columns where nobody tells how many there are."""
 
+SHAPE = 1
+"""Version of everything that `--json` prints. Fields are only added to it; what else changes makes it another."""
+
 
 def console(*, stderr: bool = False) -> "Console":
     """NO_COLOR and pipes are respected; piped output is as wide as promised, whatever COLUMNS says."""
@@ -24,22 +27,32 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(file=stream, width=width, highlight=False, soft_wrap=False)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A plain table on stdout, its first column never folded; cells are text, never markup."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1) -> None:
+    """A plain table on stdout, its first `whole` columns never folded; cells are text, never markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        grid.add_column(column, overflow="fold", no_wrap=number == 0)
+        grid.add_column(column, overflow="fold", no_wrap=number < whole)
     for row in rows:
         grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console().print(grid)
 
 
-def as_json(value: Any) -> None:
-    print(json.dumps(value, default=_plain, indent=2))
+def as_json(kind: str, value: Any) -> None:
+    """The answer for machines, in the envelope that every verb shares."""
+    print(json.dumps(enveloped(kind, value), default=_plain, indent=2))
+
+
+def as_json_line(kind: str, value: Any) -> None:
+    """The same on one line, for answers that come one after another."""
+    print(json.dumps(enveloped(kind, value), default=_plain), flush=True)
+
+
+def enveloped(kind: str, value: Any) -> dict[str, Any]:
+    return {"version": SHAPE, "kind": kind, "data": value}
 
 
 def _plain(value: Any) -> Any:
@@ -59,3 +72,12 @@ def say(text: str) -> None:
 def interactive() -> bool:
     """Whether a person sits at both ends."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a person, once, naming what will happen; typer.Abort where the answer is no. No terminal, no question."""
+    if yes or not interactive():
+        return
+    import typer
+
+    typer.confirm(question, abort=True)

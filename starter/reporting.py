@@ -28,7 +28,10 @@ def run_report(settings: Settings, *, output: Path | None, state: Path | None, j
         write(output, markdown(record))
         say(f"Report of {record.workflow_id} written to {output}.")
     if json:
-        as_json({"record": _RECORD.dump_python(record, mode="json"), "kpis": [as_row(kpi) for kpi in measure(record)]})
+        as_json(
+            "report",
+            {"record": _RECORD.dump_python(record, mode="json"), "kpis": [as_row(kpi) for kpi in measure(record)]},
+        )
     elif not output:
         print(markdown(record), end="")
     return 0

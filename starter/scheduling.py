@@ -18,7 +18,7 @@ def run_apply(settings: Settings, config: Path | None, state: Path | None, *, js
     path = config or stack.config or named(settings, config)
     applied = asyncio.run(_apply(settings, stack, path))
     if json:
-        as_json({HEALTH_CHECK: applied})
+        as_json("schedules-applied", {HEALTH_CHECK: applied})
     else:
         print(f"Schedule {HEALTH_CHECK}: {applied}.")
     return 0
@@ -32,7 +32,7 @@ async def _apply(settings: Settings, stack: Stack, path: Path) -> Applied:
 def run_list(settings: Settings, state: Path | None, *, json: bool) -> int:
     schedules = asyncio.run(_list(settings, find(settings, state)))
     if json:
-        as_json(schedules)
+        as_json("schedules", schedules)
         return 0
     rows = [
         (

@@ -30,7 +30,7 @@ def run_show(settings: Settings, config: Path | None, *, json: bool) -> int:
     loaded = load(named(settings, config))
     rows = list(effective(loaded))
     if json:
-        as_json([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
+        as_json("config", [{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
     else:
         table(loaded.source, ("key", "value", "from"), [(key, _shown(value), origin) for key, value, origin in rows])
     return 0

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from temporalio.service import RPCError
 
 from failover.distribution import render
 from failover.errors import FailoverError, Unavailable
@@ -19,21 +17,13 @@ from starter.connection import Http, connect
 from starter.output import as_json, say, table
 from starter.parts import closing, plane_of
 from starter.running import Stack, find
+from starter.runs.finding import Found, open_runs
 from starter.settings import Settings
 
 WINDOW = timedelta(seconds=60)
 """Over which the share really served is counted."""
 
-OPEN_RUNS = 'ExecutionStatus = "Running" AND WorkflowType != "HealthCheck"'
-
 _VERDICTS = TypeAdapter(list[Verdict])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRun:
-    workflow_id: str
-    procedure: str
-    started_at: datetime
 
 
 def run_status(settings: Settings, state: Path | None, *, health: bool, traffic: bool, json: bool) -> int:
@@ -42,7 +32,9 @@ def run_status(settings: Settings, state: Path | None, *, health: bool, traffic:
     asked = asyncio.run(_ask(settings, stack, health=health, traffic=traffic))
     missing = {part: answer for part, answer in asked.items() if isinstance(answer, FailoverError)}
     if json:
-        as_json({part: {"error": str(answer)} if part in missing else answer for part, answer in asked.items()})
+        as_json(
+            "status", {part: {"error": str(answer)} if part in missing else answer for part, answer in asked.items()}
+        )
     else:
         for part, answer in asked.items():
             if part not in missing:
@@ -58,7 +50,7 @@ async def _ask(settings: Settings, stack: Stack, *, health: bool, traffic: bool)
     if health:
         questions["providers"] = verdicts(stack)
     if traffic:
-        questions |= {"routes": _policies(stack), "served": _served(stack), "runs": open_runs(settings, stack)}
+        questions |= {"routes": _policies(stack), "served": _served(stack), "runs": _runs(settings, stack)}
     answers = await asyncio.gather(*questions.values(), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException) and not isinstance(answer, FailoverError):
@@ -85,16 +77,8 @@ async def _served(stack: Stack) -> Telemetry:
     return telemetry
 
 
-async def open_runs(settings: Settings, stack: Stack) -> list[OpenRun]:
-    """Procedures under way."""
-    client = await connect(settings, stack)
-    try:
-        return [
-            OpenRun(workflow_id=run.id, procedure=run.workflow_type, started_at=run.start_time)
-            async for run in client.list_workflows(OPEN_RUNS)
-        ]
-    except RPCError as error:
-        raise Unavailable(f"Temporal did not list the open runs: {error.message}.") from error
+async def _runs(settings: Settings, stack: Stack) -> list[Found]:
+    return await open_runs(await connect(settings, stack))
 
 
 def _show_health(found: Sequence[Verdict]) -> None:
@@ -126,7 +110,7 @@ def _show_routes(policies: Sequence[TrafficPolicy]) -> None:
         )
         for policy in policies
     ]
-    table("Routes", ("route", "distribution", "mode", "revision", "changed by", "why"), rows)
+    table("Routes", ("route", "distribution", "mode", "revision", "changed by", "why"), rows, whole=2)
 
 
 def _show_served(telemetry: Telemetry) -> None:
@@ -145,12 +129,12 @@ def _show_served(telemetry: Telemetry) -> None:
     table(f"Served in the last {WINDOW.total_seconds():.0f} s", columns, rows)
 
 
-def _show_runs(runs: Sequence[OpenRun]) -> None:
+def _show_runs(runs: Sequence[Found]) -> None:
     if not runs:
         print("No procedure is under way.")
         return
-    rows = [(run.workflow_id, run.procedure, f"{run.started_at:%H:%M:%S} UTC") for run in runs]
-    table("Open runs", ("workflow id", "procedure", "since"), rows)
+    rows = [(run.workflow_id, run.procedure, run.phase, f"{run.started_at:%H:%M:%S}", run.waits_for) for run in runs]
+    table("Open runs", ("run", "procedure", "phase", "since (UTC)", "waits for"), rows)
 
 
 _SHOW: dict[str, Any] = {

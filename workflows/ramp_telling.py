@@ -70,6 +70,8 @@ def details(state: RampState | None, driving: Driving) -> dict[str, Any]:
         "gates": [{"name": g.name, "verdict": g.last.value, "reason": g.reason} for g in state.gates],
         "approval": _plain_approval(driving.approval),
         "question": driving.question.text if driving.question else None,
+        "question_deadline": driving.question.deadline.isoformat() if driving.question else None,
+        "question_default": driving.question.default if driving.question else None,
         "waited_seconds": state.waited.total_seconds(),
         "accepted_now": driving.accepted_now(),
         "samples": [

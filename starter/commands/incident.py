@@ -1,58 +1,16 @@
-"""Commands of an incident: move traffic, look, report."""
+"""Commands that look at an incident, and the one that breaks the glass."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from starter.commands.stack import Json, StateDir, environment
-
-
-class FailoverMode(StrEnum):
-    IMMEDIATE = "immediate"
+from starter.commands.options import Json, Reason, Run, StateDir, Yes, environment
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command()(failover)
-    app.command()(status)
-    app.command()(report)
-
-
-def failover(
-    failed_provider: Annotated[
-        str, typer.Option("--failed-provider", "--from", help="The provider to leave.", metavar="PROVIDER")
-    ],
-    target_provider: Annotated[
-        str | None, typer.Option("--target-provider", "--to", help="Who takes over.", metavar="PROVIDER")
-    ] = None,
-    auto_select_target: Annotated[bool, typer.Option(help="Let the chain choose (so without a target too).")] = False,
-    route: Annotated[list[str] | None, typer.Option(help="Only this route; may be repeated.")] = None,
-    reason: Annotated[str, typer.Option(help="Why; it stands in the report.")] = "",
-    mode: Annotated[FailoverMode, typer.Option(help="How.")] = FailoverMode.IMMEDIATE,
-    emergency_mode: Annotated[bool, typer.Option(help="Skip approvals and waits; never verification.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Plan, and change nothing.")] = False,
-    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    state: StateDir = None,
-    json: Json = False,
-) -> int:
-    """Move all traffic off a provider, now."""
-    from starter.failing_over import Order, run_failover
-
-    order = Order(
-        failed=failed_provider,
-        target=target_provider,
-        auto_select=auto_select_target,
-        routes=route or None,
-        reason=reason,
-        emergency=emergency_mode,
-        dry_run=dry_run,
-        wait=wait,
-        yes=yes,
-        json=json,
-    )
-    return run_failover(environment(), order, state)
+    for command in (status, runs, watch, report, restore):
+        app.command()(command)
 
 
 def status(
@@ -61,7 +19,13 @@ def status(
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """The providers' health, the policies in force, the share really served, and the open runs."""
+    """The providers' health, the policies in force, the share really served, and the open runs.
+
+    \b
+    failoverctl status
+    failoverctl status --provider-health
+    failoverctl status --failover-status --json
+    """
     from starter.status import run_status
 
     everything = provider_health == failover_status
@@ -69,12 +33,75 @@ def status(
     return run_status(environment(), state, **parts, json=json)
 
 
+def runs(
+    recent: Annotated[int, typer.Option(min=0, max=1000, help="How many closed ones.")] = 10,
+    dry_runs: Annotated[bool, typer.Option("--dry-runs", help="Those that changed nothing, too.")] = False,
+    state: StateDir = None,
+    json: Json = False,
+) -> int:
+    """What goes on, whom it waits for, and how the last ones ended.
+
+    \b
+    failoverctl runs
+    failoverctl runs --recent 0
+    """
+    from starter.runs.listing import run_list
+
+    return run_list(environment(), state, recent=recent, dry=dry_runs, json=json)
+
+
+def watch(run: Run = None, state: StateDir = None, json: Json = False) -> int:
+    """One run, live, until it is over; the exit code tells its outcome. Ctrl-C leaves the run alone.
+
+    \b
+    failoverctl watch
+    failoverctl watch canary/chat
+    failoverctl watch canary/chat --json      (one JSON object a line)
+    """
+    from starter.runs.watching import run_watch
+
+    return run_watch(environment(), run, state, json=json)
+
+
 def report(
     output: Annotated[Path | None, typer.Option(help="Write the Markdown here.", show_default=False)] = None,
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """The latest incident's report."""
+    """The latest incident's report.
+
+    \b
+    failoverctl report
+    failoverctl report --output incident.md
+    """
     from starter.reporting import run_report
 
     return run_report(environment(), output=output, state=state, json=json)
+
+
+def restore(
+    route: Annotated[str, typer.Argument(metavar="ROUTE", help="The route to restore.")],
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="DISTRIBUTION", help="What was good, such as bedrock:70,google:30.", show_default=False),
+    ] = None,
+    normal: Annotated[bool, typer.Option("--normal", help="End degraded service, whoever set it.")] = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    state: StateDir = None,
+    json: Json = False,
+) -> int:
+    """Break the glass: write a route's last good policy without Temporal, and release its claim.
+
+    For a run that takes no more orders, and for when Temporal is down: whatever still wants to write is refused then.
+    It says what it wrote, and what it could not know.
+
+    \b
+    failoverctl restore chat
+    failoverctl restore chat --yes
+    failoverctl restore chat --to bedrock:70,google:20,meta:10
+    """
+    from starter.restoring import Wanted, run_restore
+
+    wanted = Wanted(route=route, to=to, normal=normal, reason=reason, yes=yes, json=json, state=state)
+    return run_restore(environment(), wanted)

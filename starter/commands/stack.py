@@ -1,23 +1,11 @@
 """Commands that run the stack or a part of it, and those that break it on purpose."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from starter.settings import Settings
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file.", show_default=False)]
-StateDir = Annotated[Path | None, typer.Option("--state", help="State directory.", show_default=False)]
-ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="Written once everything answers.")]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, show_default=False, help="0: any free one.")]
-
-
-def environment() -> Settings:
-    """The one place where commands read the environment."""
-    return Settings.from_env(os.environ)
+from starter.commands.options import ConfigFile, Json, Port, ReadyFile, StateDir, environment
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,6 +28,10 @@ def dev(
 
     Without --config, three simulated providers. With --state, Temporal's database and the policies are kept there
     across runs; without, everything starts afresh.
+
+    \b
+    failoverctl dev
+    failoverctl dev --state ./production --config production.yaml
     """
     from starter.dev import run_dev
 
@@ -60,6 +52,10 @@ def demo(
     """One real incident, end to end: traffic, a fault, detection, failover, proof, report.
 
     Exits 0 only if the outcome expected for that fault was seen and the runbook's targets were met.
+
+    \b
+    failoverctl demo
+    failoverctl demo --fault hang --provider google
     """
     from starter.demo import DemoOptions, run_demo
 
@@ -83,14 +79,22 @@ def gateway(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8080,
     ready_file: ReadyFile = None,
 ) -> int:
-    """Run the gateway alone: the data plane that users' requests go through."""
+    """Run the gateway alone: the data plane that users' requests go through.
+
+    \b
+    failoverctl gateway --config failover.yaml --port 8080
+    """
     from starter.alone import run_gateway
 
     return run_gateway(environment(), config=config, state=state, host=host, port=port, ready_file=ready_file)
 
 
 def simulator(context: typer.Context) -> int:
-    """Run the provider simulator alone; options are those of `python -m simulator`."""
+    """Run the provider simulator alone; options are those of `python -m simulator`.
+
+    \b
+    failoverctl simulator --help
+    """
     from starter.alone import run_simulator
 
     return run_simulator(context.args)

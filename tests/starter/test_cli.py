@@ -41,9 +41,9 @@ COMMANDS = (
     "fault",
     "config",
     "schedules",
-    "failover",
-    "status",
-    "report",
+    *("failover", "rollback", "canary", "failback", "emergency", "plan"),
+    *("approve", "reject", "abort", "pause", "resume", "advance", "escalate", "retry"),
+    *("status", "runs", "watch", "report", "restore"),
     "version",
 )
 
@@ -55,11 +55,15 @@ def test_help_names_every_command() -> None:
     assert [command for command in COMMANDS if command not in shown.output] == []
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "config check", "config show", "schedules apply", "schedules list"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "config check", "config show", "config set", "schedules apply", "schedules list"]
+)
 def test_every_command_explains_itself(command: str) -> None:
-    """Its options, with a sentence each."""
+    """Its options, with a sentence each, and how it is called."""
     shown = CliRunner().invoke(app, [*command.split(), "-h"])
     assert shown.exit_code == 0 and "Usage: " in shown.output
+    if command not in ("config", "schedules"):  # groups: their commands have them
+        assert f"failoverctl {command}" in shown.output.partition("\n")[2], "an example is missing"
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -178,7 +182,7 @@ def test_config_show_tells_where_each_value_comes_from(capsys: pytest.CaptureFix
     assert rows["detection.schedule_interval"] == ["30s", "default"]
     assert rows["routes.chat.distribution"] == ["meta:100", "failover.yaml:4"]
     _, out, _ = said(capsys, "config", "show", "--json")
-    entry = next(entry for entry in json.loads(out) if entry["key"] == "detection.failure_threshold")
+    entry = next(entry for entry in json.loads(out)["data"] if entry["key"] == "detection.failure_threshold")
     assert entry == {"key": "detection.failure_threshold", "value": 5, "origin": "failover.yaml:6"}
 
 

@@ -41,7 +41,7 @@ def unmet(result: dict[str, Any]) -> list[str]:
 def test_the_default_demo_moves_traffic_and_proves_it(tmp_path: Path) -> None:
     """Exit 0, no first try at the faulty provider since, every target met, a report; the machine's answer alone on stdout."""
     code, out, err = finished(tmp_path, "--json")
-    result = json.loads(out)
+    result = json.loads(out)["data"]
     assert (code, unmet(result)) == (0, []), err
     assert [kpi["name"] for kpi in result["kpis"] if not kpi["met"]] == []
     assert len(result["kpis"]) == 7 and len(result["checks"]) == 5
@@ -53,7 +53,7 @@ def test_the_default_demo_moves_traffic_and_proves_it(tmp_path: Path) -> None:
 def test_without_detection_the_same_demo_fails(tmp_path: Path) -> None:
     """The gateway's retry hides the outage from users; the first tries do not, so the demo says NO."""
     code, out, err = finished(tmp_path, "--without-detection", "--json")
-    result = json.loads(out)
+    result = json.loads(out)["data"]
     assert code == 1, err
     assert any("first tries" in text for text in unmet(result))
     assert result["users"]["ok"] == result["users"]["requests"] > 0, "users notice nothing: that is no proof"

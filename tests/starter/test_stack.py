@@ -66,7 +66,7 @@ class Dev:
     def status(self) -> dict[str, Any]:
         asked = self.ctl("status", "--json")
         assert asked.returncode == 0, asked.stderr
-        answer: dict[str, Any] = json.loads(asked.stdout)
+        answer: dict[str, Any] = json.loads(asked.stdout)["data"]
         return answer
 
 
@@ -128,7 +128,7 @@ async def test_dev_serves_tells_and_ends_cleanly(dev: Callable[..., Dev], http: 
     assert refused.status_code == 401, "a generated token guards changes"
 
     schedules = stack.ctl("schedules", "list", "--json")
-    assert schedules.returncode == 0 and json.loads(schedules.stdout)[0]["id"] == "health-check"
+    assert schedules.returncode == 0 and json.loads(schedules.stdout)["data"][0]["id"] == "health-check"
     assert stack.ctl("schedules", "apply").stdout == "Schedule health-check: unchanged.\n"
     assert "server_error" in stack.ctl("fault", "meta", "server_error", "--calls", "1", "--json").stdout
     wrong = stack.ctl("fault", "bedrock", "flood")

@@ -1,0 +1,1 @@
+"""Runs that are there: found, listed, watched, driven."""

@@ -1,0 +1,134 @@
+"""Where a run stands: the details of its `status` answer, typed; and what a person can do about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from failover.incident import TimelineEntry
+from failover.policy import TrafficPolicy
+from failover.requests import RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """What waits for people's word."""
+
+    step: str
+    digest: str
+    text: str
+    granted: Sequence[str]
+    quorum: int
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A gate's last word."""
+
+    name: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """One sample of the users' side."""
+
+    requests: int
+    failed: int
+    first_tries: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a run tells of itself beside its timeline; what a procedure does not know of has its default."""
+
+    subject: str = ""
+    digest: str = ""
+    steps: Sequence[str] = ()
+    step: int = 0
+    distribution: Mapping[str, float] = field(default_factory=dict)
+    left_seconds: float = 0
+    paused: bool = False
+    stage: str = ""
+    gates: Sequence[Verdict] = ()
+    approval: Approval | None = None
+    question: str | None = None
+    question_deadline: datetime | None = None
+    question_default: str | None = None
+    """What the run does by itself where nobody answers until then."""
+    waited_seconds: float = 0
+    accepted_now: Sequence[str] = ()
+    samples: Sequence[Tally] = ()
+
+
+_SITUATION = TypeAdapter(Situation)
+
+
+def situation(details: Mapping[str, Any]) -> Situation:
+    """From the details of a status; keys that are not known here are left out."""
+    return _SITUATION.validate_python({name: details[name] for name in Situation.__slots__ if name in details})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look at a run. `status` is None while no worker has told any; `policies` are those of its routes, where known."""
+
+    workflow_id: str
+    at: datetime
+    status: RunStatus | None = None
+    timeline: Sequence[TimelineEntry] = ()
+    policies: Sequence[TrafficPolicy] = ()
+
+    @property
+    def situation(self) -> Situation:
+        return situation(self.status.details) if self.status else Situation()
+
+    @property
+    def is_over(self) -> bool:
+        return self.status is not None and self.status.outcome is not None
+
+    def total(self) -> timedelta:
+        """How long it has gone on, or went; zero while nobody tells."""
+        if self.status is None:
+            return timedelta(0)
+        return max(timedelta(0), (self.status.moments.closed or self.at) - self.status.moments.decided)
+
+
+def until(now: Situation) -> str:
+    """How long a person's word is waited for, and what happens then; "" where it is not waited for, or nobody tells."""
+    if now.approval is not None:
+        return f"until {now.approval.deadline:%H:%M:%S} UTC, then it counts as rejected"
+    if now.question is not None and now.question_deadline is not None:
+        return f"until {now.question_deadline:%H:%M:%S} UTC, then: {now.question_default}"
+    return ""
+
+
+def waits_for(now: Situation) -> str:
+    """Which person's word a run waits for, in a few words; "" where it goes on by itself."""
+    if now.approval is not None:
+        given = f", {len(now.approval.granted)} of {now.approval.quorum} given" if now.approval.quorum > 1 else ""
+        return f"approval of {now.approval.step}{given}"
+    if now.question is not None:
+        return f"an answer: {now.question}"
+    if now.stage == "waiting for orders":
+        return "orders: the next percent, or an abort"
+    return "resume" if now.paused else ""
+
+
+def commands(workflow_id: str, now: Situation) -> list[str]:
+    """What a person types for what the run waits for."""
+    if now.approval is not None:
+        bound = f"{workflow_id} --step {now.approval.step} --digest {now.approval.digest}"
+        return [f"failoverctl approve {bound}", f"failoverctl reject {bound}"]
+    if now.question is not None:
+        return [f"failoverctl {verb} {workflow_id}" for verb in ("retry", "advance", "abort")]
+    if now.stage == "waiting for orders":
+        return [
+            f"failoverctl canary --update-traffic PERCENT --run {workflow_id}",
+            f"failoverctl canary --rollback --run {workflow_id}",
+        ]
+    return [f"failoverctl resume {workflow_id}"] if now.paused else []
