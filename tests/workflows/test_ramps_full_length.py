@@ -9,7 +9,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 import worker as composition
-from failover.config import Gating, Procedures
+from failover.config import Emergency, Gating, Procedures
 from failover.distribution import Distribution
 from failover.failure import FailureKind
 from failover.incident import Outcome, RunRecord
@@ -25,7 +25,7 @@ Start = Callable[..., Any]
 @pytest.fixture
 def parts(make_parts: Callable[..., composition.Parts]) -> composition.Parts:
     """The runbook's own values: the shipped configuration, not the demo's short waits."""
-    return make_parts(procedures=Procedures(gating=Gating(minimum_requests=20)))
+    return make_parts(procedures=Procedures(gating=Gating(minimum_requests=20)), emergency=Emergency())
 
 
 @pytest.fixture
