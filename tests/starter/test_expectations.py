@@ -131,7 +131,10 @@ def test_a_red_control_plane_must_be_noted() -> None:
 
 
 def test_throttling_must_be_found_and_must_not_move_all() -> None:
-    """A probe that was throttled leaves a blind moment; that is no harm."""
-    seen = replace(stayed(), verdicts=[verdict(Condition.BLIND), verdict(Condition.THROTTLED)])
+    """A part of the share goes and a part stays; a probe that was throttled leaves a blind moment, which is no harm."""
+    found = [verdict(Condition.BLIND), verdict(Condition.THROTTLED)]
+    seen = replace(stayed(), verdicts=found, policy_share=4900)
     assert good(FaultKind.THROTTLED, seen)
-    assert not good(FaultKind.THROTTLED, stayed())
+    assert not good(FaultKind.THROTTLED, replace(seen, verdicts=stayed().verdicts)), "it was not found"
+    assert not good(FaultKind.THROTTLED, replace(seen, policy_share=seen.share_before)), "nothing was taken away"
+    assert not good(FaultKind.THROTTLED, replace(seen, policy_share=0)), "all was taken away"

@@ -12,14 +12,12 @@ from temporalio.testing import WorkflowEnvironment
 
 from failover.config import Config, Detection, Provider, Route
 from starter.schedules import HEALTH_CHECK, Applied, apply, listed
-from starter.settings import Settings
 
 
 @pytest.fixture(scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
-    cli = Settings().cache_directory() / "bin" / "temporal"
-    existing = str(cli) if Path(cli).is_file() else None
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=existing) as environment:
+async def server(temporal_cli: Path) -> AsyncIterator[Client]:
+    """A server of its own: schedules are everybody's."""
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=str(temporal_cli)) as environment:
         yield environment.client
 
 

@@ -28,6 +28,7 @@ QUICK = {
     "history.timerProcessorMaxPollRPS=100000",
     "history.timerProcessorMaxPollHostRPS=100000",
     "history.visibilityProcessorMaxPollRPS=100000",
+    'history.timerProcessorMaxTimeShift="10ms"',
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
     "system.enableActivityEagerExecution=true",
