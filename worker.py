@@ -20,6 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
@@ -34,12 +35,13 @@ from activities.runs import Runs
 from activities.traffic import Traffic
 from activities.watching import Watching
 from failover.config import Config
+from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
 from failover.ports import ProviderClient, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
-from starter.parts import EVIDENCE, gateway_plane, provider_clients
+from starter.parts import EVIDENCE, examiner, gateway_plane, provider_clients
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -83,6 +85,7 @@ class Parts:
     notifier: Notifier
     evidence: EvidenceStore
     board: VerdictBoard
+    examiner: Examiner | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -90,8 +93,8 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     prober = Prober(parts.config, parts.clients)
     traffic = Traffic(parts.config, parts.plane, parts.board)
     restoration = Restoration(parts.config, parts.plane, prober)
-    responder = TemporalResponder(client, task_queue, parts.notifier)
-    watching = Watching(parts.config, parts.plane, prober, parts.board, responder)
+    responder = TemporalResponder(client, task_queue, parts.notifier, parts.config.chain)
+    watching = Watching(parts.config, parts.plane, prober, parts.board, responder, parts.examiner)
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue)
@@ -104,6 +107,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(runs.is_open, runs.start),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
+        *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
     ]
     return Worker(
         client,
@@ -122,12 +126,12 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
 
 async def serve(options: argparse.Namespace, settings: Settings) -> None:
     """Run one worker until SIGTERM or SIGINT; its activities may finish, within bounds."""
-    config = load(options.config).config
+    loaded = load(options.config)
     stop = stop_on_signals()
     async with AsyncExitStack() as held:
         metrics = f"{LOOPBACK}:{free_port()}"
         client = await connect_worker(settings, metrics)
-        parts = await assemble(config, settings, options.state)
+        parts = await assemble(loaded, settings, options.state)
         held.push_async_callback(parts.plane.aclose)
         for provider in parts.clients.values():
             held.push_async_callback(provider.aclose)
@@ -143,15 +147,18 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         log.info("stopping")
 
 
-async def assemble(config: Config, settings: Settings, state: Path) -> Parts:
+async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Parts:
     """The real adapters, as the settings wire them."""
+    config = loaded.config
+    clients = await provider_clients(config, settings)
     return Parts(
         config=config,
-        clients=await provider_clients(config, settings),
+        clients=clients,
         plane=gateway_plane(settings),
         notifier=notifier(config, settings),
         evidence=EvidenceStore(state / EVIDENCE),
         board=VerdictBoard(),
+        examiner=examiner(loaded, clients, state),
     )
 
 

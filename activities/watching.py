@@ -10,12 +10,14 @@ import structlog
 from pydantic import TypeAdapter
 from temporalio import activity
 
+from activities.accuracy import Examiner
 from activities.board import VerdictBoard
 from activities.probing import Prober
+from failover.accuracy import Assessment
 from failover.config import Config
 from failover.distribution import Distribution, users_of
 from failover.errors import DataPlaneUnavailable
-from failover.health import Probe, Verdict, judge, note, note_latency
+from failover.health import Probe, ProbeHistory, Verdict, judge, note, note_latency
 from failover.ports import TrafficPlane
 from failover.telemetry import Telemetry
 from failover.triggers import Response, WatchState, after, respond
@@ -62,13 +64,21 @@ class Watching:
     """
 
     def __init__(
-        self, config: Config, plane: TrafficPlane, prober: Prober, board: VerdictBoard, responder: Responder
+        self,
+        config: Config,
+        plane: TrafficPlane,
+        prober: Prober,
+        board: VerdictBoard,
+        responder: Responder,
+        examiner: Examiner | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
         self._prober = prober
         self._board = board
         self._responder = responder
+        self._examiner = examiner
+        self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
         self._told: set[asyncio.Task[None]] = set()
@@ -111,12 +121,27 @@ class Watching:
         history = state.history
         for probe in await self._finished(provider, until):
             history = note(history, probe, detection)
+        history = self._examined(provider, history)
         telemetry = await self._telemetry()
         history = note_latency(history, telemetry[detection.server_errors.window], provider, detection)
         now = datetime.now(UTC)
         verdict = judge(provider, history, telemetry, detection, now)
         self._board.post(verdict)
         return await self._act(replace(state, history=history), verdict, now)
+
+    def _examined(self, provider: str, history: ProbeHistory) -> ProbeHistory:
+        """The history with what golden prompts said; where they are due, they are put now, beside the probes."""
+        exam = self._exams.get(provider)
+        if exam is not None and exam.done():
+            del self._exams[provider]
+            return replace(history, assessment=exam.result())
+        settings, last = self._config.detection.accuracy, history.assessment
+        due = last is None or datetime.now(UTC) - last.at >= settings.cadence
+        # Of a provider that fails its probes nothing else is asked; and it is no time for a baseline.
+        well = history.last is not None and history.last.failure is None and not history.failures
+        if self._examiner is not None and settings.enabled and exam is None and due and well:
+            self._exams[provider] = asyncio.create_task(self._examiner.assess(provider))
+        return history
 
     async def _finished(self, provider: str, until: datetime) -> list[Probe]:
         running = self._probes.setdefault(provider, set())

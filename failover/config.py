@@ -159,6 +159,28 @@ class Triggers(Section):
     degraded_quality: ProcedureName = "canary"
 
 
+class Accuracy(Section):
+    """Golden prompts, put to every provider at a cadence of their own, and compared with a baseline."""
+
+    enabled: bool = True
+    suite: Name = "quick"
+    cadence: PositiveDuration = timedelta(minutes=15)
+    confidence_percent: Annotated[float, Field(gt=0, lt=100)] = 95
+    """Of the interval of the drop, which must exclude none at all before a provider is condemned."""
+    answered_percent: Percent = 80
+    """With fewer of the prompts answered, nothing is concluded."""
+    timeout: PositiveDuration = timedelta(seconds=20)
+    """Of one prompt."""
+    concurrency: Count = 4
+    """How many prompts at once."""
+    baseline: Literal["first", "people"] = "first"
+    """Where there is none: the first complete run is the baseline, or people record one."""
+    baseline_max_age: PositiveDuration = timedelta(days=30)
+    """An older one still counts; `doctor` says that it is old."""
+    suites: dict[Name, str] = {}
+    """Name → file of a suite, beside this file; `quick` and `comprehensive` are shipped, and may be replaced."""
+
+
 class Detection(Section):
     enabled: bool = True
     schedule_interval: PositiveDuration = timedelta(seconds=30)
@@ -172,6 +194,7 @@ class Detection(Section):
     throttling: PassiveTrigger = PassiveTrigger(percent=10)
     latency: LatencyTrigger = LatencyTrigger()
     accuracy_drop_points: Percent = 10
+    accuracy: Accuracy = Accuracy()
     triggers: Triggers = Triggers()
     cool_down: Duration = timedelta(minutes=10)
     """Between automatic runs; never holds traffic on a provider that is down."""

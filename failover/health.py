@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from failover.accuracy import Assessment, Quality
 from failover.config import Detection
 from failover.failure import UNAVAILABLE_KINDS, UNUSABLE_KINDS, Failure, FailureKind
 from failover.telemetry import ProviderWindow, Telemetry
@@ -33,6 +34,9 @@ class Condition(StrEnum):
     DEGRADED_QUALITY = "degraded_quality"
     BLIND = "blind"
 
+
+_BELIEVED = 3
+"""For how many of its cadences an assessment of golden prompts is believed."""
 
 DOWN = frozenset({Condition.UNAVAILABLE, Condition.UNUSABLE, Condition.INVALID_ANSWERS})
 """Conditions in which a provider may not be given traffic."""
@@ -62,13 +66,14 @@ class ProbeHistory:
     """What is remembered of a provider between probes, across health checks and worker deaths.
 
     `failures` are the consecutive failed probes, oldest first; `good_at` is when the last good one began; `slow_since` is
-    when P95 rose over its limit for good.
+    when P95 rose over its limit for good; `assessment` is what golden prompts said last.
     """
 
     failures: Sequence[Probe] = ()
     last: Probe | None = None
     good_at: datetime | None = None
     slow_since: datetime | None = None
+    assessment: Assessment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,7 @@ def judge(
     now: datetime,
 ) -> Verdict:
     """The verdict from the probes and from what the data plane counted, by window length."""
-    for condemn in (_by_probes, _by_users, _by_throttling, _by_latency):
+    for condemn in (_by_probes, _by_users, _by_throttling, _by_latency, _by_accuracy):
         verdict = condemn(provider, history, telemetry, detection, now)
         if verdict is not None:
             return verdict
@@ -261,6 +266,21 @@ def _by_latency(
         reason=f"P95 of users' answers has been over {milliseconds(limit.p95)} ms for {render_duration(limit.window)}",
         at=now,
         first_bad_at=history.slow_since,
+    )
+
+
+def _by_accuracy(
+    provider: str, history: ProbeHistory, _: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+) -> Verdict | None:
+    found = history.assessment
+    if (
+        found is None
+        or found.quality is not Quality.DEGRADED
+        or now - found.at > _BELIEVED * detection.accuracy.cadence
+    ):
+        return None
+    return Verdict(
+        provider=provider, condition=Condition.DEGRADED_QUALITY, reason=found.reason, at=now, first_bad_at=found.at
     )
 
 

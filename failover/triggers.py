@@ -67,6 +67,12 @@ def _again(state: WatchState, others: Sequence[Verdict], detection: Detection, n
     return rested and any(other.condition is Condition.HEALTHY and other.cause is None for other in others)
 
 
+def first_healthy(chain: Sequence[str], verdicts: Sequence[Verdict]) -> str | None:
+    """Who may be tried in place of a provider: the first of its chain that is known to be well; None where none is."""
+    well = {one.provider for one in verdicts if one.condition is Condition.HEALTHY and one.cause is None}
+    return next((name for name in chain if name in well), None)
+
+
 def after(state: WatchState, verdict: Verdict, response: Response, now: datetime) -> WatchState:
     """The state once the response was carried out."""
     started = now if response.procedure else state.started_at

@@ -1,13 +1,17 @@
 """The adapters that processes are put together from, as settings and configuration wire them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+from activities.accuracy import BaselineStore, Examiner
 from failover.config import Config
+from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, Unavailable
 from failover.ports import ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
+from starter.golden import load_suites
 from starter.running import Stack, find
 from starter.settings import Settings
 from starter.stack import simulated
@@ -15,6 +19,9 @@ from traffic.gateway import GatewayPlane
 
 EVIDENCE = "incidents"
 """Where under the state directory the records of closed runs are kept."""
+
+BASELINES = "baselines"
+"""Where under the state directory the baselines of golden prompts are kept."""
 
 
 async def provider_clients(config: Config, settings: Settings) -> dict[str, ProviderClient]:
@@ -31,6 +38,11 @@ async def _simulator_addresses(settings: Settings) -> dict[str, SimulatedEndpoin
     async with Http("simulator", control) as simulator:
         told = await simulator.get("/providers")
     return {key: SimulatedEndpoint(url=one["url"], grpc=one.get("grpc")) for key, one in told.items()}
+
+
+def examiner(loaded: LoadedConfig, clients: Mapping[str, ProviderClient], state: Path) -> Examiner:
+    """Puts golden prompts to these clients. ConfigError where a suite that the configuration names cannot be used."""
+    return Examiner(loaded.config, clients, load_suites(loaded), BaselineStore(state / BASELINES))
 
 
 def gateway_plane(settings: Settings) -> TrafficPlane:
