@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -32,16 +32,17 @@ from activities.ramping import Ramping
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
 from activities.runs import Runs
+from activities.sources import Readings
 from activities.traffic import Traffic
 from activities.watching import Watching
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
-from failover.ports import ProviderClient, TrafficPlane
+from failover.ports import PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
-from starter.parts import EVIDENCE, examiner, gateway_plane, provider_clients
+from starter.parts import EVIDENCE, examiner, gateway_plane, passive_sources, provider_clients
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -86,6 +87,7 @@ class Parts:
     evidence: EvidenceStore
     board: VerdictBoard
     examiner: Examiner | None = None
+    sources: Mapping[str, PassiveSource] = field(default_factory=dict)
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -94,7 +96,8 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     traffic = Traffic(parts.config, parts.plane, parts.board)
     restoration = Restoration(parts.config, parts.plane, prober)
     responder = TemporalResponder(client, task_queue, parts.notifier, parts.config.chain)
-    watching = Watching(parts.config, parts.plane, prober, parts.board, responder, parts.examiner)
+    readings = Readings(parts.config, parts.plane, parts.sources)
+    watching = Watching(parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings)
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue)
@@ -135,6 +138,8 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         held.push_async_callback(parts.plane.aclose)
         for provider in parts.clients.values():
             held.push_async_callback(provider.aclose)
+        for source in parts.sources.values():
+            held.push_async_callback(source.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
         readiness = Readiness(client, worker)
         app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
@@ -159,6 +164,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         evidence=EvidenceStore(state / EVIDENCE),
         board=VerdictBoard(),
         examiner=examiner(loaded, clients, state),
+        sources=passive_sources(config, settings),
     )
 
 

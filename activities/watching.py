@@ -13,6 +13,7 @@ from temporalio import activity
 from activities.accuracy import Examiner
 from activities.board import VerdictBoard
 from activities.probing import Prober
+from activities.sources import Readings
 from failover.accuracy import Assessment
 from failover.config import Config
 from failover.distribution import Distribution, users_of
@@ -71,6 +72,7 @@ class Watching:
         board: VerdictBoard,
         responder: Responder,
         examiner: Examiner | None = None,
+        readings: Readings | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
@@ -78,6 +80,7 @@ class Watching:
         self._board = board
         self._responder = responder
         self._examiner = examiner
+        self._readings = readings or Readings(config, plane, {})
         self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
@@ -153,16 +156,10 @@ class Watching:
         return sorted((task.result() for task in done), key=lambda probe: probe.at)
 
     async def _telemetry(self) -> Mapping[timedelta, Telemetry | None]:
-        """What was counted, by window. A data plane that does not answer leaves the probes to speak alone."""
+        """What was counted, by window. Whoever does not answer leaves the probes to speak alone."""
         detection = self._config.detection
         windows = {detection.server_errors.window, detection.throttling.window}
-        readings: dict[timedelta, Telemetry | None] = dict.fromkeys(windows)
-        for window in windows:
-            try:
-                readings[window] = await self._plane.observe(window=window)
-            except DataPlaneUnavailable as error:
-                log.warning("the data plane could not be observed", error=str(error))
-        return readings
+        return {window: await self._readings.observe(window) for window in windows}
 
     async def _act(self, state: WatchState, verdict: Verdict, now: datetime) -> WatchState:
         detection = self._config.detection

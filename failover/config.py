@@ -181,6 +181,53 @@ class Accuracy(Section):
     """Name → file of a suite, beside this file; `quick` and `comprehensive` are shipped, and may be replaced."""
 
 
+class SourceQueries(Section):
+    """PromQL in place of the preset's; `{window}`, `{label}` and `{failure_label}` are filled in. "" asks nothing."""
+
+    tries: str | None = None
+    """Tries within the window, by `label`."""
+    failures: str | None = None
+    """Failed ones, by `label` and `failure_label`."""
+    p95: str | None = None
+    """Of answers, in seconds, by `label`."""
+    fresh: str | None = None
+    """When the newest sample was taken, in seconds since the epoch, by `label`."""
+
+
+class Source(Section):
+    """Who else counts users' tries. Of the providers that it speaks for, the gateway's own counters are not read."""
+
+    kind: Literal["prometheus", "cloudwatch"]
+    providers: dict[Name, str] = Field(min_length=1)
+    """Provider → its name there: the label's value in Prometheus, the ModelId in CloudWatch."""
+    url: str | None = None
+    """Of Prometheus; of CloudWatch only where it is not AWS's own."""
+    region: str | None = None
+    """CloudWatch only."""
+    token_env: str | None = None
+    """Prometheus only: the name of the environment variable that holds a bearer token, never the token itself."""
+    preset: Literal["gateway", "litellm", "otel_genai"] = "gateway"
+    """Whose names and labels; each can be replaced below."""
+    label: str | None = None
+    failure_label: str | None = None
+    queries: SourceQueries = SourceQueries()
+    timeout: PositiveDuration = timedelta(seconds=5)
+    refresh: PositiveDuration = timedelta(seconds=10)
+    """How long a reading is used before it is read anew."""
+    stale_after: PositiveDuration | None = None
+    """Older samples are no data; None: 90 s in Prometheus, 5 m in CloudWatch, which publishes minutes late."""
+
+    @model_validator(mode="after")
+    def _needs(self) -> Self:
+        if self.kind == "prometheus" and not self.url:
+            raise ValueError("a source of kind prometheus needs a url, such as http://127.0.0.1:9090")
+        if self.kind == "cloudwatch" and not self.region:
+            raise ValueError("a source of kind cloudwatch needs a region")
+        if self.queries.tries and self.queries.fresh is None:
+            raise ValueError("a source with a query of its own for tries needs one for fresh: what is old is no data")
+        return self
+
+
 class Detection(Section):
     enabled: bool = True
     schedule_interval: PositiveDuration = timedelta(seconds=30)
@@ -195,6 +242,8 @@ class Detection(Section):
     latency: LatencyTrigger = LatencyTrigger()
     accuracy_drop_points: Percent = 10
     accuracy: Accuracy = Accuracy()
+    sources: dict[Name, Source] = {}
+    """Who counts users' tries, where it is not the embedded gateway."""
     triggers: Triggers = Triggers()
     cool_down: Duration = timedelta(minutes=10)
     """Between automatic runs; never holds traffic on a provider that is down."""
@@ -397,7 +446,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        problems = [*self._chain_problems(), *self._route_problems()]
+        problems = [*self._chain_problems(), *self._route_problems(), *self._source_problems()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -428,6 +477,18 @@ class Config(Section):
         ]
         if self.default_route is not None and self.default_route not in self.routes:
             problems.append(f"default_route is {self.default_route!r}, which is no route ({', '.join(self.routes)})")
+        return problems
+
+    def _source_problems(self) -> list[str]:
+        claimed: dict[str, str] = {}
+        problems = []
+        for name, source in self.detection.sources.items():
+            for provider in source.providers:
+                where = f"detection.sources.{name}.providers names {provider!r}"
+                if provider not in self.providers:
+                    problems.append(f"{where}, which is no provider ({self._known()})")
+                elif claimed.setdefault(provider, name) != name:
+                    problems.append(f"{where}, for which the source {claimed[provider]!r} speaks already")
         return problems
 
     def _known(self) -> str:

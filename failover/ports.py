@@ -6,7 +6,7 @@ from typing import Protocol
 
 from failover.completion import Answer, Chunk, Completion, ServiceStatus
 from failover.policy import Change, ChangeResult, TrafficPolicy
-from failover.telemetry import Telemetry
+from failover.telemetry import ProviderWindow, Telemetry
 
 
 class ProviderClient(Protocol):
@@ -72,6 +72,20 @@ class TrafficPlane(Protocol):
         """One synthetic request through the route as a user sends it → (provider that served it, answer).
 
         Tagged so that it does not count as a user's. Raises ProviderError when the route did not answer it.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class PassiveSource(Protocol):
+    """Somebody else who counts users' tries at the providers: a monitoring system."""
+
+    async def read(self, window: timedelta) -> Sequence[ProviderWindow]:
+        """Tries within the last `window` at the providers that it speaks for, over all routes (`route` is "").
+
+        A provider of which it knows nothing fresh is left out. Raises Unavailable when it does not answer, or not in its
+        own words.
         """
         ...
 

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from activities.accuracy import BaselineStore, Examiner
-from failover.config import Config
+from failover.config import Config, Source
 from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, Unavailable
-from failover.ports import ProviderClient, TrafficPlane
+from failover.ports import PassiveSource, ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
 from starter.golden import load_suites
@@ -43,6 +43,21 @@ async def _simulator_addresses(settings: Settings) -> dict[str, SimulatedEndpoin
 def examiner(loaded: LoadedConfig, clients: Mapping[str, ProviderClient], state: Path) -> Examiner:
     """Puts golden prompts to these clients. ConfigError where a suite that the configuration names cannot be used."""
     return Examiner(loaded.config, clients, load_suites(loaded), BaselineStore(state / BASELINES))
+
+
+def passive_sources(config: Config, settings: Settings) -> dict[str, PassiveSource]:
+    """Whoever counts users' tries beside the gateway. A vendor's SDK is imported only where it is spoken to."""
+    return {name: _passive_source(name, source, settings) for name, source in config.detection.sources.items()}
+
+
+def _passive_source(name: str, source: Source, settings: Settings) -> PassiveSource:
+    if source.kind == "cloudwatch":
+        from providers.cloudwatch import CloudWatchSource
+
+        return CloudWatchSource(name, source)
+    from traffic.prometheus import PrometheusSource
+
+    return PrometheusSource(name, source, token=settings.environ.get(source.token_env or "") or None)
 
 
 def gateway_plane(settings: Settings) -> TrafficPlane:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from failover.completion import Answer, Completion, FinishReason, Usage
 from failover.distribution import Distribution
-from failover.errors import DataPlaneUnavailable, ProviderError
+from failover.errors import DataPlaneUnavailable, ProviderError, Unavailable
 from failover.failure import Failure, FailureKind
 from failover.policy import Change, ChangedBy, ChangeResult, ChangeStatus, Revision, RouteRecord, TrafficPolicy, apply
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
@@ -173,3 +173,21 @@ def _initial(route: str, shares: Distribution) -> TrafficPolicy:
         reason="initial",
         changed_at=datetime.now(UTC),
     )
+
+
+class MemorySource:
+    """Counts what it is told to have counted. `windows` may be set by a test at any time; `unavailable` fails every read."""
+
+    def __init__(self, windows: Sequence[ProviderWindow] = ()) -> None:
+        self.windows = list(windows)
+        self.unavailable = False
+        self.reads = 0
+
+    async def read(self, window: timedelta) -> Sequence[ProviderWindow]:
+        self.reads += 1
+        if self.unavailable:
+            raise Unavailable("The source in memory was told not to answer.")
+        return self.windows
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
