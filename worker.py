@@ -24,6 +24,7 @@ from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
+from activities.hold import HeldAutomation
 from activities.notifiers.console import ConsoleNotifier
 from activities.notifiers.slack import SlackNotifier
 from activities.notify import Notifier, Notify
@@ -38,11 +39,11 @@ from activities.watching import Watching
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
-from failover.ports import PassiveSource, ProviderClient, TrafficPlane
+from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
-from starter.parts import EVIDENCE, examiner, gateway_plane, passive_sources, provider_clients
+from starter.parts import EVIDENCE, examiner, gateway_plane, hold_store, passive_sources, provider_clients
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -56,6 +57,7 @@ from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
 from workflows.journal import SEARCH_ATTRIBUTES
 from workflows.payloads import RefuseMalformed
+from workflows.proposal import Proposal
 from workflows.queue import TASK_QUEUE
 
 log = structlog.get_logger("worker")
@@ -67,6 +69,7 @@ WORKFLOWS: Sequence[type] = (
     CanaryFailover,
     Failback,
     MultiProviderEmergency,
+    Proposal,
 )
 
 
@@ -88,6 +91,7 @@ class Parts:
     board: VerdictBoard
     examiner: Examiner | None = None
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
+    hold: HoldStore | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -95,12 +99,13 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     prober = Prober(parts.config, parts.clients)
     traffic = Traffic(parts.config, parts.plane, parts.board)
     restoration = Restoration(parts.config, parts.plane, prober)
-    responder = TemporalResponder(client, task_queue, parts.notifier, parts.config.chain)
+    responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
+    hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
-    watching = Watching(parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings)
+    watching = Watching(parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold)
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
-    runs = Runs(client, task_queue)
+    runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
@@ -136,6 +141,8 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         client = await connect_worker(settings, metrics)
         parts = await assemble(loaded, settings, options.state)
         held.push_async_callback(parts.plane.aclose)
+        if parts.hold is not None:
+            held.push_async_callback(parts.hold.aclose)
         for provider in parts.clients.values():
             held.push_async_callback(provider.aclose)
         for source in parts.sources.values():
@@ -165,6 +172,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         board=VerdictBoard(),
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),
+        hold=hold_store(settings),
     )
 
 

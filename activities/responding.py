@@ -1,25 +1,20 @@
 """What the health watch does about a verdict: start the procedure from within the worker, or tell people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 from temporalio.client import Client
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from activities.notify import Notifier
-from activities.runs import TASK_TIMEOUT
-from failover.health import Condition, Verdict
-from failover.incident import Trigger
+from activities.runs import start_or_join
+from failover.automation import Permission, proposal
+from failover.config import Config
+from failover.health import Verdict
 from failover.messages import verdict_changed
-from failover.requests import (
-    CanaryFailoverRequest,
-    GradualFailoverRequest,
-    ImmediateFailoverRequest,
-    Note,
-    RampRequest,
-)
-from failover.triggers import Response, first_healthy
+from failover.requests import Note
+from failover.starting import StartOrder, orders_for
+from failover.triggers import Response, takers
 
 log = structlog.get_logger(__name__)
 
@@ -27,117 +22,65 @@ REQUESTED_BY = "health-check"
 
 
 class TemporalResponder:
-    """Starts procedures by the worker's own client: only then does a run begin without a round trip through the queue.
+    """Starts procedures by the worker's own client: only then does a run begin without a round trip through the queue."""
 
-    `chain` tells who may take over from a provider on a route, best first.
-    """
-
-    def __init__(
-        self, client: Client, task_queue: str, notifier: Notifier, chain: Callable[[str, str], Sequence[str]]
-    ) -> None:
+    def __init__(self, client: Client, task_queue: str, notifier: Notifier, config: Config) -> None:
         self._client = client
         self._task_queue = task_queue
         self._notifier = notifier
-        self._chain = chain
+        self._config = config
 
-    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict], routes: Sequence[str]) -> bool:
-        """One run a provider: while one is open, the verdict is a note on it."""
-        if procedure == "gradual":
-            return await self._start_gradual(verdict, routes)
-        if procedure == "canary":
-            return await self._start_canaries(verdict, others, routes)
-        run_id = f"failover/{verdict.provider}"
-        try:
-            await self._start_immediate(run_id, verdict, others)
-        except WorkflowAlreadyStartedError:
-            return await self._join(run_id, verdict)
-        except RPCError as error:
-            log.error("the failover could not be started", workflow_id=run_id, error=str(error))
-            return False
-        log.info("failover started", workflow_id=run_id, reason=verdict.reason)
-        return True
+    async def start(
+        self,
+        procedure: str,
+        verdict: Verdict,
+        others: Sequence[Verdict],
+        routes: Sequence[str],
+        allowed: Permission,
+    ) -> bool:
+        """One run a provider, or one ramp a route: while one is open, the verdict is a note on it.
 
-    async def _start_immediate(self, run_id: str, verdict: Verdict, others: Sequence[Verdict]) -> None:
-        request = ImmediateFailoverRequest(
-            failed_provider=verdict.provider,
-            reason=verdict.reason[:1000],
-            requested_by=REQUESTED_BY,
-            trigger=Trigger.AUTOMATIC,
-            emergency=True,
-            verdicts=[verdict, *others],
-        )
-        await self._client.start_workflow(
-            "ImmediateFailover",
-            request,
-            id=run_id,
-            task_queue=self._task_queue,
-            task_timeout=TASK_TIMEOUT,
-            request_eager_start=True,
-            static_summary=f"{verdict.provider} is {_words(verdict)}"[:200],
+        For routes of which people are to be asked first, a run that asks them.
+        """
+        if allowed.all_act:
+            return await self._begin(self._orders(procedure, verdict, others, routes, None), verdict)
+        orders = self._orders(procedure, verdict, others, allowed.act, allowed.act) if allowed.act else []
+        if allowed.propose:
+            for order in self._orders(procedure, verdict, others, allowed.propose, allowed.propose):
+                about = [order.request["route"]] if "route" in order.request else list(allowed.propose)
+                orders.append(proposal(order, verdict.provider, about, verdict.reason, REQUESTED_BY, self._config))
+        return await self._begin(orders, verdict)
+
+    def _orders(
+        self,
+        procedure: str,
+        verdict: Verdict,
+        others: Sequence[Verdict],
+        routes: Sequence[str],
+        only: Sequence[str] | None,
+    ) -> list[StartOrder]:
+        able = {route: takers(self._config.chain(route, verdict.provider), others) for route in routes}
+        return orders_for(
+            procedure, verdict, others=others, routes=routes, requested_by=REQUESTED_BY, only=only, takers=able
         )
 
-    async def _start_gradual(self, verdict: Verdict, routes: Sequence[str]) -> bool:
-        """One ramp a route that uses the provider; of a throttled one only the throttled share goes elsewhere."""
-        throttled = verdict.share_percent if verdict.condition is Condition.THROTTLED else None
-        requests = [
-            GradualFailoverRequest(
-                route=route,
-                failed_provider=verdict.provider,
-                throttled_share_percent=throttled,
-                reason=verdict.reason[:1000],
-                requested_by=REQUESTED_BY,
-                trigger=Trigger.AUTOMATIC,
-            )
-            for route in routes
-        ]
-        return all([await self._start_ramp("GradualFailover", "gradual", one, verdict) for one in requests])
+    async def _begin(self, orders: Sequence[StartOrder], verdict: Verdict) -> bool:
+        if not orders:
+            log.warning("nothing could be started", provider=verdict.provider, reason=verdict.reason)
+        started = [await self._start(order, verdict) for order in orders]
+        return all(started)
 
-    async def _start_canaries(self, verdict: Verdict, others: Sequence[Verdict], routes: Sequence[str]) -> bool:
-        """One canary a route that uses the provider, to the first of its chain that is known to be well."""
-        targets = {route: first_healthy(self._chain(route, verdict.provider), others) for route in routes}
-        started = True
-        for route, target in targets.items():
-            if target is None:
-                log.warning("nobody who is well could take over", route=route, provider=verdict.provider)
-                continue
-            request = CanaryFailoverRequest(
-                route=route,
-                source_provider=verdict.provider,
-                target_provider=target,
-                reason=verdict.reason[:1000],
-                requested_by=REQUESTED_BY,
-                trigger=Trigger.AUTOMATIC,
-            )
-            started = await self._start_ramp("CanaryFailover", "canary", request, verdict) and started
-        return started
-
-    async def _start_ramp(self, workflow: str, procedure: str, request: RampRequest, verdict: Verdict) -> bool:
-        """One ramp of a kind and route at a time: while it is open, the verdict is a note on it."""
-        run_id = f"{procedure}/{request.route}"
-        try:
-            await self._client.start_workflow(
-                workflow,
-                request,
-                id=run_id,
-                task_queue=self._task_queue,
-                task_timeout=TASK_TIMEOUT,
-                static_summary=f"{request.route}: {verdict.provider} is {_words(verdict)}"[:200],
-            )
-        except WorkflowAlreadyStartedError:
-            return await self._join(run_id, verdict)
-        except RPCError as error:
-            log.error("a ramp could not be started", workflow_id=run_id, error=str(error))
-            return False
-        log.info("ramp started", workflow_id=run_id, reason=verdict.reason)
-        return True
-
-    async def _join(self, run_id: str, verdict: Verdict) -> bool:
+    async def _start(self, order: StartOrder, verdict: Verdict) -> bool:
         note = Note(by=REQUESTED_BY, text=verdict.reason[:1000])
+        # Ramps read and plan first: a round trip more or less is nothing to them.
+        eager = order.procedure == "ImmediateFailover"
         try:
-            await self._client.get_workflow_handle(run_id).signal("note", note)
+            run = await start_or_join(self._client, self._task_queue, order, note, eager=eager)
         except RPCError as error:
-            log.warning("the run that was there is over already", workflow_id=run_id, error=str(error))
+            log.error("the run could not be started or told", workflow_id=order.workflow_id, error=str(error))
             return False
+        if run.started:
+            log.info("started", workflow_id=order.workflow_id, reason=verdict.reason)
         return True
 
     async def tell(self, verdict: Verdict, response: Response) -> None:
@@ -151,7 +94,3 @@ class TemporalResponder:
             await self._notifier.post(verdict_changed(verdict, text), retried=False)
         except Exception as error:  # noqa: BLE001 (a helper's failure never stops a watch)
             log.warning("people could not be told", provider=verdict.provider, error=str(error))
-
-
-def _words(verdict: Verdict) -> str:
-    return verdict.condition.value.replace("_", " ")

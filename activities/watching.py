@@ -12,13 +12,15 @@ from temporalio import activity
 
 from activities.accuracy import Examiner
 from activities.board import VerdictBoard
+from activities.hold import HeldAutomation
 from activities.probing import Prober
 from activities.sources import Readings
 from failover.accuracy import Assessment
+from failover.automation import Permission, permission, permitted
 from failover.config import Config
 from failover.distribution import Distribution, users_of
 from failover.errors import DataPlaneUnavailable
-from failover.health import Probe, ProbeHistory, Verdict, judge, note, note_latency
+from failover.health import Condition, Probe, ProbeHistory, Verdict, judge, note, note_latency
 from failover.ports import TrafficPlane
 from failover.telemetry import Telemetry
 from failover.triggers import Response, WatchState, after, respond
@@ -50,8 +52,18 @@ class WatchPlan:
 class Responder(Protocol):
     """Carries out a response to a verdict. Must not raise: a helper's failure never stops a watch."""
 
-    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict], routes: Sequence[str]) -> bool:
-        """Start the procedure, or join the run that is there already; whether that worked."""
+    async def start(
+        self,
+        procedure: str,
+        verdict: Verdict,
+        others: Sequence[Verdict],
+        routes: Sequence[str],
+        allowed: Permission,
+    ) -> bool:
+        """Start the procedure, or propose it, or join the run that is there already; whether that worked.
+
+        `routes` are those that use the provider, where that is known.
+        """
         ...
 
     async def tell(self, verdict: Verdict, response: Response) -> None: ...
@@ -73,6 +85,7 @@ class Watching:
         responder: Responder,
         examiner: Examiner | None = None,
         readings: Readings | None = None,
+        hold: HeldAutomation | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
@@ -81,6 +94,7 @@ class Watching:
         self._responder = responder
         self._examiner = examiner
         self._readings = readings or Readings(config, plane, {})
+        self._hold = hold or HeldAutomation(None)
         self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
@@ -130,6 +144,7 @@ class Watching:
         now = datetime.now(UTC)
         verdict = judge(provider, history, telemetry, detection, now)
         self._board.post(verdict)
+        history = replace(history, condition=verdict.condition)
         return await self._act(replace(state, history=history), verdict, now)
 
     def _examined(self, provider: str, history: ProbeHistory) -> ProbeHistory:
@@ -162,19 +177,26 @@ class Watching:
         return {window: await self._readings.observe(window) for window in windows}
 
     async def _act(self, state: WatchState, verdict: Verdict, now: datetime) -> WatchState:
-        detection = self._config.detection
         max_age = self._config.procedures.immediate.verdict_max_age
         others = [other for other in self._board.fresh(now, max_age) if other.provider != state.provider]
-        policies = await self._policies() if verdict.condition is not state.condition or verdict.down else None
-        response = respond(verdict, state, policies, others, detection, now)
+        policies = None if verdict.condition in (Condition.HEALTHY, Condition.BLIND) else await self._policies()
+        routes = users_of(verdict.provider, policies or {})
+        allowed = await self._allowed(verdict, routes, now)
+        asks = bool(allowed.propose) and not allowed.act
+        response = respond(verdict, state, policies, others, self._config.detection, now, asks_people=asks)
+        response = permitted(response, allowed)
         if response.tell:
             telling = asyncio.create_task(self._responder.tell(verdict, response))
             self._told.add(telling)
             telling.add_done_callback(self._told.discard)
-        routes = users_of(verdict.provider, policies or {})
-        if response.procedure and not await self._responder.start(response.procedure, verdict, others, routes):
+        if response.procedure and not await self._responder.start(response.procedure, verdict, others, routes, allowed):
             return state
         return after(state, verdict, response, now)
+
+    async def _allowed(self, verdict: Verdict, routes: Sequence[str], now: datetime) -> Permission:
+        if verdict.condition in (Condition.HEALTHY, Condition.BLIND):
+            return Permission()
+        return permission(self._config, verdict.condition, routes, await self._hold.known(), now)
 
     async def _policies(self) -> Mapping[str, Distribution] | None:
         try:

@@ -108,6 +108,45 @@ def _off(value: object) -> object:
     return "off" if value is False else value
 
 
+class Level(StrEnum):
+    """What the product may do by itself about a verdict."""
+
+    OFF = "off"
+    """Tell people; they start whatever is to be started."""
+    PROPOSE = "propose"
+    """Ask people first (`detection.automation.deadline`)."""
+    ACT = "act"
+
+
+Automatic = Annotated[Level, BeforeValidator(_off)]
+
+
+class Levels(Section):
+    """Of one route, by verdict; None: as `detection.automation` says."""
+
+    unavailable: Automatic | None = None
+    unusable: Automatic | None = None
+    invalid_answers: Automatic | None = None
+    throttled: Automatic | None = None
+    slow: Automatic | None = None
+    degraded_quality: Automatic | None = None
+
+
+class Automation(Section):
+    """What may be started without a person, by verdict; a route can differ (`routes.*.automation`)."""
+
+    unavailable: Automatic = Level.ACT
+    unusable: Automatic = Level.ACT
+    invalid_answers: Automatic = Level.ACT
+    throttled: Automatic = Level.ACT
+    slow: Automatic = Level.ACT
+    degraded_quality: Automatic = Level.ACT
+    deadline: PositiveDuration = timedelta(minutes=10)
+    """How long a proposal waits for people."""
+    at_deadline: Literal["nothing", "act"] = "nothing"
+    """What happens to a proposal that nobody answered, where the trouble lasts."""
+
+
 class Route(Section):
     distribution: Shares
     targets: Targets = Targets()
@@ -115,6 +154,8 @@ class Route(Section):
     """Overrides of the top-level chains for this route."""
     failback: Annotated[Literal["auto", "propose", "off"], BeforeValidator(_off)] = "propose"
     """What follows an automatic failover: a watch that returns by itself, one that asks first, or none."""
+    automation: Levels = Levels()
+    """What may be started for this route without a person, where it differs from `detection.automation`."""
     approvals: Approvals = Approvals()
     template: Text | None = None
     """What its users are answered when nothing better is left; None: the emergency section's."""
@@ -245,6 +286,9 @@ class Detection(Section):
     sources: dict[Name, Source] = {}
     """Who counts users' tries, where it is not the embedded gateway."""
     triggers: Triggers = Triggers()
+    automation: Automation = Automation()
+    clear_percent: Percent = 80
+    """A rate or latency that condemned a provider acquits it below this part of its limit: a verdict does not flutter."""
     cool_down: Duration = timedelta(minutes=10)
     """Between automatic runs; never holds traffic on a provider that is down."""
     automatic_switches_per_hour: Count = 4

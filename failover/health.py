@@ -66,7 +66,8 @@ class ProbeHistory:
     """What is remembered of a provider between probes, across health checks and worker deaths.
 
     `failures` are the consecutive failed probes, oldest first; `good_at` is when the last good one began; `slow_since` is
-    when P95 rose over its limit for good; `assessment` is what golden prompts said last.
+    when P95 rose over its limit for good; `assessment` is what golden prompts said last, `condition` the
+    last verdict: a rate that condemned acquits only well below its limit.
     """
 
     failures: Sequence[Probe] = ()
@@ -74,6 +75,7 @@ class ProbeHistory:
     good_at: datetime | None = None
     slow_since: datetime | None = None
     assessment: Assessment | None = None
+    condition: Condition = Condition.HEALTHY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +129,14 @@ def note_latency(
     tries = _Tries.of(telemetry, provider)
     if telemetry is None or tries is None or tries.count < detection.latency.minimum_tries or tries.p95 is None:
         return history
-    if tries.p95 <= detection.latency.p95:
+    if tries.p95 <= detection.latency.p95 * _part(history, Condition.SLOW, detection):
         return replace(history, slow_since=None)
     return history if history.slow_since else replace(history, slow_since=telemetry.at)
+
+
+def _part(history: ProbeHistory, condition: Condition, detection: Detection) -> float:
+    """Of a limit: all of it condemns, only well below it is acquitted."""
+    return detection.clear_percent / 100 if history.condition is condition else 1.0
 
 
 def judge(
@@ -207,7 +214,11 @@ class _Tries:
 
 
 def _by_users(
-    provider: str, _: ProbeHistory, telemetry: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+    provider: str,
+    history: ProbeHistory,
+    telemetry: Mapping[timedelta, Telemetry | None],
+    detection: Detection,
+    now: datetime,
 ) -> Verdict | None:
     trigger = detection.server_errors
     tries = _Tries.of(telemetry.get(trigger.window), provider)
@@ -218,20 +229,26 @@ def _by_users(
         (Condition.UNUSABLE, UNUSABLE_KINDS),
         (Condition.INVALID_ANSWERS, frozenset({FailureKind.INVALID_ANSWER})),
     ):
-        verdict = _over(provider, condition, tries, kinds, trigger.percent, now)
+        limit = trigger.percent * _part(history, condition, detection)
+        verdict = _over(provider, condition, tries, kinds, limit, now)
         if verdict is not None:
             return verdict
     return None
 
 
 def _by_throttling(
-    provider: str, _: ProbeHistory, telemetry: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+    provider: str,
+    history: ProbeHistory,
+    telemetry: Mapping[timedelta, Telemetry | None],
+    detection: Detection,
+    now: datetime,
 ) -> Verdict | None:
     trigger = detection.throttling
     tries = _Tries.of(telemetry.get(trigger.window), provider)
     if tries is None or tries.count < trigger.minimum_tries:
         return None
-    return _over(provider, Condition.THROTTLED, tries, frozenset({FailureKind.THROTTLED}), trigger.percent, now)
+    limit = trigger.percent * _part(history, Condition.THROTTLED, detection)
+    return _over(provider, Condition.THROTTLED, tries, frozenset({FailureKind.THROTTLED}), limit, now)
 
 
 def _over(

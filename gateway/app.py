@@ -14,6 +14,7 @@ from failover.errors import DataPlaneUnavailable
 from failover.ports import ProviderClient
 from gateway.auth import Auth
 from gateway.counters import Counters, utc_now
+from gateway.hold_api import HoldApi
 from gateway.metrics import Metrics
 from gateway.openai_api import ApiError, OpenAiApi
 from gateway.policies_api import PoliciesApi
@@ -35,6 +36,7 @@ def create_app(
     router = Router(config, clients, store, counters, metrics, utc_now, rng or random.Random())
     users = OpenAiApi(router, store, auth, config.gateway.max_body_bytes)
     operators = PoliciesApi(store, counters, auth, config.providers)
+    hold = HoldApi(store, auth)
 
     async def scrape(_: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -56,6 +58,9 @@ def create_app(
             Route("/policies/{route}", operators.read, methods=["GET"]),
             Route("/policies/{route}", operators.put, methods=["PUT"]),
             Route("/telemetry", operators.telemetry),
+            Route("/automation/hold", hold.read, methods=["GET"]),
+            Route("/automation/hold", hold.put, methods=["PUT"]),
+            Route("/automation/hold", hold.delete, methods=["DELETE"]),
             Route("/metrics", scrape),
             Route("/healthz", healthz),
             Route("/readyz", readyz),

@@ -8,7 +8,7 @@ from activities.accuracy import BaselineStore, Examiner
 from failover.config import Config, Source
 from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, Unavailable
-from failover.ports import PassiveSource, ProviderClient, TrafficPlane
+from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
 from starter.golden import load_suites
@@ -63,6 +63,15 @@ def _passive_source(name: str, source: Source, settings: Settings) -> PassiveSou
 def gateway_plane(settings: Settings) -> TrafficPlane:
     """The embedded gateway, where settings or the running stack say that it is."""
     return plane_of(find(settings))
+
+
+def hold_store(settings: Settings) -> HoldStore:
+    """Where the automation hold lives: with the policies."""
+    return hold_of(find(settings))
+
+
+def hold_of(stack: Stack) -> HoldStore:
+    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
 
 
 def plane_of(stack: Stack) -> TrafficPlane:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from failover.automation import Hold
 from failover.completion import Answer, Completion, FinishReason, Usage
 from failover.distribution import Distribution
 from failover.errors import DataPlaneUnavailable, ProviderError, Unavailable
@@ -43,6 +44,7 @@ class MemoryPlane:
         self.partial = False
         self.skew = timedelta(0)
         self.laggard = False
+        self.held: Hold | None = None
         self.requests = 100
         self.failing: set[str] = set()
         self.slow: dict[str, timedelta] = {}
@@ -155,6 +157,14 @@ class MemoryPlane:
         if served_by in self.failing:
             raise ProviderError(Failure(kind=FailureKind.SERVER_ERROR, provider=served_by, detail="as it was told"))
         return served_by, Answer(text=self.text, finish=FinishReason.STOP, usage=Usage())
+
+    async def hold(self) -> Hold | None:
+        self._answer()
+        return self.held
+
+    async def keep_hold(self, hold: Hold | None) -> None:
+        self._answer()
+        self.held = hold
 
     async def aclose(self) -> None:
         """Nothing is held."""

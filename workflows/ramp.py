@@ -40,7 +40,7 @@ from failover.requests import RampRequest, RunResult
 from failover.restoration import Expectation
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.driven import Driven, carried_by, continue_with, grown_long
+from workflows.driven import Driven, carried_by, continue_with, grown_long, plain_approval
 from workflows.ending import PATIENCE, Ended, close, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal
@@ -910,7 +910,7 @@ class Ramp(Driven):
             "paused": driving.paused,
             "stage": driving.stage.value,
             "gates": [{"name": g.name, "verdict": g.last.value, "reason": g.reason} for g in state.gates],
-            "approval": _plain_approval(driving.approval),
+            "approval": plain_approval(driving.approval),
             "question": driving.question.text if driving.question else None,
             "waited_seconds": state.waited.total_seconds(),
             "accepted_now": driving.accepted_now(),
@@ -932,16 +932,3 @@ class Ramp(Driven):
 
     request: RampRequest
     provider: str
-
-
-def _plain_approval(asked: ApprovalRequest | None) -> dict[str, Any] | None:
-    if asked is None:
-        return None
-    return {
-        "step": asked.step,
-        "digest": asked.digest,
-        "text": asked.text,
-        "granted": list(asked.granted),
-        "quorum": asked.quorum,
-        "deadline": asked.deadline.isoformat(),
-    }
