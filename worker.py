@@ -33,6 +33,7 @@ from activities.ramping import Ramping
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
 from activities.runs import Runs
+from activities.samples import SampleLog
 from activities.sources import Readings
 from activities.traffic import Traffic
 from activities.watching import Watching
@@ -43,7 +44,7 @@ from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlan
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
-from starter.parts import EVIDENCE, examiner, gateway_plane, hold_store, passive_sources, provider_clients
+from starter.parts import EVIDENCE, SAMPLES, examiner, gateway_plane, hold_store, passive_sources, provider_clients
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -92,6 +93,7 @@ class Parts:
     examiner: Examiner | None = None
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
     hold: HoldStore | None = None
+    samples: SampleLog | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -102,7 +104,9 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
-    watching = Watching(parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold)
+    watching = Watching(
+        parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
+    )
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue, hold)
@@ -173,6 +177,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),
         hold=hold_store(settings),
+        samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
     )
 
 

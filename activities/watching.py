@@ -14,6 +14,7 @@ from activities.accuracy import Examiner
 from activities.board import VerdictBoard
 from activities.hold import HeldAutomation
 from activities.probing import Prober
+from activities.samples import SampleLog
 from activities.sources import Readings
 from failover.accuracy import Assessment
 from failover.automation import Permission, permission, permitted
@@ -22,6 +23,7 @@ from failover.distribution import Distribution, users_of
 from failover.errors import DataPlaneUnavailable
 from failover.health import Condition, Probe, ProbeHistory, Verdict, judge, note, note_latency
 from failover.ports import TrafficPlane
+from failover.replay import Counted, DetectorSample
 from failover.telemetry import Telemetry
 from failover.triggers import Response, WatchState, after, respond
 
@@ -86,6 +88,7 @@ class Watching:
         examiner: Examiner | None = None,
         readings: Readings | None = None,
         hold: HeldAutomation | None = None,
+        samples: SampleLog | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
@@ -95,6 +98,7 @@ class Watching:
         self._examiner = examiner
         self._readings = readings or Readings(config, plane, {})
         self._hold = hold or HeldAutomation(None)
+        self._samples = samples
         self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
@@ -135,17 +139,25 @@ class Watching:
     async def _turn(self, state: WatchState, until: datetime) -> WatchState:
         """Wait for probes or the next due moment, then judge on everything that is known."""
         provider, detection = state.provider, self._config.detection
+        probes = await self._finished(provider, until)
         history = state.history
-        for probe in await self._finished(provider, until):
+        for probe in probes:
             history = note(history, probe, detection)
-        history = self._examined(provider, history)
+        before, history = history, self._examined(provider, history)
         telemetry = await self._telemetry()
         history = note_latency(history, telemetry[detection.server_errors.window], provider, detection)
         now = datetime.now(UTC)
         verdict = judge(provider, history, telemetry, detection, now)
         self._board.post(verdict)
         history = replace(history, condition=verdict.condition)
-        return await self._act(replace(state, history=history), verdict, now)
+        seen = DetectorSample(
+            at=now,
+            provider=provider,
+            probes=probes,
+            counted=[counted_of(window, told, provider) for window, told in telemetry.items() if told is not None],
+            assessment=history.assessment if history.assessment is not before.assessment else None,
+        )
+        return await self._act(replace(state, history=history), verdict, seen)
 
     def _examined(self, provider: str, history: ProbeHistory) -> ProbeHistory:
         """The history with what golden prompts said; where they are due, they are put now, beside the probes."""
@@ -176,15 +188,16 @@ class Watching:
         windows = {detection.server_errors.window, detection.throttling.window}
         return {window: await self._readings.observe(window) for window in windows}
 
-    async def _act(self, state: WatchState, verdict: Verdict, now: datetime) -> WatchState:
-        max_age = self._config.procedures.immediate.verdict_max_age
+    async def _act(self, state: WatchState, verdict: Verdict, seen: DetectorSample) -> WatchState:
+        now, max_age = seen.at, self._config.procedures.immediate.verdict_max_age
         others = [other for other in self._board.fresh(now, max_age) if other.provider != state.provider]
-        policies = None if verdict.condition in (Condition.HEALTHY, Condition.BLIND) else await self._policies()
+        policies = await self._policies()
         routes = users_of(verdict.provider, policies or {})
         allowed = await self._allowed(verdict, routes, now)
         asks = bool(allowed.propose) and not allowed.act
-        response = respond(verdict, state, policies, others, self._config.detection, now, asks_people=asks)
-        response = permitted(response, allowed)
+        wanted = respond(verdict, state, policies, others, self._config.detection, now, asks_people=asks)
+        response = permitted(wanted, allowed)
+        await self._keep(seen, verdict, policies, wanted, response)
         if response.tell:
             telling = asyncio.create_task(self._responder.tell(verdict, response))
             self._told.add(telling)
@@ -192,6 +205,27 @@ class Watching:
         if response.procedure and not await self._responder.start(response.procedure, verdict, others, routes, allowed):
             return state
         return after(state, verdict, response, now)
+
+    async def _keep(
+        self,
+        seen: DetectorSample,
+        verdict: Verdict,
+        policies: Mapping[str, Distribution] | None,
+        wanted: Response,
+        response: Response,
+    ) -> None:
+        if self._samples is None:
+            return
+        held = response.held
+        done = replace(
+            seen,
+            shares=None if policies is None else {route: one.get(seen.provider, 0) for route, one in policies.items()},
+            condition=verdict.condition,
+            reason=verdict.reason,
+            started=wanted.procedure if held and wanted.tell else response.procedure,
+            held=held,
+        )
+        await self._samples.keep(done)
 
     async def _allowed(self, verdict: Verdict, routes: Sequence[str], now: datetime) -> Permission:
         if verdict.condition in (Condition.HEALTHY, Condition.BLIND):
@@ -210,3 +244,8 @@ def _resumed(state: WatchState) -> WatchState:
     """The state of the attempt before this one, where there was one: heartbeats outlive the worker."""
     details = activity.info().heartbeat_details
     return TypeAdapter(WatchState).validate_python(details[0]) if details else state
+
+
+def counted_of(window: timedelta, told: Telemetry, provider: str) -> Counted:
+    """What was counted of one provider."""
+    return Counted(window=window, at=told.at, since=told.since, windows=told.of_provider(provider))

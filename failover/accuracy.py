@@ -6,7 +6,7 @@ intervals): with a perfect baseline every single miss would be outside the inter
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import sqrt
@@ -206,3 +206,12 @@ def age(baseline: Baseline, now: datetime) -> str:
         if old >= unit:
             return render_duration(old // unit * unit)
     return "under 1m"
+
+
+def rejudged(found: Assessment, limit_points: float) -> Assessment:
+    """The same assessment by another limit; one without a comparison stays what it was."""
+    if found.drop is None:
+        return found
+    if found.drop.points <= limit_points:
+        return replace(found, quality=Quality.GOOD)
+    return replace(found, quality=Quality.DOUBTFUL if found.drop.interval.low <= 0 else Quality.DEGRADED)

@@ -289,6 +289,8 @@ class Detection(Section):
     automation: Automation = Automation()
     clear_percent: Percent = 80
     """A rate or latency that condemned a provider acquits it below this part of its limit: a verdict does not flutter."""
+    samples_max_bytes: Bytes = 64 * 1024 * 1024
+    """Of what the detectors saw, kept in the state directory for `failoverctl replay`; 0 keeps nothing."""
     cool_down: Duration = timedelta(minutes=10)
     """Between automatic runs; never holds traffic on a provider that is down."""
     automatic_switches_per_hour: Count = 4

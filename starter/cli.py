@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from failover.errors import FailoverError
-from starter.commands import incident, setup, stack
+from starter.commands import detection, incident, setup, stack
 
 app = typer.Typer(
     name="failoverctl",
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (stack, incident, setup):
+for commands in (stack, incident, setup, detection):
     commands.add_to(app)
 
 

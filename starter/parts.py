@@ -20,6 +20,9 @@ from traffic.gateway import GatewayPlane
 EVIDENCE = "incidents"
 """Where under the state directory the records of closed runs are kept."""
 
+SAMPLES = "samples"
+"""Where under the state directory the detectors' samples are kept."""
+
 BASELINES = "baselines"
 """Where under the state directory the baselines of golden prompts are kept."""
 

@@ -10,11 +10,13 @@ from typing import Any
 from pydantic import TypeAdapter
 from temporalio.service import RPCError
 
+from failover.automation import Hold
 from failover.distribution import render
 from failover.errors import FailoverError, Unavailable
 from failover.health import Verdict
 from failover.policy import TrafficPolicy
 from failover.telemetry import Telemetry
+from starter.automating import hold_in
 from starter.connection import Http, connect
 from starter.output import as_json, say, table
 from starter.parts import closing, plane_of
@@ -57,6 +59,7 @@ async def _ask(settings: Settings, stack: Stack, *, health: bool, traffic: bool)
     questions: dict[str, Awaitable[Any]] = {}
     if health:
         questions["providers"] = verdicts(stack)
+    questions["automation"] = hold_in(stack)
     if traffic:
         questions |= {"routes": _policies(stack), "served": _served(stack), "runs": open_runs(settings, stack)}
     answers = await asyncio.gather(*questions.values(), return_exceptions=True)
@@ -153,7 +156,13 @@ def _show_runs(runs: Sequence[OpenRun]) -> None:
     table("Open runs", ("workflow id", "procedure", "since"), rows)
 
 
+def _show_hold(hold: Hold | None) -> None:
+    if hold is not None:
+        print(f"{hold}. Nothing starts by itself.")
+
+
 _SHOW: dict[str, Any] = {
+    "automation": _show_hold,
     "providers": _show_health,
     "routes": _show_routes,
     "served": _show_served,
