@@ -152,7 +152,7 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         for source in parts.sources.values():
             held.push_async_callback(source.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
-        readiness = Readiness(client, worker)
+        readiness = Readiness(client, worker, parts.config, HeldAutomation(parts.hold))
         app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
         url = await held.enter_async_context(listening(app, settings.worker_host, settings.worker_port))
         if options.ready_file:

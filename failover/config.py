@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from failover.distribution import Shares
-from failover.units import Duration, Percent, PositiveDuration
+from failover.units import Duration, Percent, PositiveDuration, render_duration
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 """A provider's or route's key: letters, digits, dot, dash and underscore; 63 characters at most."""
@@ -273,6 +273,8 @@ class Detection(Section):
     enabled: bool = True
     schedule_interval: PositiveDuration = timedelta(seconds=30)
     """How often the schedule starts a health check; each watches until the next one is due."""
+    schedule_jitter: Duration = timedelta(0)
+    """How much later than due a check may be started, at random, where many deployments share a server."""
     failure_threshold: Count = 3
     """Consecutive failed probes that make a provider unhealthy."""
     failure_memory: PositiveDuration = timedelta(seconds=300)
@@ -294,6 +296,15 @@ class Detection(Section):
     cool_down: Duration = timedelta(minutes=10)
     """Between automatic runs; never holds traffic on a provider that is down."""
     automatic_switches_per_hour: Count = 4
+
+    @model_validator(mode="after")
+    def _jitter_leaves_no_gap(self) -> Self:
+        if self.schedule_jitter > self.probe.cadence:
+            raise ValueError(
+                f"schedule_jitter {render_duration(self.schedule_jitter)} is longer than the probes' cadence "
+                f"{render_duration(self.probe.cadence)}: providers would go unwatched between two checks"
+            )
+        return self
 
 
 class Immediate(Section):

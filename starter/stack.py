@@ -281,10 +281,10 @@ class _Builder:
 
     async def _schedule(self, stack: RunningStack) -> None:
         from starter.connection import connect
-        from starter.schedules import Applied, apply, remove
+        from starter.schedules import HEALTH_CHECK, Applied, apply, remove
 
         client = await connect(self._settings, stack.as_found())
-        applied = await apply(client, self._config)
+        applied = (await apply(client, self._config))[HEALTH_CHECK]
         if self._settings.temporal_address and applied is Applied.CREATED:
             # On a server that outlives us, a schedule without workers would start checks that nobody does.
             self._parts.push_async_callback(remove, client)
