@@ -61,6 +61,8 @@ class Start:
     procedure: str
     condition: Condition
     reason: str
+    held: bool = False
+    """A hold kept it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class Compared:
 
     @property
     def said(self) -> str:
+        if self.then is not None and self.then.held:
+            return "a hold kept it back"
         if self.then is None:
             return "only with this policy"
         if self.now is None:
@@ -106,6 +110,8 @@ class _World:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     unmoved: dict[str, Mapping[str, int]] = field(default_factory=dict)
     """Shares of a provider before a start of then that this policy has not made (yet): without it they would have stayed."""
+    left: set[str] = field(default_factory=set)
+    """Providers that this policy has left and nobody had left then: no second start is due."""
 
 
 def replay(samples: Sequence[DetectorSample], config: Config) -> Replay:
@@ -135,12 +141,13 @@ def _turn(world: _World, sample: DetectorSample, config: Config) -> Start | None
     verdict = judge(provider, history, telemetry, detection, sample.at)
     state = replace(state, history=replace(history, condition=verdict.condition))
     left_already = state.started_at is not None and state.condition is verdict.condition
-    if sample.started and not sample.held and sample.shares is not None and not left_already:
+    started = sample.started is not None and not sample.held
+    if started:
+        world.left.discard(provider)
+    if started and sample.shares is not None and not left_already:
         world.unmoved.setdefault(provider, sample.shares)
     response = _respond(world, state, verdict, sample, config)
-    over = verdict.condition is Condition.HEALTHY and verdict.cause is None
-    if response.procedure is not None or (over and not sample.started):
-        world.unmoved.pop(provider, None)
+    _follow(world, response, started, verdict)
     world.verdicts[provider] = verdict
     world.states[provider] = after(state, verdict, response, sample.at)
     if response.procedure is None:
@@ -154,8 +161,22 @@ def _turn(world: _World, sample: DetectorSample, config: Config) -> Start | None
     )
 
 
+def _follow(world: _World, response: Response, started: bool, verdict: Verdict) -> None:
+    """What the start, or the end of the trouble, makes of the shares."""
+    provider = verdict.provider
+    over = verdict.condition is Condition.HEALTHY and verdict.cause is None and not started
+    if response.procedure is not None or over:
+        world.unmoved.pop(provider, None)
+    if over:
+        world.left.discard(provider)
+    elif response.procedure == "immediate" and not started:
+        world.left.add(provider)
+
+
 def _respond(world: _World, state: WatchState, verdict: Verdict, sample: DetectorSample, config: Config) -> Response:
     shares = world.unmoved.get(sample.provider, sample.shares)
+    if shares is not None and sample.provider in world.left:
+        shares = dict.fromkeys(shares, 0)
     policies = None if shares is None else {route: {sample.provider: points} for route, points in shares.items()}
     max_age = config.procedures.immediate.verdict_max_age
     others = [one for name, one in world.verdicts.items() if name != sample.provider and sample.at - one.at <= max_age]
@@ -180,7 +201,14 @@ def _nearest(counted: Sequence[Counted], window: timedelta) -> Telemetry | None:
 
 def _of_then(samples: Sequence[DetectorSample]) -> list[Start]:
     return [
-        Start(at=one.at, provider=one.provider, procedure=one.started, condition=one.condition, reason=one.reason)
+        Start(
+            at=one.at,
+            provider=one.provider,
+            procedure=one.started,
+            condition=one.condition,
+            reason=one.reason,
+            held=one.held,
+        )
         for one in samples
         if one.started is not None
     ]

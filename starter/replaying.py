@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 
 from activities.samples import SampleLog
 from failover.errors import BadInput, RequestError
@@ -69,7 +70,7 @@ def _row(pair: Compared) -> tuple[str, ...]:
         _word(pair.then),
         _word(pair.now),
         pair.said,
-        f"{start.condition.value.replace('_', ' ')}: {start.reason}",
+        shorten(f"{start.condition.value.replace('_', ' ')}: {start.reason}", 100, placeholder=" …"),
     )
 
 

@@ -42,6 +42,10 @@ INTERVALS_TO_LIVE = 3
 """A health check that lives longer than so many intervals is stuck; the server ends it, and the next one starts."""
 
 
+SHORTEST_CATCH_UP = timedelta(seconds=10)
+"""The server takes no less, and says nothing."""
+
+
 class Applied(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
@@ -89,7 +93,7 @@ def _health_check(config: Config) -> Schedule:
             # A check lasts as long as the interval: SKIP would leave every other interval unwatched.
             overlap=ScheduleOverlapPolicy.BUFFER_ONE,
             # After an outage of Temporal, one check is news; a backlog of them is noise.
-            catchup_window=interval,
+            catchup_window=max(interval, SHORTEST_CATCH_UP),
             # One failed check must not end the watching.
             pause_on_failure=False,
         ),

@@ -15,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
     automation_app.command("show")(show)
     app.add_typer(automation_app, name="automation")
     app.command()(replay)
+    app.command()(doctor)
 
 
 def hold(
@@ -73,3 +74,13 @@ def replay(
     from starter.replaying import run_replay
 
     return run_replay(environment(), policy, since, samples, state, json=json)
+
+
+def doctor(config: ConfigFile = None, state: StateDir = None, json: Json = False) -> int:
+    """Look at everything that a failover will need, and say how to repair what is missing. Nothing is changed.
+
+    Exit code 1 where something failed.
+    """
+    from starter.doctor.run import run_doctor
+
+    return run_doctor(environment(), config, state, json=json)

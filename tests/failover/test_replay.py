@@ -1,5 +1,6 @@
 """Another policy over recorded samples: what it would have started, when, against what was started."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -112,6 +113,19 @@ def test_the_policy_of_then_starts_what_was_started() -> None:
 def test_another_policy_is_told_apart(detection: str, expected: list[tuple[float, str, str | None, str]]) -> None:
     """Earlier, later, otherwise or not at all."""
     assert told(replay(outage(10, 20), policy(detection))) == expected
+
+
+def test_what_a_hold_kept_back_is_one_start() -> None:
+    """It would have left the provider, so that no second start was due, until somebody really started it."""
+    samples = [replace(one, shares={"chat": 6000}) for one in outage(10, None) if one.provider == "a"]
+    samples = [replace(one, started="immediate", held=True) if one.at == NOON + 20 * SECOND else one for one in samples]
+    others = [one for one in outage(10, None) if one.provider == "b"]
+    later = [sample(60 + s, failed=True) for s in range(0, 60, 5)] + [
+        sample(60 + s, provider="b") for s in range(0, 60, 5)
+    ]
+    assert told(replay([*samples, *others, *later], policy())) == [
+        (20, "immediate", "immediate", "a hold kept it back")
+    ]
 
 
 def test_what_nobody_started_then_is_found() -> None:

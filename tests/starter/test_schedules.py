@@ -49,6 +49,8 @@ async def test_applying_twice_changes_nothing(client: Client) -> None:
     assert await applied(client, config()) is Applied.UNCHANGED
     assert await applied(client, config(timedelta(seconds=10))) is Applied.UPDATED
     assert await applied(client, config(timedelta(seconds=10))) is Applied.UNCHANGED
+    assert await applied(client, config(timedelta(seconds=5))) is Applied.UPDATED
+    assert await applied(client, config(timedelta(seconds=5))) is Applied.UNCHANGED
 
 
 async def test_the_schedule_is_as_the_design_has_it(client: Client) -> None:
