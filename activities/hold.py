@@ -3,7 +3,7 @@
 import structlog
 
 from failover.automation import Hold
-from failover.errors import Unavailable
+from failover.errors import FailoverError
 from failover.ports import HoldStore
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,6 @@ class HeldAutomation:
             return None
         try:
             self._last = await self._store.hold()
-        except Unavailable as error:
+        except FailoverError as error:
             log.warning("the automation hold could not be read; what was known last stands", error=str(error))
         return self._last

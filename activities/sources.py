@@ -59,6 +59,9 @@ class Readings:
         except Unavailable as error:
             self._tell(name, str(error))
             return None
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with a source, the probes go on)
+            self._tell(name, f"It could not be read ({type(error).__name__}: {error}).")
+            return None
         silent = sorted(set(self._config.detection.sources[name].providers) - {one.provider for one in windows})
         self._tell(name, f"It knows nothing fresh of {', '.join(silent)}." if silent else None)
         return windows

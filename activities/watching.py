@@ -16,7 +16,7 @@ from activities.hold import HeldAutomation
 from activities.probing import Prober
 from activities.samples import SampleLog
 from activities.sources import Readings
-from failover.accuracy import Assessment
+from failover.accuracy import Assessment, unknown
 from failover.automation import Permission, permission, permitted
 from failover.config import Config
 from failover.distribution import Distribution, users_of
@@ -170,8 +170,15 @@ class Watching:
         # Of a provider that fails its probes nothing else is asked; and it is no time for a baseline.
         well = history.last is not None and history.last.failure is None and not history.failures
         if self._examiner is not None and settings.enabled and exam is None and due and well:
-            self._exams[provider] = asyncio.create_task(self._examiner.assess(provider))
+            self._exams[provider] = asyncio.create_task(self._exam(self._examiner, provider))
         return history
+
+    async def _exam(self, examiner: Examiner, provider: str) -> Assessment:
+        try:
+            return await examiner.assess(provider)
+        except Exception as error:  # noqa: BLE001 (golden prompts that cannot be put must not stop the watching)
+            log.warning("the golden prompts could not be put", provider=provider, error=str(error))
+            return unknown(provider, datetime.now(UTC), f"the golden prompts could not be put: {error}")
 
     async def _finished(self, provider: str, until: datetime) -> list[Probe]:
         running = self._probes.setdefault(provider, set())

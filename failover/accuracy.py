@@ -180,6 +180,18 @@ def _compare(
     return Quality.DEGRADED, told, fell
 
 
+def unknown(provider: str, at: datetime, reason: str) -> Assessment:
+    """Where nothing could be examined: it neither condemns nor acquits."""
+    return Assessment(
+        provider=provider,
+        suite="",
+        at=at,
+        quality=Quality.UNKNOWN,
+        reason=reason,
+        score=Score(asked=0, answered=0, passed=0),
+    )
+
+
 def why_no_baseline(found: Examination) -> str | None:
     """Why an examination cannot be a baseline; None where it can."""
     if not found.score.complete:

@@ -186,17 +186,21 @@ def _initial(route: str, shares: Distribution) -> TrafficPolicy:
 
 
 class MemorySource:
-    """Counts what it is told to have counted. `windows` may be set by a test at any time; `unavailable` fails every read."""
+    """Counts what it is told to have counted. `windows` may be set by a test at any time; `unavailable` fails every read,
+    `broken` as only a mistake in an adapter would."""
 
     def __init__(self, windows: Sequence[ProviderWindow] = ()) -> None:
         self.windows = list(windows)
         self.unavailable = False
+        self.broken = False
         self.reads = 0
 
     async def read(self, window: timedelta) -> Sequence[ProviderWindow]:
         self.reads += 1
         if self.unavailable:
             raise Unavailable("The source in memory was told not to answer.")
+        if self.broken:
+            raise KeyError("as it was told")
         return self.windows
 
     async def aclose(self) -> None:

@@ -268,6 +268,25 @@ async def test_a_worse_model_is_left_by_a_canary(
                     continue
 
 
+async def test_a_baseline_that_cannot_be_kept_does_not_stop_the_watch(
+    temporal_client: Client, task_queue: str, watched: composition.Parts, tmp_path: Path
+) -> None:
+    """A file where the directory should be: nothing is concluded, and the probes go on."""
+    (tmp_path / "baselines").write_text("not a directory")
+    bedrock = watched.clients["bedrock"]
+    assert isinstance(bedrock, Knowing)
+    async with composition.build_worker(temporal_client, watched, task_queue=task_queue):
+        check = await temporal_client.start_workflow("HealthCheck", {}, id=f"check-{task_queue}", task_queue=task_queue)
+        try:
+            async with asyncio.timeout(20):
+                while len(bedrock.asked) < 40 or bedrock.calls < len(bedrock.asked) + 10:
+                    await asyncio.sleep(0.05)
+            attempts = [activity.attempt for activity in (await check.describe()).raw_description.pending_activities]
+            assert attempts and set(attempts) == {1}
+        finally:
+            await check.terminate()
+
+
 def test_an_old_assessment_condemns_nobody_for_ever() -> None:
     """Three cadences without a new one, and it is no longer believed."""
     from failover.accuracy import Assessment

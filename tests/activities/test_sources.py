@@ -68,18 +68,19 @@ async def test_a_source_condemns_its_provider(parts: composition.Parts, plane: M
     assert told is not None and told.of_provider("google") == []
 
 
-@pytest.mark.parametrize("silence", ["unavailable", "nothing fresh"])
+@pytest.mark.parametrize("silence", ["unavailable", "broken", "nothing fresh"])
 async def test_a_blind_source_is_no_news(silence: str, parts: composition.Parts, plane: MemoryPlane) -> None:
     """Neither good nor bad: the gateway is not asked in its place, nobody is condemned, and that it is so is known."""
     plane.failing = {"bedrock"}
     source = MemorySource()
     source.unavailable = silence == "unavailable"
+    source.broken = silence == "broken"
     reading = readings(parts, source)
     told = await reading.observe(MINUTE)
     assert told is not None and told.of_provider("bedrock") == []
     assert verdict(parts.config, told) is Condition.HEALTHY
     assert list(reading.blind) == ["prom"]
-    source.unavailable, source.windows = False, [FINE]
+    source.unavailable, source.broken, source.windows = False, False, [FINE]
     reading._read.clear()
     await reading.observe(MINUTE)
     assert reading.blind == {}
