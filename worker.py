@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +20,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
+from activities.hold import HeldAutomation
 from activities.notifiers.console import ConsoleNotifier
 from activities.notifiers.slack import SlackNotifier
 from activities.notify import Notifier, Notify
@@ -31,15 +33,18 @@ from activities.ramping import Ramping
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
 from activities.runs import Runs
+from activities.samples import SampleLog
+from activities.sources import Readings
 from activities.traffic import Traffic
 from activities.watching import Watching
 from failover.config import Config
+from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
-from failover.ports import ProviderClient, TrafficPlane
+from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
-from starter.parts import EVIDENCE, gateway_plane, provider_clients
+from starter.parts import EVIDENCE, SAMPLES, examiner, gateway_plane, hold_store, passive_sources, provider_clients
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -53,6 +58,7 @@ from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
 from workflows.journal import SEARCH_ATTRIBUTES
 from workflows.payloads import RefuseMalformed
+from workflows.proposal import Proposal
 from workflows.queue import TASK_QUEUE
 from workflows.service_settings import ServiceSettings
 
@@ -66,6 +72,7 @@ WORKFLOWS: Sequence[type] = (
     Failback,
     MultiProviderEmergency,
     ServiceSettings,
+    Proposal,
 )
 
 
@@ -85,6 +92,10 @@ class Parts:
     notifier: Notifier
     evidence: EvidenceStore
     board: VerdictBoard
+    examiner: Examiner | None = None
+    sources: Mapping[str, PassiveSource] = field(default_factory=dict)
+    hold: HoldStore | None = None
+    samples: SampleLog | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -92,11 +103,15 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     prober = Prober(parts.config, parts.clients)
     traffic = Traffic(parts.config, parts.plane, parts.board)
     restoration = Restoration(parts.config, parts.plane, prober)
-    responder = TemporalResponder(client, task_queue, parts.notifier)
-    watching = Watching(parts.config, parts.plane, prober, parts.board, responder)
+    responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
+    hold = HeldAutomation(parts.hold)
+    readings = Readings(parts.config, parts.plane, parts.sources)
+    watching = Watching(
+        parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
+    )
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
-    runs = Runs(client, task_queue)
+    runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
@@ -106,6 +121,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(runs.is_open, runs.start),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
+        *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
     ]
     return Worker(
         client,
@@ -124,17 +140,21 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
 
 async def serve(options: argparse.Namespace, settings: Settings) -> None:
     """Run one worker until SIGTERM or SIGINT; its activities may finish, within bounds."""
-    config = load(options.config).config
+    loaded = load(options.config)
     stop = stop_on_signals()
     async with AsyncExitStack() as held:
         metrics = f"{LOOPBACK}:{free_port()}"
         client = await connect_worker(settings, metrics)
-        parts = await assemble(config, settings, options.state)
+        parts = await assemble(loaded, settings, options.state)
         held.push_async_callback(parts.plane.aclose)
+        if parts.hold is not None:
+            held.push_async_callback(parts.hold.aclose)
         for provider in parts.clients.values():
             held.push_async_callback(provider.aclose)
+        for source in parts.sources.values():
+            held.push_async_callback(source.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
-        readiness = Readiness(client, worker)
+        readiness = Readiness(client, worker, parts.config, HeldAutomation(parts.hold))
         app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
         url = await held.enter_async_context(listening(app, settings.worker_host, settings.worker_port))
         if options.ready_file:
@@ -145,15 +165,21 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         log.info("stopping")
 
 
-async def assemble(config: Config, settings: Settings, state: Path) -> Parts:
+async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Parts:
     """The real adapters, as the settings wire them."""
+    config = loaded.config
+    clients = await provider_clients(config, settings)
     return Parts(
         config=config,
-        clients=await provider_clients(config, settings),
+        clients=clients,
         plane=gateway_plane(settings),
         notifier=notifier(config, settings),
         evidence=EvidenceStore(state / EVIDENCE),
         board=VerdictBoard(),
+        examiner=examiner(loaded, clients, state),
+        sources=passive_sources(config, settings),
+        hold=hold_store(settings),
+        samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
     )
 
 

@@ -10,13 +10,20 @@ import structlog
 from pydantic import TypeAdapter
 from temporalio import activity
 
+from activities.accuracy import Examiner
 from activities.board import VerdictBoard
+from activities.hold import HeldAutomation
 from activities.probing import Prober
+from activities.samples import SampleLog
+from activities.sources import Readings
+from failover.accuracy import Assessment, unknown
+from failover.automation import Permission, permission, permitted
 from failover.config import Config
 from failover.distribution import Distribution, users_of
 from failover.errors import DataPlaneUnavailable
-from failover.health import Probe, Verdict, judge, note, note_latency
+from failover.health import Condition, Probe, ProbeHistory, Verdict, judge, note, note_latency
 from failover.ports import TrafficPlane
+from failover.replay import Counted, DetectorSample
 from failover.telemetry import Telemetry
 from failover.triggers import Response, WatchState, after, respond
 
@@ -47,8 +54,18 @@ class WatchPlan:
 class Responder(Protocol):
     """Carries out a response to a verdict. Must not raise: a helper's failure never stops a watch."""
 
-    async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict], routes: Sequence[str]) -> bool:
-        """Start the procedure, or join the run that is there already; whether that worked."""
+    async def start(
+        self,
+        procedure: str,
+        verdict: Verdict,
+        others: Sequence[Verdict],
+        routes: Sequence[str],
+        allowed: Permission,
+    ) -> bool:
+        """Start the procedure, or propose it, or join the run that is there already; whether that worked.
+
+        `routes` are those that use the provider, where that is known.
+        """
         ...
 
     async def tell(self, verdict: Verdict, response: Response) -> None: ...
@@ -62,13 +79,27 @@ class Watching:
     """
 
     def __init__(
-        self, config: Config, plane: TrafficPlane, prober: Prober, board: VerdictBoard, responder: Responder
+        self,
+        config: Config,
+        plane: TrafficPlane,
+        prober: Prober,
+        board: VerdictBoard,
+        responder: Responder,
+        examiner: Examiner | None = None,
+        readings: Readings | None = None,
+        hold: HeldAutomation | None = None,
+        samples: SampleLog | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
         self._prober = prober
         self._board = board
         self._responder = responder
+        self._examiner = examiner
+        self._readings = readings or Readings(config, plane, {})
+        self._hold = hold or HeldAutomation(None)
+        self._samples = samples
+        self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
         self._told: set[asyncio.Task[None]] = set()
@@ -108,15 +139,46 @@ class Watching:
     async def _turn(self, state: WatchState, until: datetime) -> WatchState:
         """Wait for probes or the next due moment, then judge on everything that is known."""
         provider, detection = state.provider, self._config.detection
+        probes = await self._finished(provider, until)
         history = state.history
-        for probe in await self._finished(provider, until):
+        for probe in probes:
             history = note(history, probe, detection)
+        before, history = history, self._examined(provider, history)
         telemetry = await self._telemetry()
         history = note_latency(history, telemetry[detection.server_errors.window], provider, detection)
         now = datetime.now(UTC)
         verdict = judge(provider, history, telemetry, detection, now)
         self._board.post(verdict)
-        return await self._act(replace(state, history=history), verdict, now)
+        history = replace(history, condition=verdict.condition)
+        seen = DetectorSample(
+            at=now,
+            provider=provider,
+            probes=probes,
+            counted=[counted_of(window, told, provider) for window, told in telemetry.items() if told is not None],
+            assessment=history.assessment if history.assessment is not before.assessment else None,
+        )
+        return await self._act(replace(state, history=history), verdict, seen)
+
+    def _examined(self, provider: str, history: ProbeHistory) -> ProbeHistory:
+        """The history with what golden prompts said; where they are due, they are put now, beside the probes."""
+        exam = self._exams.get(provider)
+        if exam is not None and exam.done():
+            del self._exams[provider]
+            return replace(history, assessment=exam.result())
+        settings, last = self._config.detection.accuracy, history.assessment
+        due = last is None or datetime.now(UTC) - last.at >= settings.cadence
+        # Of a provider that fails its probes nothing else is asked; and it is no time for a baseline.
+        well = history.last is not None and history.last.failure is None and not history.failures
+        if self._examiner is not None and settings.enabled and exam is None and due and well:
+            self._exams[provider] = asyncio.create_task(self._exam(self._examiner, provider))
+        return history
+
+    async def _exam(self, examiner: Examiner, provider: str) -> Assessment:
+        try:
+            return await examiner.assess(provider)
+        except Exception as error:  # noqa: BLE001 (golden prompts that cannot be put must not stop the watching)
+            log.warning("the golden prompts could not be put", provider=provider, error=str(error))
+            return unknown(provider, datetime.now(UTC), f"the golden prompts could not be put: {error}")
 
     async def _finished(self, provider: str, until: datetime) -> list[Probe]:
         running = self._probes.setdefault(provider, set())
@@ -128,31 +190,54 @@ class Watching:
         return sorted((task.result() for task in done), key=lambda probe: probe.at)
 
     async def _telemetry(self) -> Mapping[timedelta, Telemetry | None]:
-        """What was counted, by window. A data plane that does not answer leaves the probes to speak alone."""
+        """What was counted, by window. Whoever does not answer leaves the probes to speak alone."""
         detection = self._config.detection
         windows = {detection.server_errors.window, detection.throttling.window}
-        readings: dict[timedelta, Telemetry | None] = dict.fromkeys(windows)
-        for window in windows:
-            try:
-                readings[window] = await self._plane.observe(window=window)
-            except DataPlaneUnavailable as error:
-                log.warning("the data plane could not be observed", error=str(error))
-        return readings
+        return {window: await self._readings.observe(window) for window in windows}
 
-    async def _act(self, state: WatchState, verdict: Verdict, now: datetime) -> WatchState:
-        detection = self._config.detection
-        max_age = self._config.procedures.immediate.verdict_max_age
+    async def _act(self, state: WatchState, verdict: Verdict, seen: DetectorSample) -> WatchState:
+        now, max_age = seen.at, self._config.procedures.immediate.verdict_max_age
         others = [other for other in self._board.fresh(now, max_age) if other.provider != state.provider]
-        policies = await self._policies() if verdict.condition is not state.condition or verdict.down else None
-        response = respond(verdict, state, policies, others, detection, now)
+        policies = await self._policies()
+        routes = users_of(verdict.provider, policies or {})
+        allowed = await self._allowed(verdict, routes, now)
+        asks = bool(allowed.propose) and not allowed.act
+        wanted = respond(verdict, state, policies, others, self._config.detection, now, asks_people=asks)
+        response = permitted(wanted, allowed)
+        await self._keep(seen, verdict, policies, wanted, response)
         if response.tell:
             telling = asyncio.create_task(self._responder.tell(verdict, response))
             self._told.add(telling)
             telling.add_done_callback(self._told.discard)
-        routes = users_of(verdict.provider, policies or {})
-        if response.procedure and not await self._responder.start(response.procedure, verdict, others, routes):
+        if response.procedure and not await self._responder.start(response.procedure, verdict, others, routes, allowed):
             return state
         return after(state, verdict, response, now)
+
+    async def _keep(
+        self,
+        seen: DetectorSample,
+        verdict: Verdict,
+        policies: Mapping[str, Distribution] | None,
+        wanted: Response,
+        response: Response,
+    ) -> None:
+        if self._samples is None:
+            return
+        held = response.held
+        done = replace(
+            seen,
+            shares=None if policies is None else {route: one.get(seen.provider, 0) for route, one in policies.items()},
+            condition=verdict.condition,
+            reason=verdict.reason,
+            started=wanted.procedure if held and wanted.tell else response.procedure,
+            held=held,
+        )
+        await self._samples.keep(done)
+
+    async def _allowed(self, verdict: Verdict, routes: Sequence[str], now: datetime) -> Permission:
+        if verdict.condition in (Condition.HEALTHY, Condition.BLIND):
+            return Permission()
+        return permission(self._config, verdict.condition, routes, await self._hold.known(), now)
 
     async def _policies(self) -> Mapping[str, Distribution] | None:
         try:
@@ -166,3 +251,8 @@ def _resumed(state: WatchState) -> WatchState:
     """The state of the attempt before this one, where there was one: heartbeats outlive the worker."""
     details = activity.info().heartbeat_details
     return TypeAdapter(WatchState).validate_python(details[0]) if details else state
+
+
+def counted_of(window: timedelta, told: Telemetry, provider: str) -> Counted:
+    """What was counted of one provider."""
+    return Counted(window=window, at=told.at, since=told.since, windows=told.of_provider(provider))

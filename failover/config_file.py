@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,6 +11,8 @@ from failover.config import Config
 from failover.errors import ConfigError
 
 Path = tuple[str | int, ...]
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,12 @@ class LoadedConfig:
 
 def parse(text: str, source: str) -> LoadedConfig:
     """The checked configuration; ConfigError with one line per complaint (file, line, key, value, what is allowed)."""
+    config, lines = checked(text, source, Config)
+    return LoadedConfig(config=config, source=source, lines=lines)
+
+
+def checked(text: str, source: str, model: type[Model]) -> tuple[Model, Mapping[Path, int]]:
+    """What a YAML text says, as the model that it must be, and the line of every key; ConfigError as `parse`."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
@@ -35,14 +43,14 @@ def parse(text: str, source: str) -> LoadedConfig:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{source}:{line}: this is no valid YAML: {error.problem}.") from error
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}:1: a configuration is a mapping with at least providers and routes.")
+        needed = " and ".join(name for name, field in model.model_fields.items() if field.is_required())
+        raise ConfigError(f"{source}:1: this file is a mapping with at least {needed}.")
     lines = dict(_lines(root, ()))
     _refuse_repeated_keys(root, source)
     try:
-        config = Config.model_validate(data)
+        return model.model_validate(data), lines
     except ValidationError as error:
-        raise ConfigError("\n".join(_complaints(error, source, lines))) from error
-    return LoadedConfig(config=config, source=source, lines=lines)
+        raise ConfigError("\n".join(_complaints(error, source, lines, model))) from error
 
 
 def _lines(node: yaml.Node | None, path: Path) -> Iterator[tuple[Path, int]]:
@@ -71,19 +79,21 @@ def _refuse_repeated_keys(node: yaml.Node | None, source: str) -> None:
             _refuse_repeated_keys(value, source)
 
 
-def _complaints(error: ValidationError, source: str, lines: Mapping[Path, int]) -> Iterator[str]:
+def _complaints(
+    error: ValidationError, source: str, lines: Mapping[Path, int], model: type[BaseModel]
+) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         path = tuple(part for part in problem["loc"] if part != "[key]")
         line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 1)
         key = ".".join(str(part) for part in path) or "the file"
-        yield f"{source}:{line}: {key}: {_sentence(problem, path)}"
+        yield f"{source}:{line}: {key}: {_sentence(problem, path, model)}"
 
 
-def _sentence(problem: Any, path: Path) -> str:
+def _sentence(problem: Any, path: Path, model: type[BaseModel]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     match problem["type"]:
         case "extra_forbidden":
-            return f"unknown key; {_allowed_keys(path[:-1])}."
+            return f"unknown key; {_allowed_keys(path[:-1], model)}."
         case "missing":
             return "this key is required and is not there."
         case _ if isinstance(problem["input"], dict | list):
@@ -92,13 +102,14 @@ def _sentence(problem: Any, path: Path) -> str:
             return f"{problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}."
 
 
-def _allowed_keys(path: Path) -> str:
-    model: Any = Config
+def _allowed_keys(path: Path, model: type[BaseModel]) -> str:
+    section = model
     for part in path:
-        model = _inner(model, part)
-        if model is None:
+        inner = _inner(section, part)
+        if inner is None:
             return "it is not one that this section knows"
-    return "known here: " + ", ".join(sorted(model.model_fields))
+        section = inner
+    return "known here: " + ", ".join(sorted(section.model_fields))
 
 
 def _inner(model: type[BaseModel], part: str | int) -> type[BaseModel] | None:

@@ -1,5 +1,6 @@
 """What can go wrong with one call to a provider, in words that every provider shares."""
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -59,3 +60,45 @@ class Failure:
     def __str__(self) -> str:
         code = f" ({self.code})" if self.code else ""
         return f"{self.provider}: {self.kind.value.replace('_', ' ')}{code}: {self.detail}"
+
+
+_BY_STATUS = {
+    401: FailureKind.AUTHENTICATION,
+    403: FailureKind.PERMISSION,
+    404: FailureKind.MODEL_UNAVAILABLE,
+    408: FailureKind.TIMEOUT,
+    429: FailureKind.THROTTLED,
+    504: FailureKind.TIMEOUT,
+}
+
+_BY_WORDS = (
+    (r"throttl|rate.?limit|too.?many|resource.?exhausted", FailureKind.THROTTLED),
+    (r"quota", FailureKind.HARD_QUOTA),
+    (r"time.?out|deadline", FailureKind.TIMEOUT),
+    (r"permission|forbidden|access.?denied", FailureKind.PERMISSION),
+    (r"authent|unauthor|credential|api.?key", FailureKind.AUTHENTICATION),
+    (r"not.?ready|loading", FailureKind.MODEL_LOADING),
+    (r"not.?found", FailureKind.MODEL_UNAVAILABLE),
+    (r"connect|network|dns|socket", FailureKind.NETWORK),
+    (r"capacity|overload", FailureKind.CAPACITY),
+    (r"unavailable|internal|server.?error|bad.?gateway", FailureKind.SERVER_ERROR),
+    (
+        r"bad.?request|validation|invalid|content.?(policy|filter)|context.?window|unprocessable",
+        FailureKind.BAD_REQUEST,
+    ),
+)
+
+
+def failure_of(label: str) -> FailureKind | None:
+    """The class of a failure by what somebody's metrics call it: our own word, an HTTP status or an exception's name.
+
+    None where it says nothing that we know ("_OTHER"): such a failure condemns nobody.
+    """
+    text = label.strip()
+    if text in FailureKind.__members__.values():
+        return FailureKind(text)
+    if re.fullmatch(r"[45]\d\d", text):
+        status = int(text)
+        return _BY_STATUS.get(status, FailureKind.SERVER_ERROR if status >= 500 else FailureKind.BAD_REQUEST)
+    words = text.casefold()
+    return next((kind for pattern, kind in _BY_WORDS if re.search(pattern, words)), None)

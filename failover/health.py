@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from failover.accuracy import Assessment, Quality
 from failover.config import Detection
 from failover.failure import UNAVAILABLE_KINDS, UNUSABLE_KINDS, Failure, FailureKind
 from failover.telemetry import ProviderWindow, Telemetry
@@ -33,6 +34,9 @@ class Condition(StrEnum):
     DEGRADED_QUALITY = "degraded_quality"
     BLIND = "blind"
 
+
+_BELIEVED = 3
+"""For how many of its cadences an assessment of golden prompts is believed."""
 
 DOWN = frozenset({Condition.UNAVAILABLE, Condition.UNUSABLE, Condition.INVALID_ANSWERS})
 """Conditions in which a provider may not be given traffic."""
@@ -62,13 +66,16 @@ class ProbeHistory:
     """What is remembered of a provider between probes, across health checks and worker deaths.
 
     `failures` are the consecutive failed probes, oldest first; `good_at` is when the last good one began; `slow_since` is
-    when P95 rose over its limit for good.
+    when P95 rose over its limit for good; `assessment` is what golden prompts said last, `condition` the
+    last verdict: a rate that condemned acquits only well below its limit.
     """
 
     failures: Sequence[Probe] = ()
     last: Probe | None = None
     good_at: datetime | None = None
     slow_since: datetime | None = None
+    assessment: Assessment | None = None
+    condition: Condition = Condition.HEALTHY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +129,14 @@ def note_latency(
     tries = _Tries.of(telemetry, provider)
     if telemetry is None or tries is None or tries.count < detection.latency.minimum_tries or tries.p95 is None:
         return history
-    if tries.p95 <= detection.latency.p95:
+    if tries.p95 <= detection.latency.p95 * _part(history, Condition.SLOW, detection):
         return replace(history, slow_since=None)
     return history if history.slow_since else replace(history, slow_since=telemetry.at)
+
+
+def _part(history: ProbeHistory, condition: Condition, detection: Detection) -> float:
+    """Of a limit: all of it condemns, only well below it is acquitted."""
+    return detection.clear_percent / 100 if history.condition is condition else 1.0
 
 
 def judge(
@@ -135,7 +147,7 @@ def judge(
     now: datetime,
 ) -> Verdict:
     """The verdict from the probes and from what the data plane counted, by window length."""
-    for condemn in (_by_probes, _by_users, _by_throttling, _by_latency):
+    for condemn in (_by_probes, _by_users, _by_throttling, _by_latency, _by_accuracy):
         verdict = condemn(provider, history, telemetry, detection, now)
         if verdict is not None:
             return verdict
@@ -202,7 +214,11 @@ class _Tries:
 
 
 def _by_users(
-    provider: str, _: ProbeHistory, telemetry: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+    provider: str,
+    history: ProbeHistory,
+    telemetry: Mapping[timedelta, Telemetry | None],
+    detection: Detection,
+    now: datetime,
 ) -> Verdict | None:
     trigger = detection.server_errors
     tries = _Tries.of(telemetry.get(trigger.window), provider)
@@ -213,20 +229,26 @@ def _by_users(
         (Condition.UNUSABLE, UNUSABLE_KINDS),
         (Condition.INVALID_ANSWERS, frozenset({FailureKind.INVALID_ANSWER})),
     ):
-        verdict = _over(provider, condition, tries, kinds, trigger.percent, now)
+        limit = trigger.percent * _part(history, condition, detection)
+        verdict = _over(provider, condition, tries, kinds, limit, now)
         if verdict is not None:
             return verdict
     return None
 
 
 def _by_throttling(
-    provider: str, _: ProbeHistory, telemetry: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+    provider: str,
+    history: ProbeHistory,
+    telemetry: Mapping[timedelta, Telemetry | None],
+    detection: Detection,
+    now: datetime,
 ) -> Verdict | None:
     trigger = detection.throttling
     tries = _Tries.of(telemetry.get(trigger.window), provider)
     if tries is None or tries.count < trigger.minimum_tries:
         return None
-    return _over(provider, Condition.THROTTLED, tries, frozenset({FailureKind.THROTTLED}), trigger.percent, now)
+    limit = trigger.percent * _part(history, Condition.THROTTLED, detection)
+    return _over(provider, Condition.THROTTLED, tries, frozenset({FailureKind.THROTTLED}), limit, now)
 
 
 def _over(
@@ -261,6 +283,21 @@ def _by_latency(
         reason=f"P95 of users' answers has been over {milliseconds(limit.p95)} ms for {render_duration(limit.window)}",
         at=now,
         first_bad_at=history.slow_since,
+    )
+
+
+def _by_accuracy(
+    provider: str, history: ProbeHistory, _: Mapping[timedelta, Telemetry | None], detection: Detection, now: datetime
+) -> Verdict | None:
+    found = history.assessment
+    if (
+        found is None
+        or found.quality is not Quality.DEGRADED
+        or now - found.at > _BELIEVED * detection.accuracy.cadence
+    ):
+        return None
+    return Verdict(
+        provider=provider, condition=Condition.DEGRADED_QUALITY, reason=found.reason, at=now, first_bad_at=found.at
     )
 
 

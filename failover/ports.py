@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from failover.automation import Hold
 from failover.completion import Answer, Chunk, Completion, ServiceStatus
 from failover.policy import Change, ChangeResult, TrafficPolicy
-from failover.telemetry import Telemetry
+from failover.telemetry import ProviderWindow, Telemetry
 
 
 class ProviderClient(Protocol):
@@ -73,6 +74,34 @@ class TrafficPlane(Protocol):
 
         Tagged so that it does not count as a user's. Raises ProviderError when the route did not answer it.
         """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class PassiveSource(Protocol):
+    """Somebody else who counts users' tries at the providers: a monitoring system."""
+
+    async def read(self, window: timedelta) -> Sequence[ProviderWindow]:
+        """Tries within the last `window` at the providers that it speaks for, over all routes (`route` is "").
+
+        A provider of which it knows nothing fresh is left out. Raises Unavailable when it does not answer, or not in its
+        own words.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class HoldStore(Protocol):
+    """Where the automation hold lives: with the policies, so that it is known while Temporal is down."""
+
+    async def hold(self) -> Hold | None:
+        """The hold that was set last, in force or over; None where there is none. Raises DataPlaneUnavailable."""
+        ...
+
+    async def keep_hold(self, hold: Hold | None) -> None:
+        """Set it, or end it; kept for good before this returns. Raises DataPlaneUnavailable, or RequestError (refused)."""
         ...
 
     async def aclose(self) -> None: ...

@@ -70,3 +70,27 @@ class Telemetry:
 
     def of_route(self, route: str) -> RouteWindow | None:
         return next((window for window in self.routes if window.route == route), None)
+
+
+def merged(
+    counted: Telemetry | None,
+    spoken: Mapping[str, Sequence[ProviderWindow]],
+    speakers: Mapping[str, str],
+    window: timedelta,
+    now: datetime,
+) -> Telemetry | None:
+    """The gateway's reading, with other sources' words about the providers that they speak for (provider → source).
+
+    A source that is not in `spoken`, or says nothing of a provider, leaves it without data: who speaks for a provider is
+    not made up for by anybody else. None where nobody told anything.
+    """
+    if counted is None and not spoken:
+        return None
+    ours = [one for one in counted.providers if one.provider not in speakers] if counted else []
+    theirs = [one for source, windows in spoken.items() for one in windows if speakers.get(one.provider) == source]
+    return Telemetry(
+        at=counted.at if counted else now,
+        since=counted.since if counted else now - window,
+        providers=[*ours, *theirs],
+        routes=counted.routes if counted else [],
+    )

@@ -16,6 +16,7 @@ from failover.ports import ProviderClient
 from gateway.auth import Auth
 from gateway.cache import AnswerCache
 from gateway.counters import Counters, utc_now
+from gateway.hold_api import HoldApi
 from gateway.metrics import Metrics
 from gateway.openai_api import OpenAiApi
 from gateway.openai_shapes import ApiError
@@ -49,6 +50,7 @@ def create_app(
     sources = Sources(router, store, cache, queues, counters, metrics, utc_now)
     users = OpenAiApi(sources, store, auth, config.gateway.max_body_bytes, remembers=cache.is_on)
     operators = PoliciesApi(store, counters, auth, config.providers)
+    hold = HoldApi(store, auth)
 
     async def scrape(_: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -70,6 +72,9 @@ def create_app(
             Route("/policies/{route}", operators.read, methods=["GET"]),
             Route("/policies/{route}", operators.put, methods=["PUT"]),
             Route("/telemetry", operators.telemetry),
+            Route("/automation/hold", hold.read, methods=["GET"]),
+            Route("/automation/hold", hold.put, methods=["PUT"]),
+            Route("/automation/hold", hold.delete, methods=["DELETE"]),
             Route("/metrics", scrape),
             Route("/healthz", healthz),
             Route("/readyz", readyz),

@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, WatchError
 
+from failover.automation import Hold
 from failover.distribution import Distribution
 from failover.errors import ConfigError, DataPlaneUnavailable
 from failover.policy import Change, ChangeResult, Revision, RouteRecord, TrafficPolicy, apply
@@ -23,6 +24,7 @@ from gateway.store import first_record
 log = structlog.get_logger(__name__)
 
 EPOCH, VERSION, ROUTES, INSTANCES = "failover:epoch", "failover:version", "failover:routes", "failover:instances"
+HOLD = "failover:automation-hold"
 POLICY, INSTANCE = "failover:policy:", "failover:instance:"
 
 POLL = timedelta(milliseconds=100)
@@ -38,6 +40,7 @@ RIVALS = 20
 """How often a write is tried again because somebody else wrote at the same moment; each time it is decided anew."""
 
 _RECORD = TypeAdapter(RouteRecord)
+_HOLD = TypeAdapter(Hold)
 _REVISIONS = TypeAdapter(dict[str, str])
 
 State = tuple[bytes | None, bytes | None]
@@ -56,6 +59,7 @@ class RedisStore:
         self._clock = clock
         self._policies: dict[str, TrafficPolicy] = {}
         self._seen: State = (None, None)
+        self._hold: Hold | None = None
         self._instance = secrets.token_hex(4)
 
     @classmethod
@@ -130,6 +134,27 @@ class RedisStore:
         await self._report()
         return results
 
+    async def hold(self) -> Hold | None:
+        try:
+            await self._follow_once()
+        except RedisError as error:
+            raise _away(error) from error
+        return self._hold
+
+    async def keep_hold(self, hold: Hold | None) -> None:
+        try:
+            await self._follow_once()
+            async with self._redis.pipeline(transaction=True) as transaction:
+                if hold is None:
+                    transaction.delete(HOLD)
+                else:
+                    transaction.set(HOLD, _HOLD.dump_json(hold))
+                transaction.incr(VERSION)
+                await transaction.execute()
+            await self._follow_once()
+        except RedisError as error:
+            raise _away(error) from error
+
     async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
         try:
             names = sorted(await self._redis.smembers(INSTANCES))
@@ -167,6 +192,8 @@ class RedisStore:
             names = sorted(await self._redis.smembers(ROUTES))
             found = await self._redis.mget([POLICY + name.decode() for name in names]) if names else []
             self._adopt(record.policy for raw in found if (record := _read(raw)) is not None)
+            held = await self._redis.get(HOLD)
+            self._hold = None if held is None else _HOLD.validate_json(held)
             self._seen = state
         await self._report()
 
@@ -197,6 +224,8 @@ class RedisStore:
                 transaction.multi()
                 transaction.set(EPOCH, epoch)
                 _store(transaction, records)
+                if self._hold is not None:
+                    transaction.set(HOLD, _HOLD.dump_json(self._hold))
                 await transaction.execute()
             log.warning("Redis had lost the policies; it was given those that are obeyed", epoch=epoch)
 

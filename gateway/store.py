@@ -6,13 +6,14 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from failover.automation import Hold
 from failover.distribution import Distribution
 from failover.errors import ConfigError, DataPlaneUnavailable
 from failover.policy import Change, ChangedBy, ChangeResult, Revision, RouteRecord, TrafficPolicy, apply
@@ -38,6 +39,14 @@ class PolicyStore(Protocol):
         """Live instance → route → the revision that it obeys."""
         ...
 
+    async def hold(self) -> Hold | None:
+        """The automation hold, in force or over. Raises DataPlaneUnavailable."""
+        ...
+
+    async def keep_hold(self, hold: Hold | None) -> None:
+        """Set or end it; kept for good before it returns. Raises DataPlaneUnavailable."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
@@ -45,6 +54,7 @@ class Contents:
 
     epoch: str
     records: Mapping[str, RouteRecord] = field(default_factory=dict)
+    hold: Hold | None = None
 
 
 _CONTENTS = TypeAdapter(Contents)
@@ -68,7 +78,7 @@ class FileStore:
         contents = _read(path) if path.exists() else Contents(epoch=secrets.token_hex(4))
         now = clock()
         new = {route: first_record(route, shares, contents.epoch, now) for route, shares in initial.items()}
-        contents = Contents(epoch=contents.epoch, records={**new, **contents.records})
+        contents = replace(contents, records={**new, **contents.records})
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, contents)
         return cls(path, contents, clock)
@@ -96,13 +106,23 @@ class FileStore:
                 results.append(result)
                 if record is not None:
                     records[change.route] = record
-            after = Contents(epoch=self._contents.epoch, records=records)
+            after = replace(self._contents, records=records)
             if any(records[route] is not record for route, record in self._contents.records.items()):
                 await self._keep(after)
             return results
 
     async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
         return {"file": {route: str(policy.revision) for route, policy in self.policies.items()}}
+
+    async def hold(self) -> Hold | None:
+        return self._contents.hold
+
+    async def keep_hold(self, hold: Hold | None) -> None:
+        await asyncio.shield(self._keep_hold(hold))
+
+    async def _keep_hold(self, hold: Hold | None) -> None:
+        async with self._lock:
+            await self._keep(replace(self._contents, hold=hold))
 
     async def _keep(self, contents: Contents) -> None:
         try:

@@ -11,6 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from failover.errors import ConfigError
+from failover.golden import parse_suite
 from simulator.faults import FaultKind
 from simulator.listener import PortInUse
 from simulator.provider import ProviderKind
@@ -34,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for key in (*ports, *grpc_ports, *models):
         if key not in providers:
             parser.error(f"there is no provider {key!r}; given are: {', '.join(providers)}")
+    try:
+        knows = _answers(options.suite)
+    except (OSError, ConfigError) as error:
+        parser.error(f"--suite: {error}")
     simulator = Simulator(
         providers,
         seed=options.seed,
@@ -45,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grpc_ports=grpc_ports,
         control_port=options.control_port,
         models=models,
+        knows=knows,
     )
     try:
         asyncio.run(_serve(simulator, options.ready_file))
@@ -85,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--grpc", action="store_true", help="also serve Vertex over gRPC")
     add("--grpc-port", action="append", type=_port, default=[], metavar="KEY=PORT", help="gRPC port; implies --grpc")
     add("--model", action="append", type=_pair, default=[], metavar="KEY=ID", help="one more model that KEY lists")
+    add("--suite", action="append", type=Path, default=[], metavar="FILE", help="golden prompts that it answers right")
     add("--control-port", type=int, default=0, metavar="PORT")
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--advertise", metavar="HOST", help="host by which others reach it, where that is another")
@@ -92,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency-ms", type=float, default=5.0, metavar="MS", help="latency of healthy answers")
     add("--ready-file", type=Path, metavar="FILE", help="written with all addresses once everything answers")
     return parser
+
+
+def _answers(suites: Sequence[Path]) -> dict[str, str]:
+    """Golden prompts and their right answers."""
+    prompts = [prompt for path in suites for prompt in parse_suite(path.read_text(), str(path)).prompts]
+    return {prompt.prompt: prompt.example for prompt in prompts}
 
 
 def _pair(text: str) -> tuple[str, str]:

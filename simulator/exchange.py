@@ -85,7 +85,7 @@ def reply_to(provider: SimulatedProvider, call: Call) -> Reply:
     elif kind is FaultKind.WRONG:
         text = nonsense(call.number)
     else:
-        text = sensible(provider.key, ask.prompt)
+        text = provider.knows.get(ask.prompt) or sensible(provider.key, ask.prompt)
     reply = reply_with(text, prompt=ask.prompt, max_tokens=ask.max_tokens)
     provider.answered(reply)
     return reply

@@ -101,6 +101,8 @@ class SimulatedProvider:
         self.models = tuple(dict.fromkeys((*CATALOGUE[kind], *extra_models)))
         self.counters = Counters()
         self.fault: Fault | None = None
+        self.knows: dict[str, str] = {}
+        """Questions and their right answers, beside what a healthy provider can make out by itself."""
         self._calls_left: int | None = None
         self._seed = seed
         self._latency = latency

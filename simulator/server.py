@@ -122,6 +122,7 @@ class Simulator:
         grpc_ports: Mapping[str, int] | None = None,
         control_port: int = 0,
         models: Mapping[str, Sequence[str]] | None = None,
+        knows: Mapping[str, str] | None = None,
     ) -> None:
         self._providers = {
             key: SimulatedProvider(
@@ -129,6 +130,8 @@ class Simulator:
             )
             for key, kind in providers.items()
         }
+        for provider in self._providers.values():
+            provider.knows = dict(knows or {})
         self._host = host
         self._advertised = advertised or ("127.0.0.1" if host == "0.0.0.0" else host)
         self._ports = ports or {}

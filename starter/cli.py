@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from failover.errors import FailoverError
-from starter.commands import driving, incident, moving, setup, stack
+from starter.commands import detection, driving, incident, moving, setup, stack
 from starter.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (incident, moving, driving, stack, setup):
+for commands in (incident, moving, driving, stack, setup, detection):
     commands.add_to(app)
 
 

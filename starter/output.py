@@ -64,6 +64,13 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def alarm(text: str) -> None:
+    """A line of the answer that must not be overlooked: red on a terminal."""
+    from rich.text import Text
+
+    console().print(Text(text, style="bold red"))
+
+
 def say(text: str) -> None:
     """Progress and remarks, apart from the answer."""
     print(text, file=sys.stderr, flush=True)

@@ -1,13 +1,17 @@
 """The adapters that processes are put together from, as settings and configuration wire them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from failover.config import Config
+from activities.accuracy import BaselineStore, Examiner
+from failover.config import Config, Source
+from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, Unavailable
-from failover.ports import ProviderClient, TrafficPlane
+from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
+from starter.golden import load_suites
 from starter.running import Stack, find
 from starter.settings import Settings
 from starter.stack import simulated
@@ -15,6 +19,12 @@ from traffic.gateway import GatewayPlane
 
 EVIDENCE = "incidents"
 """Where under the state directory the records of closed runs are kept."""
+
+SAMPLES = "samples"
+"""Where under the state directory the detectors' samples are kept."""
+
+BASELINES = "baselines"
+"""Where under the state directory the baselines of golden prompts are kept."""
 
 
 async def provider_clients(config: Config, settings: Settings) -> dict[str, ProviderClient]:
@@ -33,9 +43,38 @@ async def _simulator_addresses(settings: Settings) -> dict[str, SimulatedEndpoin
     return {key: SimulatedEndpoint(url=one["url"], grpc=one.get("grpc")) for key, one in told.items()}
 
 
+def examiner(loaded: LoadedConfig, clients: Mapping[str, ProviderClient], state: Path) -> Examiner:
+    """Puts golden prompts to these clients. ConfigError where a suite that the configuration names cannot be used."""
+    return Examiner(loaded.config, clients, load_suites(loaded), BaselineStore(state / BASELINES))
+
+
+def passive_sources(config: Config, settings: Settings) -> dict[str, PassiveSource]:
+    """Whoever counts users' tries beside the gateway. A vendor's SDK is imported only where it is spoken to."""
+    return {name: _passive_source(name, source, settings) for name, source in config.detection.sources.items()}
+
+
+def _passive_source(name: str, source: Source, settings: Settings) -> PassiveSource:
+    if source.kind == "cloudwatch":
+        from providers.cloudwatch import CloudWatchSource
+
+        return CloudWatchSource(name, source)
+    from traffic.prometheus import PrometheusSource
+
+    return PrometheusSource(name, source, token=settings.environ.get(source.token_env or "") or None)
+
+
 def gateway_plane(settings: Settings) -> TrafficPlane:
     """The embedded gateway, where settings or the running stack say that it is."""
     return plane_of(find(settings))
+
+
+def hold_store(settings: Settings) -> HoldStore:
+    """Where the automation hold lives: with the policies."""
+    return hold_of(find(settings))
+
+
+def hold_of(stack: Stack) -> HoldStore:
+    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
 
 
 def plane_of(stack: Stack) -> TrafficPlane:

@@ -1,7 +1,11 @@
-"""The health check's Temporal Schedule, applied idempotently."""
+"""Our Temporal Schedules: what the configuration wants, what Temporal has, and the difference put right.
 
+Each is marked as ours by a memo, so that one that is no longer wanted is found and removed, whatever became of its note.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from temporalio.client import (
@@ -9,6 +13,7 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleDescription,
     ScheduleHandle,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
@@ -21,14 +26,24 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from failover.config import Config
-from failover.errors import TemporalUnavailable
+from failover.errors import RequestError, TemporalUnavailable
+from failover.units import render_duration
 from workflows.queue import TASK_QUEUE
 
 HEALTH_CHECK = "health-check"
 """Id of the schedule and of the runs that it starts."""
 
+MANAGED = {"managed-by": "failoverctl"}
+"""The memo of every schedule of ours."""
+
+NOTE = "Managed by `failoverctl schedules apply`"
+
 INTERVALS_TO_LIVE = 3
 """A health check that lives longer than so many intervals is stuck; the server ends it, and the next one starts."""
+
+
+SHORTEST_CATCH_UP = timedelta(seconds=10)
+"""The server takes no less, and says nothing."""
 
 
 class Applied(StrEnum):
@@ -41,33 +56,27 @@ class Applied(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One schedule of ours, for people."""
+    """One schedule, for people. `drift`: how it differs from what the configuration wants, one sentence a difference.
+
+    `note` is who paused it and why.
+    """
 
     id: str
-    every: timedelta | None
-    paused: bool
-    next_at: datetime | None
-    last_at: datetime | None
+    every: timedelta | None = None
+    paused: bool = False
+    note: str = ""
+    next_at: datetime | None = None
+    last_at: datetime | None = None
+    drift: Sequence[str] = ()
 
 
-async def apply(client: Client, config: Config) -> Applied:
-    """Make the schedule what the configuration says; detection switched off removes it. A pause by hand is kept."""
-    handle = client.get_schedule_handle(HEALTH_CHECK)
-    try:
-        if not config.detection.enabled:
-            return await remove(client)
-        wanted = _wanted(config.detection.schedule_interval)
-        try:
-            # Watching begins now, not at the next full interval.
-            await client.create_schedule(HEALTH_CHECK, wanted, trigger_immediately=True)
-        except ScheduleAlreadyRunningError:
-            return await _update(handle, wanted)
-        return Applied.CREATED
-    except RPCError as error:
-        raise TemporalUnavailable(f"Temporal did not take the schedule {HEALTH_CHECK!r}: {error.message}.") from error
+def wanted(config: Config) -> dict[str, Schedule]:
+    """Id → schedule: all that there should be."""
+    return {HEALTH_CHECK: _health_check(config)} if config.detection.enabled else {}
 
 
-def _wanted(interval: timedelta) -> Schedule:
+def _health_check(config: Config) -> Schedule:
+    interval = config.detection.schedule_interval
     return Schedule(
         action=ScheduleActionStartWorkflow(
             "HealthCheck",
@@ -77,23 +86,50 @@ def _wanted(interval: timedelta) -> Schedule:
             execution_timeout=interval * INTERVALS_TO_LIVE,
             static_summary="Watches every provider until the next check is due",
         ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=interval)]),
+        spec=ScheduleSpec(
+            intervals=[ScheduleIntervalSpec(every=interval)], jitter=config.detection.schedule_jitter or None
+        ),
         policy=SchedulePolicy(
             # A check lasts as long as the interval: SKIP would leave every other interval unwatched.
             overlap=ScheduleOverlapPolicy.BUFFER_ONE,
             # After an outage of Temporal, one check is news; a backlog of them is noise.
-            catchup_window=interval,
+            catchup_window=max(interval, SHORTEST_CATCH_UP),
             # One failed check must not end the watching.
             pause_on_failure=False,
         ),
-        state=ScheduleState(note="Managed by `failoverctl schedules apply`"),
+        state=ScheduleState(note=NOTE),
     )
 
 
-async def remove(client: Client) -> Applied:
-    """Take the schedule away; it is no error that there is none."""
+async def apply(client: Client, config: Config) -> dict[str, Applied]:
+    """Make the schedules what the configuration says; those that it no longer wants go. A pause by hand is kept."""
+    want = wanted(config)
     try:
-        await client.get_schedule_handle(HEALTH_CHECK).delete()
+        done = {name: await _apply(client, name, schedule) for name, schedule in want.items()}
+        for name in sorted({HEALTH_CHECK, *await _managed(client)} - set(want)):
+            done[name] = await remove(client, name)
+    except RPCError as error:
+        raise TemporalUnavailable(f"Temporal did not take the schedules: {error.message}.") from error
+    return done
+
+
+async def _apply(client: Client, name: str, schedule: Schedule) -> Applied:
+    try:
+        # Watching begins now, not at the next full interval.
+        await client.create_schedule(name, schedule, trigger_immediately=True, memo=MANAGED)
+    except ScheduleAlreadyRunningError:
+        return await _update(client.get_schedule_handle(name), schedule)
+    return Applied.CREATED
+
+
+async def _managed(client: Client) -> list[str]:
+    return [entry.id async for entry in await client.list_schedules() if await entry.memo() == MANAGED]
+
+
+async def remove(client: Client, name: str = HEALTH_CHECK) -> Applied:
+    """Take a schedule away; it is no error that there is none."""
+    try:
+        await client.get_schedule_handle(name).delete()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return Applied.ABSENT
@@ -101,53 +137,101 @@ async def remove(client: Client) -> Applied:
     return Applied.REMOVED
 
 
-async def _update(handle: ScheduleHandle, wanted: Schedule) -> Applied:
-    current = (await handle.describe()).schedule
-    if _essence(current) == _essence(wanted):
+async def _update(handle: ScheduleHandle, schedule: Schedule) -> Applied:
+    if not drift((await handle.describe()).schedule, schedule):
         return Applied.UNCHANGED
 
     def updater(found: ScheduleUpdateInput) -> ScheduleUpdate:
-        wanted.state.paused = found.description.schedule.state.paused
-        return ScheduleUpdate(schedule=wanted)
+        state = found.description.schedule.state
+        schedule.state.paused, schedule.state.note = state.paused, state.note if state.paused else NOTE
+        return ScheduleUpdate(schedule=schedule)
 
     await handle.update(updater)
     return Applied.UPDATED
 
 
-def _essence(schedule: Schedule) -> tuple[object, ...]:
-    """What makes two schedules do the same."""
-    action, policy = schedule.action, schedule.policy
+def drift(found: Schedule, wanted: Schedule) -> list[str]:
+    """What makes the two do something else, one sentence a difference."""
+    there, here = _essence(found), _essence(wanted)
+    return [f"{name} is {there[name]}, and should be {here[name]}" for name in here if there[name] != here[name]]
+
+
+def _essence(schedule: Schedule) -> Mapping[str, str]:
+    action, policy, spec = schedule.action, schedule.policy, schedule.spec
     assert isinstance(action, ScheduleActionStartWorkflow)
-    spec = schedule.spec
-    return (
-        action.workflow,
-        action.id,
-        action.task_queue,
-        action.execution_timeout,
-        [(interval.every, interval.offset) for interval in spec.intervals],
-        [*spec.calendars, *spec.cron_expressions, *spec.skip],
-        (policy.overlap, policy.catchup_window, policy.pause_on_failure),
+    other = [*spec.calendars, *spec.cron_expressions, *spec.skip]
+    return {
+        "workflow": str(action.workflow),
+        "run id": action.id,
+        "task queue": action.task_queue,
+        "execution timeout": _span(action.execution_timeout),
+        "interval": ", ".join(
+            _span(one.every) + (f" + {_span(one.offset)}" if one.offset else "") for one in spec.intervals
+        ),
+        "calendar": ", ".join(map(str, other)) or "none",
+        "jitter": _span(spec.jitter),
+        "overlap": policy.overlap.name,
+        "catch-up window": _span(policy.catchup_window),
+        "pause on failure": str(policy.pause_on_failure).lower(),
+    }
+
+
+def _span(value: timedelta | None) -> str:
+    return render_duration(value) if value else "none"
+
+
+async def listed(client: Client, config: Config) -> list[Listed]:
+    """Every schedule that is wanted, and those of ours that are not, with how they differ."""
+    want = wanted(config)
+    try:
+        names = sorted({*want, *await _managed(client)})
+        return [await _listed(client, name, want.get(name)) for name in names]
+    except RPCError as error:
+        raise TemporalUnavailable(f"Temporal did not list its schedules: {error.message}.") from error
+
+
+async def _listed(client: Client, name: str, schedule: Schedule | None) -> Listed:
+    try:
+        found = await client.get_schedule_handle(name).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return Listed(id=name, drift=["it is not there: `failoverctl schedules apply` makes it"])
+        raise
+    if schedule is None:
+        return _shown(found, ["nothing wants it: `failoverctl schedules apply` removes it"])
+    return _shown(found, drift(found.schedule, schedule))
+
+
+def _shown(found: ScheduleDescription, differs: Sequence[str]) -> Listed:
+    intervals, state = found.schedule.spec.intervals, found.schedule.state
+    recent, coming = found.info.recent_actions, found.info.next_action_times
+    return Listed(
+        id=found.id,
+        every=intervals[0].every if intervals else None,
+        paused=state.paused,
+        note=(state.note or "") if state.paused else "",
+        next_at=coming[0] if coming and not state.paused else None,
+        last_at=recent[-1].started_at if recent else None,
+        drift=differs,
     )
 
 
-async def listed(client: Client) -> list[Listed]:
-    """The schedules that start health checks."""
-    found = []
+async def pause(client: Client, name: str, *, by: str, why: str) -> None:
+    """Stop a schedule from starting anything, with a note of who, when and why."""
+    await _switch(client, name, f"Paused by {by} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {why}", paused=True)
+
+
+async def resume(client: Client, name: str) -> None:
+    await _switch(client, name, NOTE, paused=False)
+
+
+async def _switch(client: Client, name: str, note: str, *, paused: bool) -> None:
+    handle = client.get_schedule_handle(name)
     try:
-        async for entry in await client.list_schedules():
-            if entry.id != HEALTH_CHECK or entry.schedule is None or entry.info is None:
-                continue
-            intervals = entry.schedule.spec.intervals
-            recent, coming = entry.info.recent_actions, entry.info.next_action_times
-            found.append(
-                Listed(
-                    id=entry.id,
-                    every=intervals[0].every if intervals else None,
-                    paused=entry.schedule.state.paused,
-                    next_at=coming[0] if coming else None,
-                    last_at=recent[-1].started_at if recent else None,
-                )
-            )
+        await (handle.pause(note=note) if paused else handle.unpause(note=note))
     except RPCError as error:
-        raise TemporalUnavailable(f"Temporal did not list its schedules: {error.message}.") from error
-    return found
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise RequestError(
+                f"There is no schedule {name!r}; `failoverctl schedules list` shows those there are."
+            ) from error
+        raise TemporalUnavailable(f"Temporal did not take it: {error.message}.") from error

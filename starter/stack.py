@@ -123,7 +123,11 @@ class RunningStack:
 @asynccontextmanager
 async def running(plan: StackPlan, settings: Settings, say: Say) -> AsyncIterator[RunningStack]:
     """The stack while the block runs. FailoverError where a part does not come up; nothing is left behind."""
-    config = load(plan.config).config
+    from starter.golden import load_suites
+
+    loaded = load(plan.config)
+    load_suites(loaded)  # What is wrong with them is better said before anything is started.
+    config = loaded.config
     async with AsyncExitStack() as parts:
         occupancy = Occupancy.take(plan.state)
         parts.callback(occupancy.leave)
@@ -227,12 +231,15 @@ class _Builder:
         return server.address, server.ui_url
 
     async def _simulator(self) -> str | None:
+        from starter.golden import suite_files
+
         providers = simulated(self._config)
         if not providers:
             return None
         self._say(f"Starting the simulator of {', '.join(providers)}.")
         options = [f"--provider={key}={kind}" for key, kind in providers.items()]
         options += [f"--model={key}={self._config.model_id(key)}" for key in providers]
+        options += [f"--suite={file}" for file in suite_files(load(self._plan.config)).values()]
         if any(self._config.providers[key].transport == "grpc" for key in providers):
             options.append("--grpc")
         told = await self._child(
@@ -274,10 +281,10 @@ class _Builder:
 
     async def _schedule(self, stack: RunningStack) -> None:
         from starter.connection import connect
-        from starter.schedules import Applied, apply, remove
+        from starter.schedules import HEALTH_CHECK, Applied, apply, remove
 
         client = await connect(self._settings, stack.as_found())
-        applied = await apply(client, self._config)
+        applied = (await apply(client, self._config))[HEALTH_CHECK]
         if self._settings.temporal_address and applied is Applied.CREATED:
             # On a server that outlives us, a schedule without workers would start checks that nobody does.
             self._parts.push_async_callback(remove, client)

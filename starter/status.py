@@ -8,17 +8,21 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from failover.automation import Hold
 from failover.distribution import render
 from failover.errors import FailoverError, Unavailable
 from failover.health import Verdict
 from failover.policy import TrafficPolicy
 from failover.telemetry import Telemetry
+from starter.automating import hold_in
+from starter.checks import Watched, last_completed, watched
 from starter.connection import Http, connect
-from starter.output import as_json, say, table
+from starter.output import alarm, as_json, say, table
 from starter.parts import closing, plane_of
 from starter.running import Stack, find
 from starter.runs.finding import Found, open_runs
 from starter.settings import Settings
+from starter.stack import load
 
 WINDOW = timedelta(seconds=60)
 """Over which the share really served is counted."""
@@ -49,6 +53,7 @@ async def _ask(settings: Settings, stack: Stack, *, health: bool, traffic: bool)
     questions: dict[str, Awaitable[Any]] = {}
     if health:
         questions["providers"] = verdicts(stack)
+    questions |= {"automation": hold_in(stack), "watched": _watched(settings, stack)}
     if traffic:
         questions |= {"routes": _policies(stack), "served": _served(stack), "runs": _runs(settings, stack)}
     answers = await asyncio.gather(*questions.values(), return_exceptions=True)
@@ -137,7 +142,31 @@ def _show_runs(runs: Sequence[Found]) -> None:
     table("Open runs", ("run", "procedure", "phase", "since (UTC)", "waits for"), rows)
 
 
+async def _watched(settings: Settings, stack: Stack) -> Watched:
+    config = load(stack.config).config if stack.config else None
+    client = await connect(settings, stack)
+    if config is None:
+        completed = await last_completed(client)
+        return Watched(completed_at=completed, age=None, why_red=None)
+    return await watched(client, config)
+
+
+def _show_watched(found: Watched) -> None:
+    if found.why_red is not None:
+        alarm(f"{found.why_red}.")
+    elif found.completed_at is not None:
+        age = (datetime.now(UTC) - found.completed_at).total_seconds()
+        print(f"The last health check completed {age:.0f} s ago.")
+
+
+def _show_hold(hold: Hold | None) -> None:
+    if hold is not None:
+        alarm(f"{hold}. Nothing starts by itself.")
+
+
 _SHOW: dict[str, Any] = {
+    "automation": _show_hold,
+    "watched": _show_watched,
     "providers": _show_health,
     "routes": _show_routes,
     "served": _show_served,

@@ -1,6 +1,8 @@
 """A worker's own HTTP endpoint: is it alive, can it work, what does it know, what did it measure."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -14,17 +16,28 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.board import VerdictBoard
+from activities.hold import HeldAutomation
+from failover.automation import Hold
+from failover.config import Config
+from failover.errors import TemporalUnavailable
 from failover.health import Verdict
+from starter.checks import Watched, watched
 
+_READY: TypeAdapter[dict[str, bool | str | Watched | Hold | None]] = TypeAdapter(
+    dict[str, bool | str | Watched | Hold | None]
+)
 _VERDICTS = TypeAdapter(list[Verdict])
 
 
 class Readiness:
-    """Whether a worker can take work now; `draining` is set once it was told to stop."""
+    """Whether a worker can take work now, and somebody watches; `draining` is set once it was told to stop."""
 
-    def __init__(self, client: Client, worker: Worker) -> None:
+    def __init__(self, client: Client, worker: Worker, config: Config, hold: HeldAutomation | None = None) -> None:
         self._client = client
         self._worker = worker
+        self._config = config
+        self._hold = hold or HeldAutomation(None)
+        self._since = datetime.now(UTC)
         self.draining = False
 
     @property
@@ -43,6 +56,18 @@ class Readiness:
             return f"Temporal does not answer: {error}"
         return None
 
+    async def watched(self) -> Watched | None:
+        """The dead-man's switch; a worker that has just begun gives the checks time. None where nobody can tell."""
+        try:
+            return await watched(self._client, self._config, self._since)
+        except TemporalUnavailable:
+            return None
+
+    async def hold(self) -> Hold | None:
+        """The automation hold that is in force."""
+        hold = await self._hold.known()
+        return hold if hold is not None and hold.in_force(datetime.now(UTC)) else None
+
 
 def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) -> Starlette:
     """/healthz, /readyz, /verdicts (the newest about each provider) and /metrics (the SDK's, for Prometheus)."""
@@ -51,8 +76,10 @@ def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) 
         return JSONResponse({"alive": readiness.alive}, status_code=200 if readiness.alive else 503)
 
     async def readyz(_: Request) -> Response:
-        why = await readiness.why_not()
-        return JSONResponse({"ready": why is None, "reason": why}, status_code=503 if why else 200)
+        why, checks, hold = await asyncio.gather(readiness.why_not(), readiness.watched(), readiness.hold())
+        why = why or (checks.why_red if checks else None)
+        told = {"ready": why is None, "reason": why, "health_checks": checks, "automation_hold": hold}
+        return Response(_READY.dump_json(told), status_code=503 if why else 200, media_type="application/json")
 
     async def verdicts(_: Request) -> Response:
         return Response(_VERDICTS.dump_json(board.all()), media_type="application/json")

@@ -1,4 +1,4 @@
-"""The embedded gateway as a data plane, over its HTTP API."""
+"""The embedded gateway as a data plane, and as the keeper of the automation hold, over its HTTP API."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from failover.automation import Hold
 from failover.completion import Answer, Completion, FinishReason, Usage
 from failover.errors import DataPlaneUnavailable, ProviderError, RequestError
 from failover.failure import Failure, FailureKind
@@ -23,6 +24,7 @@ _CHANGES = TypeAdapter(list[Change])
 _RESULTS = TypeAdapter(list[ChangeResult])
 _OBEYED = TypeAdapter(dict[str, dict[str, str]])
 _TELEMETRY = TypeAdapter(Telemetry)
+_HOLD: TypeAdapter[Hold | None] = TypeAdapter(Hold | None)
 
 
 class GatewayPlane:
@@ -81,6 +83,16 @@ class GatewayPlane:
         text = answer["choices"][0]["message"]["content"] or ""
         served_by = response.headers.get("X-Failover-Provider", "")
         return served_by, Answer(text=text, finish=FinishReason.STOP, usage=Usage())
+
+    async def hold(self) -> Hold | None:
+        answer = await self._call("GET", "/automation/hold")
+        return self._understand(lambda: _HOLD.validate_python(answer["hold"]))
+
+    async def keep_hold(self, hold: Hold | None) -> None:
+        if hold is None:
+            await self._call("DELETE", "/automation/hold")
+        else:
+            await self._call("PUT", "/automation/hold", json=_HOLD.dump_python(hold, mode="json"))
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
+from failover.automation import Hold
 from failover.completion import Answer, Completion, FinishReason, Usage
 from failover.degraded import read
 from failover.distribution import Distribution
-from failover.errors import DataPlaneUnavailable, ProviderError, RequestError
+from failover.errors import DataPlaneUnavailable, ProviderError, RequestError, Unavailable
 from failover.failure import Failure, FailureKind
 from failover.policy import Change, ChangedBy, ChangeResult, ChangeStatus, Revision, RouteRecord, TrafficPolicy, apply
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
@@ -46,6 +47,7 @@ class MemoryPlane:
         self.partial = False
         self.skew = timedelta(0)
         self.laggard = False
+        self.held: Hold | None = None
         self.requests = 100
         self.failing: set[str] = set()
         self.slow: dict[str, timedelta] = {}
@@ -160,6 +162,14 @@ class MemoryPlane:
             raise ProviderError(Failure(kind=FailureKind.SERVER_ERROR, provider=served_by, detail="as it was told"))
         return served_by, Answer(text=self.text, finish=FinishReason.STOP, usage=Usage())
 
+    async def hold(self) -> Hold | None:
+        self._answer()
+        return self.held
+
+    async def keep_hold(self, hold: Hold | None) -> None:
+        self._answer()
+        self.held = hold
+
     async def aclose(self) -> None:
         """Nothing is held."""
 
@@ -189,3 +199,25 @@ def _initial(route: str, shares: Distribution) -> TrafficPolicy:
         reason="initial",
         changed_at=datetime.now(UTC),
     )
+
+
+class MemorySource:
+    """Counts what it is told to have counted. `windows` may be set by a test at any time; `unavailable` fails every read,
+    `broken` as only a mistake in an adapter would."""
+
+    def __init__(self, windows: Sequence[ProviderWindow] = ()) -> None:
+        self.windows = list(windows)
+        self.unavailable = False
+        self.broken = False
+        self.reads = 0
+
+    async def read(self, window: timedelta) -> Sequence[ProviderWindow]:
+        self.reads += 1
+        if self.unavailable:
+            raise Unavailable("The source in memory was told not to answer.")
+        if self.broken:
+            raise KeyError("as it was told")
+        return self.windows
+
+    async def aclose(self) -> None:
+        """Nothing is held."""

@@ -14,7 +14,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
-from failover.driving import Abort, Answer, Decide, Driving, Order, SetPercent, Stage, Verb
+from failover.driving import Abort, Answer, ApprovalRequest, Decide, Driving, Order, SetPercent, Stage, Verb
 from failover.incident import Outcome, RunRecord
 from failover.requests import LongRequest
 from workflows.ending import Ended, close, undisturbed
@@ -175,3 +175,17 @@ class Driven(Visible):
         if verb is Verb.ABORT and answer.accepted and self.forward is not None:
             self.forward.cancel()
         return answer
+
+
+def plain_approval(asked: ApprovalRequest | None) -> dict[str, Any] | None:
+    """An approval that is waited for, as the `status` query tells it."""
+    if asked is None:
+        return None
+    return {
+        "step": asked.step,
+        "digest": asked.digest,
+        "text": asked.text,
+        "granted": list(asked.granted),
+        "quorum": asked.quorum,
+        "deadline": asked.deadline.isoformat(),
+    }

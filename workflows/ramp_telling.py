@@ -13,6 +13,7 @@ from failover.ramp import describe
 from failover.requests import RampRequest
 from failover.units import render_duration
 from workflows.claimed_route import me
+from workflows.driven import plain_approval
 from workflows.ending import Ended
 from workflows.journal import Journal
 from workflows.ramp_state import RampState
@@ -68,7 +69,7 @@ def details(state: RampState | None, driving: Driving) -> dict[str, Any]:
         "paused": driving.paused,
         "stage": driving.stage.value,
         "gates": [{"name": g.name, "verdict": g.last.value, "reason": g.reason} for g in state.gates],
-        "approval": _plain_approval(driving.approval),
+        "approval": plain_approval(driving.approval),
         "question": driving.question.text if driving.question else None,
         "question_deadline": driving.question.deadline.isoformat() if driving.question else None,
         "question_default": driving.question.default if driving.question else None,
@@ -78,19 +79,6 @@ def details(state: RampState | None, driving: Driving) -> dict[str, Any]:
             {"requests": s.requests, "failed": s.failed, "first_tries": dict(s.first_tries)}
             for s in state.samples[-60:]
         ],
-    }
-
-
-def _plain_approval(asked: ApprovalRequest | None) -> dict[str, Any] | None:
-    if asked is None:
-        return None
-    return {
-        "step": asked.step,
-        "digest": asked.digest,
-        "text": asked.text,
-        "granted": list(asked.granted),
-        "quorum": asked.quorum,
-        "deadline": asked.deadline.isoformat(),
     }
 
 

@@ -27,6 +27,8 @@ def add_to(app: typer.Typer) -> None:
     schedules_app = typer.Typer(help="Temporal Schedules.", no_args_is_help=True)
     schedules_app.command("apply")(apply_schedules)
     schedules_app.command("list")(list_schedules)
+    schedules_app.command("pause")(pause_schedule)
+    schedules_app.command("resume")(resume_schedule)
     app.add_typer(schedules_app, name="schedules")
     app.command()(version)
 
@@ -66,15 +68,38 @@ def apply_schedules(config: ConfigFile = None, state: StateDir = None, json: Jso
     return run_apply(environment(), config, state, json=json)
 
 
-def list_schedules(state: StateDir = None, json: Json = False) -> int:
-    """The schedules that Temporal knows.
+def list_schedules(config: ConfigFile = None, state: StateDir = None, json: Json = False) -> int:
+    """The schedules that there are or should be, who paused one, and how one differs from the configuration.
 
     \b
     failoverctl schedules list
     """
     from starter.scheduling import run_list
 
-    return run_list(environment(), state, json=json)
+    return run_list(environment(), config, state, json=json)
+
+
+ScheduleName = Annotated[str, typer.Argument(metavar="[SCHEDULE]", help="Its id.")]
+
+
+def pause_schedule(
+    why: Annotated[str, typer.Option(help="Why; it stands in the schedule's note.")],
+    name: ScheduleName = "health-check",
+    by: Annotated[str | None, typer.Option(help="Who. Default: you.", show_default=False)] = None,
+    state: StateDir = None,
+    json: Json = False,
+) -> int:
+    """Stop a schedule, with a note. Without health checks nobody watches the providers, and the status turns red."""
+    from starter.scheduling import run_pause
+
+    return run_pause(environment(), name, why, by, state, json=json)
+
+
+def resume_schedule(name: ScheduleName = "health-check", state: StateDir = None, json: Json = False) -> int:
+    """Let a paused schedule go on."""
+    from starter.scheduling import run_resume
+
+    return run_resume(environment(), name, state, json=json)
 
 
 def version() -> None:

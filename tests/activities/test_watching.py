@@ -254,7 +254,7 @@ async def test_an_attempt_after_a_workers_death_goes_on_with_its_count(parts: co
     told: list[Condition] = []
 
     class Listening:
-        async def start(self, procedure: str, verdict: Verdict, others: Any, routes: Any) -> bool:
+        async def start(self, procedure: str, verdict: Verdict, others: Any, routes: Any, allowed: Any) -> bool:
             told.append(verdict.condition)
             return True
 

@@ -127,6 +127,11 @@ async def rejected(run: Run, world: "World") -> None:
     await order(run, "reject", **await asked(run))
 
 
+async def withdrawn(run: Run, world: "World") -> None:
+    await asked(run)
+    await order(run, "abort")
+
+
 async def escalated(run: Run, world: "World") -> None:
     await until(run, "Verified")
     await order(run, "escalate")
@@ -203,6 +208,20 @@ def emergency(drive: Any) -> Case:
     return Case(kind="MultiProviderEmergency", request={}, drive=drive, prepare=nobody_left)
 
 
+def proposal(name: str, drive: Any = alone, **request: Any) -> Case:
+    """What is started is a dry run: the history ends with its start."""
+    asked_for = {
+        "procedure": "ImmediateFailover",
+        "workflow_id": f"proposed-{name}",
+        "request": {"failed_provider": "bedrock", "dry_run": True},
+        "provider": "bedrock",
+        "routes": ["chat"],
+        "deadline_seconds": 30,
+        **request,
+    }
+    return Case(kind="Proposal", request=asked_for, drive=drive)
+
+
 ASKING = {"approvals": {"points": ["first_shift"], "deadline": "30s"}}
 LONG = {"initial_seconds": 60}
 
@@ -238,6 +257,10 @@ CASES: dict[str, Case] = {
     "failback-proposed": failback(approved, auto=False),
     "emergency-completed": emergency(mended),
     "emergency-aborted": emergency(emergency_aborted),
+    "proposal-approved": proposal("approved", approved),
+    "proposal-rejected": proposal("rejected", rejected),
+    "proposal-withdrawn": proposal("withdrawn", withdrawn),
+    "proposal-unanswered": proposal("unanswered", deadline_seconds=0.5, at_deadline="act"),
 }
 """By the file's name."""
 

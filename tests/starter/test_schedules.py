@@ -7,18 +7,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverlapPolicy, ScheduleUpdate
-from temporalio.testing import WorkflowEnvironment
 
 from failover.config import Config, Detection, Provider, Route
-from starter.schedules import HEALTH_CHECK, Applied, apply, listed
+from failover.errors import RequestError
+from starter.schedules import HEALTH_CHECK, MANAGED, Applied, apply, listed, pause, resume
+from starter.temporal_server import start_dev_server
 
 
 @pytest.fixture(scope="module")
-async def server(temporal_cli: Path) -> AsyncIterator[Client]:
-    """A server of its own: schedules are everybody's."""
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=str(temporal_cli)) as environment:
-        yield environment.client
+async def server(temporal_cli: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """A server of its own: the schedule's id is always the same."""
+    log = tmp_path_factory.mktemp("schedules") / "server.log"
+    running = await start_dev_server(temporal_cli, ui_port=None, db=None, log=log)
+    yield await Client.connect(running.address)
+    await running.stop()
 
 
 @pytest.fixture
@@ -35,12 +39,18 @@ def config(interval: timedelta = timedelta(seconds=30), *, enabled: bool = True)
     )
 
 
+async def applied(client: Client, settings: Config) -> Applied:
+    return (await apply(client, settings))[HEALTH_CHECK]
+
+
 async def test_applying_twice_changes_nothing(client: Client) -> None:
     """Created, then unchanged; a new interval is an update."""
-    assert await apply(client, config()) is Applied.CREATED
-    assert await apply(client, config()) is Applied.UNCHANGED
-    assert await apply(client, config(timedelta(seconds=10))) is Applied.UPDATED
-    assert await apply(client, config(timedelta(seconds=10))) is Applied.UNCHANGED
+    assert await applied(client, config()) is Applied.CREATED
+    assert await applied(client, config()) is Applied.UNCHANGED
+    assert await applied(client, config(timedelta(seconds=10))) is Applied.UPDATED
+    assert await applied(client, config(timedelta(seconds=10))) is Applied.UNCHANGED
+    assert await applied(client, config(timedelta(seconds=5))) is Applied.UPDATED
+    assert await applied(client, config(timedelta(seconds=5))) is Applied.UNCHANGED
 
 
 async def test_the_schedule_is_as_the_design_has_it(client: Client) -> None:
@@ -70,23 +80,81 @@ async def test_what_somebody_changed_by_hand_is_put_right_but_a_pause_stays(clie
         return ScheduleUpdate(schedule=schedule)
 
     await handle.update(drift)
-    assert await apply(client, config()) is Applied.UPDATED
+    assert await applied(client, config()) is Applied.UPDATED
     schedule = (await handle.describe()).schedule
     assert schedule.policy.overlap is ScheduleOverlapPolicy.BUFFER_ONE
-    assert schedule.state.paused
+    assert schedule.state.paused and schedule.state.note == "by hand"
 
 
 async def test_detection_switched_off_removes_it(client: Client) -> None:
     """And says so only once."""
     await apply(client, config())
-    assert await apply(client, config(enabled=False)) is Applied.REMOVED
-    assert await apply(client, config(enabled=False)) is Applied.ABSENT
+    assert await applied(client, config(enabled=False)) is Applied.REMOVED
+    assert await applied(client, config(enabled=False)) is Applied.ABSENT
 
 
-async def test_it_is_listed(client: Client) -> None:
-    """What `schedules list` shows; the server's listing follows a moment later."""
+async def test_a_schedule_of_ours_that_nothing_wants_is_shown_and_removed(client: Client) -> None:
+    """One that an older version made, known by its memo; somebody else's is left alone."""
     await apply(client, config())
-    async with asyncio.timeout(10):
-        while not (found := await listed(client)):
-            await asyncio.sleep(0.05)
-    assert (found[0].id, found[0].every, found[0].paused) == (HEALTH_CHECK, timedelta(seconds=30), False)
+    old = (await client.get_schedule_handle(HEALTH_CHECK).describe()).schedule
+    await client.create_schedule("weekly-drill", dataclasses.replace(old), memo=MANAGED)
+    theirs = await client.create_schedule("theirs", dataclasses.replace(old))
+    try:
+        async with asyncio.timeout(10):
+            while "weekly-drill" not in (found := {one.id: one for one in await listed(client, config())}):
+                await asyncio.sleep(0.05)
+        assert "nothing wants it" in found["weekly-drill"].drift[0]
+        assert "theirs" not in found
+        assert (await apply(client, config()))["weekly-drill"] is Applied.REMOVED
+        assert (await theirs.describe()).id == "theirs"
+    finally:
+        await theirs.delete()
+
+
+async def test_it_is_listed_with_how_it_differs(client: Client) -> None:
+    """Missing, as wanted, and changed by hand: each difference in words."""
+    (missing,) = await listed(client, config())
+    assert "it is not there" in missing.drift[0]
+    await apply(client, config())
+    (found,) = await listed(client, config())
+    assert (found.id, found.every, found.paused, found.drift) == (HEALTH_CHECK, timedelta(seconds=30), False, [])
+    (other,) = await listed(client, config(timedelta(minutes=1)))
+    assert other.drift == [
+        "execution timeout is 90s, and should be 3m",
+        "interval is 30s, and should be 1m",
+        "catch-up window is 30s, and should be 1m",
+    ]
+
+
+async def test_a_pause_has_a_note_and_an_end(client: Client) -> None:
+    """Who, when and why, for whoever finds nothing running; paused or not is no drift."""
+    await apply(client, config())
+    await pause(client, HEALTH_CHECK, by="anna", why="a migration")
+    (found,) = await listed(client, config())
+    assert found.paused and found.drift == [] and found.next_at is None
+    assert "Paused by anna on " in found.note and found.note.endswith("UTC: a migration")
+    assert await applied(client, config()) is Applied.UNCHANGED
+    await resume(client, HEALTH_CHECK)
+    (found,) = await listed(client, config())
+    assert (found.paused, found.note) == (False, "")
+
+
+async def test_a_schedule_that_is_not_there_cannot_be_paused(client: Client) -> None:
+    """It is said which there are."""
+    for switch in (pause(client, "nothing", by="anna", why="x"), resume(client, "nothing")):
+        with pytest.raises(RequestError, match="There is no schedule 'nothing'"):
+            await switch
+
+
+async def test_jitter_is_applied_and_bounded(client: Client) -> None:
+    """No more than a probe's cadence: between two checks nobody may go unwatched."""
+    settings = config()
+    jittered = settings.model_copy(
+        update={"detection": settings.detection.model_copy(update={"schedule_jitter": timedelta(seconds=2)})}
+    )
+    await apply(client, settings)
+    assert await applied(client, jittered) is Applied.UPDATED
+    schedule = (await client.get_schedule_handle(HEALTH_CHECK).describe()).schedule
+    assert schedule.spec.jitter == timedelta(seconds=2)
+    with pytest.raises(ValidationError, match="longer than the probes' cadence"):
+        Detection(schedule_jitter=timedelta(seconds=6))

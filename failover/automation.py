@@ -1,0 +1,132 @@
+"""May the product start something by itself? Levels by route and verdict, and a hold that stops all of it at once.
+
+Neither ever stops what people start.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from failover.config import Config, Level, Name
+from failover.health import Condition
+from failover.requests import Request
+from failover.starting import StartOrder
+from failover.triggers import Response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Nothing starts by itself: who said so, why, since when, and until when (None: until somebody ends it)."""
+
+    by: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+
+    def in_force(self, now: datetime) -> bool:
+        return self.until is None or now < self.until
+
+    def __str__(self) -> str:
+        until = f" until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else " until somebody ends it"
+        return f"Automation is on hold since {self.since:%Y-%m-%d %H:%M} UTC{until} by {self.by}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What may come of a response: routes for which it is started, and proposed; or why not.
+
+    `all_act`: no route is left out, so that nothing has to be named. `held`: an answer is owed once the hold ends.
+    """
+
+    act: Sequence[str] = field(default_factory=list)
+    propose: Sequence[str] = field(default_factory=list)
+    all_act: bool = False
+    held: bool = False
+    why_not: str = ""
+
+
+def level(config: Config, route: str, condition: Condition) -> Level:
+    """What may be started for a route about a verdict without a person."""
+    own: Level | None = getattr(config.routes[route].automation, condition.value) if route in config.routes else None
+    default: Level = getattr(config.detection.automation, condition.value)
+    return own or default
+
+
+def permission(
+    config: Config, condition: Condition, routes: Iterable[str], hold: Hold | None, now: datetime
+) -> Permission:
+    """For the routes concerned; where they are not known, for every route."""
+    if hold is not None and hold.in_force(now):
+        return Permission(held=True, why_not=str(hold))
+    levels = {route: level(config, route, condition) for route in (list(routes) or sorted(config.routes))}
+    act = [route for route, is_at in levels.items() if is_at is Level.ACT]
+    propose = [route for route, is_at in levels.items() if is_at is Level.PROPOSE]
+    why = "" if act or propose else f"Automation is off for {condition.value.replace('_', ' ')} on {', '.join(levels)}"
+    return Permission(act=act, propose=propose, all_act=len(act) == len(levels), why_not=why)
+
+
+def permitted(response: Response, allowed: Permission) -> Response:
+    """The response as far as it is allowed, and what people are told in its place."""
+    if response.procedure is None or not allowed.why_not:
+        return response
+    article = "an" if response.procedure[0] in "aeiou" else "a"
+    reason = f"{response.reason}. {allowed.why_not}; {article} {response.procedure} failover is people's to start"
+    return replace(response, procedure=None, reason=reason, held=allowed.held)
+
+
+class ProposalRequest(Request):
+    """Ask people whether a procedure may be started. `at_deadline`: what happens when nobody answers in time."""
+
+    procedure: str = Field(min_length=1, max_length=100)
+    workflow_id: str = Field(min_length=1, max_length=200)
+    request: dict[str, object]
+    summary: str = Field(default="", max_length=1000)
+    provider: Name
+    routes: list[Name] = Field(min_length=1)
+    reason: str = Field(default="", max_length=1000)
+    requested_by: str = Field(default="", max_length=200)
+    deadline_seconds: float = Field(gt=0)
+    at_deadline: Literal["nothing", "act"] = "nothing"
+
+    @property
+    def digest(self) -> str:
+        """Of what would be started; an answer is bound to it."""
+        told = {"procedure": self.procedure, "workflow_id": self.workflow_id, "request": self.request}
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def proposal(
+    order: StartOrder, provider: str, routes: Sequence[str], reason: str, requested_by: str, config: Config
+) -> StartOrder:
+    """The run that asks people about another run."""
+    settings = config.detection.automation
+    # What was known when people were asked is old once they answer: the run looks anew.
+    asked = ProposalRequest(
+        procedure=order.procedure,
+        workflow_id=order.workflow_id,
+        request={name: value for name, value in order.request.items() if name != "verdicts"},
+        summary=order.summary,
+        provider=provider,
+        routes=list(routes),
+        reason=reason[:1000],
+        requested_by=requested_by,
+        deadline_seconds=settings.deadline.total_seconds(),
+        at_deadline=settings.at_deadline,
+    )
+    return StartOrder(
+        procedure="Proposal",
+        workflow_id=f"proposal/{order.workflow_id}",
+        request=asked.model_dump(mode="json"),
+        summary=f"Asking people: {order.summary}",
+    )
+
+
+def levels_of(config: Config) -> Mapping[str, Mapping[str, Level]]:
+    """Route → verdict → level, for people to look at."""
+    conditions = [one for one in Condition if one not in (Condition.HEALTHY, Condition.BLIND)]
+    return {route: {one.value: level(config, route, one) for one in conditions} for route in sorted(config.routes)}

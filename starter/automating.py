@@ -1,0 +1,90 @@
+"""`failoverctl automation`: the hold, and what may start by itself."""
+
+import asyncio
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from failover.automation import Hold, levels_of
+from failover.errors import RequestError
+from failover.units import parse_duration
+from starter.output import as_json, say, table
+from starter.parts import hold_of
+from starter.running import Stack, find
+from starter.settings import Settings
+from starter.showing import named
+from starter.stack import load
+
+
+def run_hold(settings: Settings, why: str, until: str | None, by: str | None, state: Path | None, *, json: bool) -> int:
+    now = datetime.now(UTC)
+    hold = Hold(by=by or getpass.getuser(), why=why, since=now, until=_until(until, now))
+    asyncio.run(_keep(find(settings, state), hold))
+    _tell(hold, json=json)
+    return 0
+
+
+def run_resume(settings: Settings, state: Path | None, *, json: bool) -> int:
+    asyncio.run(_keep(find(settings, state), None))
+    _tell(None, json=json)
+    return 0
+
+
+def run_show(settings: Settings, config: Path | None, state: Path | None, *, json: bool) -> int:
+    stack = find(settings, state)
+    hold = asyncio.run(hold_in(stack))
+    levels = levels_of(load(config or stack.config or named(settings, config)).config)
+    if json:
+        as_json("automation", {"hold": hold, "levels": levels})
+        return 0
+    _tell(hold, json=False)
+    rows = [(route, verdict.replace("_", " "), level) for route, by in levels.items() for verdict, level in by.items()]
+    table("What starts by itself", ("route", "verdict", "level"), rows)
+    return 0
+
+
+def _until(text: str | None, now: datetime) -> datetime | None:
+    """A duration from now, or a moment with its time zone."""
+    if text is None:
+        return None
+    try:
+        return now + parse_duration(text)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RequestError(f"--until is {text!r}; give a duration (90s, 2h) or a time in UTC (2026-01-31T12:00:00Z).")
+    if moment <= now:
+        raise RequestError(f"--until {text} is over already.")
+    return moment
+
+
+async def hold_in(stack: Stack) -> Hold | None:
+    """The hold that is in force; None where there is none."""
+    store = hold_of(stack)
+    try:
+        hold = await store.hold()
+    finally:
+        await store.aclose()
+    return hold if hold is not None and hold.in_force(datetime.now(UTC)) else None
+
+
+async def _keep(stack: Stack, hold: Hold | None) -> None:
+    store = hold_of(stack)
+    try:
+        await store.keep_hold(hold)
+    finally:
+        await store.aclose()
+
+
+def _tell(hold: Hold | None, *, json: bool) -> None:
+    if json:
+        as_json("automation", {"hold": hold})
+    elif hold is None:
+        print("Automation is not held.")
+    else:
+        print(f"{hold}.")
+        say("What people start goes on. End it with `failoverctl automation resume`.")

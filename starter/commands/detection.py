@@ -1,0 +1,86 @@
+"""Commands about what starts by itself: hold it, look at it, replay it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starter.commands.options import ConfigFile, Json, StateDir, environment
+
+
+def add_to(app: typer.Typer) -> None:
+    automation_app = typer.Typer(help="What starts without a person.", no_args_is_help=True)
+    automation_app.command("hold")(hold)
+    automation_app.command("resume")(resume)
+    automation_app.command("show")(show)
+    app.add_typer(automation_app, name="automation")
+    app.command()(replay)
+    app.command()(doctor)
+
+
+def hold(
+    why: Annotated[str, typer.Option(help="Why; it is shown wherever the hold is.")],
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION|TIME", show_default=False, help="2h, or 2026-01-31T12:00:00Z. Default: until resume."
+        ),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who. Default: you.", show_default=False)] = None,
+    state: StateDir = None,
+    json: Json = False,
+) -> int:
+    """Stop everything that starts by itself, at once. What people start goes on.
+
+    \b
+    failoverctl automation hold --why "a migration of Bedrock" --until 2h
+    """
+    from starter.automating import run_hold
+
+    return run_hold(environment(), why, until, by, state, json=json)
+
+
+def resume(state: StateDir = None, json: Json = False) -> int:
+    """End the hold. What it kept back and is still due starts within a probe's cadence."""
+    from starter.automating import run_resume
+
+    return run_resume(environment(), state, json=json)
+
+
+def show(config: ConfigFile = None, state: StateDir = None, json: Json = False) -> int:
+    """The hold, and what may start by itself for each route and verdict."""
+    from starter.automating import run_show
+
+    return run_show(environment(), config, state, json=json)
+
+
+def replay(
+    policy: Annotated[Path, typer.Option(metavar="FILE", help="The configuration to try.")],
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", show_default=False, help="Only the last 90s, 5m, 24h. Default: all."),
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default=False, help="Default: those of the state directory.")
+    ] = None,
+    state: StateDir = None,
+    json: Json = False,
+) -> int:
+    """What another policy would have started, by what the detectors recorded, against what was started.
+
+    \b
+    failoverctl replay --policy new.yaml --since 24h
+    """
+    from starter.replaying import run_replay
+
+    return run_replay(environment(), policy, since, samples, state, json=json)
+
+
+def doctor(config: ConfigFile = None, state: StateDir = None, json: Json = False) -> int:
+    """Look at everything that a failover will need, and say how to repair what is missing. Nothing is changed.
+
+    Exit code 1 where something failed.
+    """
+    from starter.doctor.run import run_doctor
+
+    return run_doctor(environment(), config, state, json=json)
