@@ -4,15 +4,14 @@ from collections.abc import Sequence
 
 import structlog
 from temporalio.client import Client
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from activities.notify import Notifier
-from activities.runs import TASK_TIMEOUT
-from failover.health import Condition, Verdict
-from failover.incident import Trigger
+from activities.runs import start_or_join
+from failover.health import Verdict
 from failover.messages import verdict_changed
-from failover.requests import GradualFailoverRequest, ImmediateFailoverRequest, Note
+from failover.requests import Note
+from failover.starting import StartOrder, orders_for
 from failover.triggers import Response
 
 log = structlog.get_logger(__name__)
@@ -29,83 +28,26 @@ class TemporalResponder:
         self._notifier = notifier
 
     async def start(self, procedure: str, verdict: Verdict, others: Sequence[Verdict], routes: Sequence[str]) -> bool:
-        """One run a provider: while one is open, the verdict is a note on it."""
-        if procedure == "gradual":
-            return await self._start_gradual(verdict, routes)
-        if procedure != "immediate":
+        """One run a provider, or one ramp a route: while one is open, the verdict is a note on it."""
+        orders = orders_for(procedure, verdict, others=others, routes=routes, requested_by=REQUESTED_BY)
+        if not orders:
             log.warning(
                 "this verdict asks for a procedure that people start", procedure=procedure, reason=verdict.reason
             )
-            return True
-        run_id = f"failover/{verdict.provider}"
-        try:
-            await self._start_immediate(run_id, verdict, others)
-        except WorkflowAlreadyStartedError:
-            return await self._join(run_id, verdict)
-        except RPCError as error:
-            log.error("the failover could not be started", workflow_id=run_id, error=str(error))
-            return False
-        log.info("failover started", workflow_id=run_id, reason=verdict.reason)
-        return True
-
-    async def _start_immediate(self, run_id: str, verdict: Verdict, others: Sequence[Verdict]) -> None:
-        request = ImmediateFailoverRequest(
-            failed_provider=verdict.provider,
-            reason=verdict.reason[:1000],
-            requested_by=REQUESTED_BY,
-            trigger=Trigger.AUTOMATIC,
-            emergency=True,
-            verdicts=[verdict, *others],
-        )
-        await self._client.start_workflow(
-            "ImmediateFailover",
-            request,
-            id=run_id,
-            task_queue=self._task_queue,
-            task_timeout=TASK_TIMEOUT,
-            request_eager_start=True,
-            static_summary=f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}"[:200],
-        )
-
-    async def _start_gradual(self, verdict: Verdict, routes: Sequence[str]) -> bool:
-        """One ramp a route that uses the provider; of a throttled one only the throttled share goes elsewhere."""
-        throttled = verdict.share_percent if verdict.condition is Condition.THROTTLED else None
-        started = [await self._start_ramp(route, verdict, throttled) for route in routes]
+        started = [await self._start(order, verdict) for order in orders]
         return all(started)
 
-    async def _start_ramp(self, route: str, verdict: Verdict, throttled: float | None) -> bool:
-        request = GradualFailoverRequest(
-            route=route,
-            failed_provider=verdict.provider,
-            throttled_share_percent=throttled,
-            reason=verdict.reason[:1000],
-            requested_by=REQUESTED_BY,
-            trigger=Trigger.AUTOMATIC,
-        )
-        try:
-            await self._client.start_workflow(
-                "GradualFailover",
-                request,
-                id=f"gradual/{route}",
-                task_queue=self._task_queue,
-                task_timeout=TASK_TIMEOUT,
-                static_summary=f"{route}: {verdict.provider} is {verdict.condition.value}"[:200],
-            )
-        except WorkflowAlreadyStartedError:
-            return await self._join(f"gradual/{route}", verdict)
-        except RPCError as error:
-            log.error("the gradual failover could not be started", route=route, error=str(error))
-            return False
-        log.info("gradual failover started", route=route, reason=verdict.reason)
-        return True
-
-    async def _join(self, run_id: str, verdict: Verdict) -> bool:
+    async def _start(self, order: StartOrder, verdict: Verdict) -> bool:
         note = Note(by=REQUESTED_BY, text=verdict.reason[:1000])
+        # Ramps read and plan first: a round trip more or less is nothing to them.
+        eager = order.procedure == "ImmediateFailover"
         try:
-            await self._client.get_workflow_handle(run_id).signal("note", note)
+            run = await start_or_join(self._client, self._task_queue, order, note, eager=eager)
         except RPCError as error:
-            log.warning("the run that was there is over already", workflow_id=run_id, error=str(error))
+            log.error("the run could not be started or told", workflow_id=order.workflow_id, error=str(error))
             return False
+        if run.started:
+            log.info("started", workflow_id=order.workflow_id, reason=verdict.reason)
         return True
 
     async def tell(self, verdict: Verdict, response: Response) -> None:

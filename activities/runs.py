@@ -1,26 +1,60 @@
-"""Runs as Temporal knows them: is a claim's holder still there, and procedures that follow from others."""
+"""Runs as Temporal knows them: how they begin, who is still there, and procedures that follow from others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from failover.requests import Note
+from failover.starting import StartOrder as StartOrder
+
 TASK_TIMEOUT = timedelta(seconds=2)
 """Of workflow tasks: how long the work of a dead worker waits for the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartOrder:
-    """A procedure that follows from another: what it is, under which id, asked for what."""
+class Standing:
+    """The run that stands for an order: whether it was `started` for it, or was there and is joined."""
 
-    procedure: str
     workflow_id: str
-    request: dict[str, Any]
-    summary: str
+    run_id: str | None
+    started: bool
+
+
+async def start_or_join(
+    client: Client,
+    task_queue: str,
+    order: StartOrder,
+    note: Note | None = None,
+    *,
+    eager: bool = False,
+    memo: Mapping[str, str] | None = None,
+) -> Standing:
+    """The one way in which runs of the product's own ids begin: where one is open, it is joined, and told the note.
+
+    `eager` has an effect only in a worker's own process, by its own client. RPCError where Temporal does not answer, and
+    (NOT_FOUND) where the run that was there ended before it could be told.
+    """
+    try:
+        handle = await client.start_workflow(
+            order.procedure,
+            order.request,
+            id=order.workflow_id,
+            task_queue=task_queue,
+            task_timeout=TASK_TIMEOUT,
+            request_eager_start=eager,
+            static_summary=order.summary[:200],
+            memo=memo,
+        )
+    except WorkflowAlreadyStartedError as there:
+        if note is not None:
+            await client.get_workflow_handle(order.workflow_id).signal("note", note)
+        return Standing(workflow_id=order.workflow_id, run_id=there.run_id, started=False)
+    return Standing(workflow_id=order.workflow_id, run_id=handle.result_run_id, started=True)
 
 
 class Runs:
@@ -44,15 +78,4 @@ class Runs:
     @activity.defn(name="runs.start")
     async def start(self, order: StartOrder) -> bool:
         """Start a procedure; False where one of that id is open already, which is as good."""
-        try:
-            await self._client.start_workflow(
-                order.procedure,
-                order.request,
-                id=order.workflow_id,
-                task_queue=self._task_queue,
-                task_timeout=TASK_TIMEOUT,
-                static_summary=order.summary[:200],
-            )
-        except WorkflowAlreadyStartedError:
-            return False
-        return True
+        return (await start_or_join(self._client, self._task_queue, order)).started

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
-from activities.runs import TASK_TIMEOUT
+from activities.runs import StartOrder, start_or_join
 from failover.config import Config
 from failover.distribution import render, users_of
 from failover.errors import FailoverError, NeedsHuman, RequestError, TemporalUnavailable, Unavailable
@@ -119,31 +118,25 @@ async def _start_or_join(
     client: Client, workflow_id: str, request: ImmediateFailoverRequest
 ) -> WorkflowHandle[Any, RunResult]:
     """One run a provider: where one is open, this request becomes a note on it."""
+    note = Note(by=request.requested_by, text=request.reason or f"asked for a failover of {request.failed_provider}")
+    order = StartOrder(
+        procedure="ImmediateFailover",
+        workflow_id=workflow_id,
+        request=request.model_dump(mode="json"),
+        summary=f"{request.failed_provider}, asked for by {request.requested_by}",
+    )
     try:
-        handle: WorkflowHandle[Any, RunResult] = await client.start_workflow(
-            "ImmediateFailover",
-            request,
-            id=workflow_id,
-            task_queue=TASK_QUEUE,
-            task_timeout=TASK_TIMEOUT,
-            result_type=RunResult,
-            static_summary=f"{request.failed_provider}, asked for by {request.requested_by}"[:200],
-        )
-    except WorkflowAlreadyStartedError:
-        handle = client.get_workflow_handle(workflow_id, result_type=RunResult)
-        note = Note(
-            by=request.requested_by, text=request.reason or f"asked for a failover of {request.failed_provider}"
-        )
-        try:
-            await handle.signal("note", note)
-        except RPCError as error:
-            raise TemporalUnavailable(f"{workflow_id} ended just now ({error.message}); try again.") from error
-        say(f"{workflow_id} is under way already; this follows it, and left a note.")
+        run = await start_or_join(client, TASK_QUEUE, order, note)
     except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise TemporalUnavailable(f"{workflow_id} ended just now ({error.message}); try again.") from error
         raise TemporalUnavailable(f"Temporal did not start {workflow_id}: {error.message}.") from error
-    else:
-        say(f"{workflow_id} started.")
-    return handle
+    say(
+        f"{workflow_id} started."
+        if run.started
+        else f"{workflow_id} is under way already; this follows it, and left a note."
+    )
+    return client.get_workflow_handle(workflow_id, run_id=run.run_id, result_type=RunResult)
 
 
 def web_link(ui: str, namespace: str | None, workflow_id: str) -> str:

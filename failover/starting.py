@@ -1,0 +1,126 @@
+"""The runs that the product starts by itself: which procedure, under which id, asked for what.
+
+An id says what the run is about, so that whoever wants the same joins the one that is open.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from failover.health import Condition, Verdict
+from failover.incident import Trigger
+from failover.requests import CanaryFailoverRequest, FailbackRequest, GradualFailoverRequest, ImmediateFailoverRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOrder:
+    """A procedure to be started: what it is, under which id, asked for what."""
+
+    procedure: str
+    workflow_id: str
+    request: dict[str, Any]
+    summary: str
+
+
+def failover_id(provider: str) -> str:
+    """Of the one run that moves everything off a provider."""
+    return f"failover/{provider}"
+
+
+def orders_for(
+    procedure: str,
+    verdict: Verdict,
+    *,
+    others: Sequence[Verdict],
+    routes: Sequence[str],
+    requested_by: str,
+    only: Sequence[str] | None = None,
+    takers: Mapping[str, Sequence[str]] | None = None,
+) -> list[StartOrder]:
+    """What a verdict's configured procedure comes to: one run for a provider, or one ramp a route.
+
+    `routes` are those that use the provider; `only`: an immediate failover moves no others. `takers`: by route, who could
+    take over; without them a canary is left to people.
+    """
+    if procedure == "immediate":
+        return [_immediate(verdict, others, only, requested_by)]
+    if procedure == "gradual":
+        return [_gradual(route, verdict, requested_by) for route in routes]
+    if procedure == "canary":
+        to = {route: next(iter((takers or {}).get(route, ())), None) for route in routes}
+        return [_canary(route, target, verdict, requested_by) for route, target in to.items() if target is not None]
+    return []
+
+
+def _immediate(
+    verdict: Verdict, others: Sequence[Verdict], only: Sequence[str] | None, requested_by: str
+) -> StartOrder:
+    request = ImmediateFailoverRequest(
+        failed_provider=verdict.provider,
+        routes=list(only) if only else None,
+        reason=verdict.reason[:1000],
+        requested_by=requested_by,
+        trigger=Trigger.AUTOMATIC,
+        emergency=True,
+        verdicts=[verdict, *others],
+    )
+    return StartOrder(
+        procedure="ImmediateFailover",
+        workflow_id=failover_id(verdict.provider),
+        request=request.model_dump(mode="json"),
+        summary=f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}",
+    )
+
+
+def _gradual(route: str, verdict: Verdict, requested_by: str) -> StartOrder:
+    """Of a throttled provider only the throttled share goes elsewhere."""
+    request = GradualFailoverRequest(
+        route=route,
+        failed_provider=verdict.provider,
+        throttled_share_percent=verdict.share_percent if verdict.condition is Condition.THROTTLED else None,
+        reason=verdict.reason[:1000],
+        requested_by=requested_by,
+        trigger=Trigger.AUTOMATIC,
+    )
+    return _ramp("GradualFailover", "gradual", request, verdict)
+
+
+def _canary(route: str, target: str, verdict: Verdict, requested_by: str) -> StartOrder:
+    request = CanaryFailoverRequest(
+        route=route,
+        source_provider=verdict.provider,
+        target_provider=target,
+        reason=verdict.reason[:1000],
+        requested_by=requested_by,
+        trigger=Trigger.AUTOMATIC,
+    )
+    return _ramp("CanaryFailover", "canary", request, verdict)
+
+
+def _ramp(
+    procedure: str, kind: str, request: GradualFailoverRequest | CanaryFailoverRequest, verdict: Verdict
+) -> StartOrder:
+    return StartOrder(
+        procedure=procedure,
+        workflow_id=f"{kind}/{request.route}",
+        request=request.model_dump(mode="json"),
+        summary=f"{request.route}: {verdict.provider} is {verdict.condition.value.replace('_', ' ')}",
+    )
+
+
+def failback_order(route: str, provider: str, reason: str, requested_by: str) -> StartOrder:
+    """A failback that asks people before anything returns."""
+    request = FailbackRequest(
+        route=route,
+        original_provider=provider,
+        auto=False,
+        reason=reason[:1000],
+        requested_by=requested_by,
+        trigger=Trigger.AUTOMATIC,
+    )
+    return StartOrder(
+        procedure="Failback",
+        workflow_id=f"failback/{route}",
+        request=request.model_dump(mode="json"),
+        summary=f"{route}: back to {provider}",
+    )
