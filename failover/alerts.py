@@ -30,7 +30,8 @@ class Status(StrEnum):
 class Alert:
     """One alert of any sender. `key` is the same when the same happening is delivered again.
 
-    `says` is the sender's own word for its status, where that is neither firing nor resolved.
+    `says` is the sender's own word for its status, where that is neither firing nor resolved. `by`: the operator whose token
+    it came with, where it was not the sender's own.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Alert:
     started_at: datetime | None = None
     sent_at: datetime | None = None
     says: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +156,7 @@ def _fired(
         others=(),
         routes=routes,
         only=None if meant.route is None else [meant.route],
-        requested_by=f"{sender} alert",
+        requested_by=author(sender, alert),
         takers={route: config.chain(route, meant.provider) for route in routes},
     )
     if not orders:
@@ -181,7 +183,7 @@ def _resolved(
     away = [route for route in named if _is_away(route, meant.provider, config, policies)]
     tells = [failover_id(meant.provider), *(f"{kind}/{route}" for route in named for kind in ("gradual", "canary"))]
     offered = [
-        failback_order(route, meant.provider, f"{sender} says that {told(alert)} is over", f"{sender} alert")
+        failback_order(route, meant.provider, f"{sender} says that {told(alert)} is over", author(sender, alert))
         for route in away
         if config.webhooks.alerts.on_resolved == "offer" and config.routes[route].failback != "off"
     ]
@@ -206,6 +208,11 @@ def verdict_of(alert: Alert, sender: str, meant: Meaning, config: Config, now: d
         at=now,
         first_bad_at=began if known else None,
     )
+
+
+def author(sender: str, alert: Alert) -> str:
+    """Who asks, as it stands in requests, notes and reports."""
+    return f"{sender} alert sent by {alert.by}" if alert.by else f"{sender} alert"
 
 
 def told(alert: Alert) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from failover.errors import FailoverError
 from starter.commands import incident, setup, stack
+from starter.webhooks import commands as webhooks
 
 app = typer.Typer(
     name="failoverctl",
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (stack, incident, setup):
+for commands in (stack, incident, setup, webhooks):
     commands.add_to(app)
 
 

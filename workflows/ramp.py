@@ -22,7 +22,7 @@ from failover.failback import Recovery
 from failover.gates import Action, Decision, GateSample, GateState, after, after_error, decide, fresh, would_have_failed
 from failover.health import Verdict
 from failover.incident import Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry, Trigger
-from failover.messages import MessageRef
+from failover.messages import Asked, MessageRef
 from failover.observing import OwnRequests, counting_ours
 from failover.policy import Change, ChangedBy, Revision
 from failover.ramp import (
@@ -291,7 +291,8 @@ class Ramp(Driven):
         asked = self.driving.approval
         assert asked is not None
         self.herald.opened(self._known().plan.subject, asked.text, "approval needed")
-        self.herald.update(f"{asked.text} Run: `{self._approve_command(asked)}`", urgent=True)
+        asks = Asked(run=self._me(), step=asked.step, digest=asked.digest)
+        self.herald.update(f"{asked.text} Run: `{self._approve_command(asked)}`", urgent=True, asks=asks)
 
     def _approve_command(self, asked: ApprovalRequest) -> str:
         return f"failoverctl approve {self._me()} --step {asked.step} --digest {asked.digest}"

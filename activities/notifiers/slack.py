@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web import WebClient
 from temporalio.exceptions import ApplicationError
 
-from failover.messages import IncidentMessage, MessageRef
+from failover.messages import IncidentMessage, MessageRef, escaped
 
 EVENT = "failover_incident"
 """Type of the metadata that marks our messages with their key."""
@@ -52,7 +52,7 @@ class SlackNotifier:
             self._slack.chat_update(
                 channel=message.thread.channel,
                 ts=message.thread.id,
-                text=message.headline,
+                text=escaped(message.headline),
                 blocks=message.headline_blocks(),
                 metadata=_metadata(message),
             )
@@ -62,7 +62,7 @@ class SlackNotifier:
         answer = self._slack.chat_postMessage(
             channel=message.thread.channel if message.thread else self._channel,
             thread_ts=message.thread.id if message.thread else None,
-            text=message.text,
+            text=escaped(message.text),
             blocks=message.blocks(),
             metadata=_metadata(message),
         )

@@ -133,7 +133,7 @@ def test_the_defaults_hold_the_runbooks_value(words: str, key: str, number: Any)
 
 def test_the_shipped_file_writes_every_default_out(shipped: LoadedConfig) -> None:
     """No default hides: every key with a value can be seen, and changed, in failover.yaml."""
-    sections = ("detection", "procedures", "emergency", "kpis", "notifications", "gateway")
+    sections = ("detection", "procedures", "emergency", "kpis", "notifications", "gateway", "access", "webhooks")
     missing = [
         ".".join(path)
         for section in sections
