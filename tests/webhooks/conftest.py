@@ -17,6 +17,7 @@ from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
 from failover.config import Config
+from failover.ports import TrafficPlane
 from gateway.process import listening
 from providers.memory import MemoryClient
 from starter.webhooks.app import Parts, WebhookServer
@@ -97,6 +98,8 @@ class Server:
         self.task_queue = task_queue
         self.plane = MemoryPlane({name: route.distribution for name, route in config.routes.items()})
         self.plane.requests = 1000
+        self.clients = {key: MemoryClient(key) for key in config.providers}
+        self.data_plane: TrafficPlane = self.plane
         self.notifier = MemoryNotifier()
         self._state = state
         self.http = httpx.AsyncClient()
@@ -110,7 +113,7 @@ class Server:
         parts = Parts(
             config=self.config,
             temporal=temporal,
-            plane=self.plane,
+            plane=self.data_plane,
             secrets=secrets,
             api_token=API_TOKEN,
             sns=sns or Sns(),
@@ -129,8 +132,8 @@ class Server:
         """A worker that does what is started."""
         parts = composition.Parts(
             config=self.config,
-            clients={key: MemoryClient(key) for key in self.config.providers},
-            plane=self.plane,
+            clients=self.clients,
+            plane=self.data_plane,
             notifier=self.notifier,
             evidence=EvidenceStore(self._state / "incidents"),
             board=VerdictBoard(),
