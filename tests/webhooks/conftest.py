@@ -16,6 +16,7 @@ import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
+from activities.notify import Notifier
 from failover.config import Config
 from failover.ports import TrafficPlane
 from gateway.process import listening
@@ -100,7 +101,7 @@ class Server:
         self.plane.requests = 1000
         self.clients = {key: MemoryClient(key) for key in config.providers}
         self.data_plane: TrafficPlane = self.plane
-        self.notifier = MemoryNotifier()
+        self.notifier: Notifier = MemoryNotifier()
         self._state = state
         self.http = httpx.AsyncClient()
         self.url = ""
