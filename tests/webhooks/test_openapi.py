@@ -9,6 +9,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.result import Ok
 
 from failover.driving import Verb
 from tests.webhooks.conftest import API_TOKEN, MakeServer, Server
@@ -55,7 +56,7 @@ def fuzz(url: str, headers: dict[str, str]) -> None:
     load_all_checks()
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     checks = [CHECKS.get_one(name) for name in CHECKED]
-    operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     assert len(operations) >= 20
     for operation, mode in itertools.product(operations, GenerationMode):
         if mode is GenerationMode.NEGATIVE and operation.label in NOTHING_TO_GET_WRONG:
