@@ -59,10 +59,11 @@ class Decision:
     """What to do about an alert, and why.
 
     Whichever of the runs `tells` is open is told, and that is all; only where none is are `starts` started, or joined where
-    they are open. Neither: the alert is ignored.
+    they are open. Neither: the alert is ignored. `about`: the provider; a run about another one is not told.
     """
 
     reason: str
+    about: str = ""
     tells: Sequence[str] = ()
     starts: Sequence[StartOrder] = ()
 
@@ -148,6 +149,7 @@ def _fired(
             reason=f"no route uses {meant.provider}"
             if meant.route is None
             else f"{meant.route} does not use {meant.provider}",
+            about=meant.provider,
             tells=[failover_id(meant.provider)],
         )
     orders = orders_for(
@@ -187,7 +189,7 @@ def _resolved(
         for route in away
         if config.webhooks.alerts.on_resolved == "offer" and config.routes[route].failback != "off"
     ]
-    return Decision(reason=f"{told(alert)} is over", tells=tells, starts=offered)
+    return Decision(reason=f"{told(alert)} is over", about=meant.provider, tells=tells, starts=offered)
 
 
 def _is_away(route: str, provider: str, config: Config, policies: Mapping[str, Distribution] | None) -> bool:

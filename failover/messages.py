@@ -36,7 +36,8 @@ class IncidentMessage:
     """One message. `key` names it for good: posting it twice is posting it once.
 
     Without `thread` it opens the incident's thread; with it, it is said there, and `headline` replaces the opening.
-    `asks`: it asks for an approval, by buttons where the destination has such.
+    `asks`: it asks for an approval, by buttons where the destination has such; `settles`: what was asked is decided, and is no
+    longer to be answered wherever it was asked.
     """
 
     key: str
@@ -45,6 +46,7 @@ class IncidentMessage:
     thread: MessageRef | None = None
     urgent: bool = False
     asks: Asked | None = None
+    settles: Asked | None = None
 
     def blocks(self) -> list[dict[str, Any]]:
         """Slack's Block Kit form of the text, with buttons where it asks."""
@@ -61,6 +63,12 @@ BUTTONS = "failover.approval"
 def section(text: str) -> dict[str, Any]:
     """A paragraph of Block Kit; the text is Slack's own markup."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text[:2900]}}
+
+
+def settled(text: str, said: str, asked: Asked | None = None) -> list[dict[str, Any]]:
+    """A message that asked, and what became of it; with its buttons only while it still asks. Both are escaped already."""
+    note = {"type": "context", "elements": [{"type": "mrkdwn", "text": said[:1900]}]}
+    return [section(text), note, *([buttons(asked)] if asked else [])]
 
 
 def escaped(text: str) -> str:
@@ -108,10 +116,13 @@ def progress(
     *,
     urgent: bool = False,
     asks: Asked | None = None,
+    settles: Asked | None = None,
 ) -> IncidentMessage:
     """Something that people want to know happened; `urgent`: somebody must act."""
     headline = f":warning: *{subject}*: {text}"
-    return IncidentMessage(key=key, headline=headline, text=text, thread=thread, urgent=urgent, asks=asks)
+    return IncidentMessage(
+        key=key, headline=headline, text=text, thread=thread, urgent=urgent, asks=asks, settles=settles
+    )
 
 
 def closing(key: str, record: RunRecord, thread: MessageRef | None) -> IncidentMessage:

@@ -291,8 +291,16 @@ class Ramp(Driven):
         asked = self.driving.approval
         assert asked is not None
         self.herald.opened(self._known().plan.subject, asked.text, "approval needed")
-        asks = Asked(run=self._me(), step=asked.step, digest=asked.digest)
-        self.herald.update(f"{asked.text} Run: `{self._approve_command(asked)}`", urgent=True, asks=asks)
+        self.herald.update(f"{asked.text} Run: `{self._approve_command(asked)}`", urgent=True, asks=self._asked(asked))
+
+    def _asked(self, asked: ApprovalRequest) -> Asked:
+        return Asked(run=self._me(), step=asked.step, digest=asked.digest)
+
+    def _settle(self, text: str) -> None:
+        """The approval is decided, or no longer wanted: people are told, also where they were asked."""
+        asked, self.driving.approval = self.driving.approval, None
+        if asked is not None:
+            self.herald.update(text, settles=self._asked(asked))
 
     def _approve_command(self, asked: ApprovalRequest) -> str:
         return f"failoverctl approve {self._me()} --step {asked.step} --digest {asked.digest}"
@@ -305,14 +313,12 @@ class Ramp(Driven):
             if self.driving.escalated or asked.agreed:
                 names = ", ".join(asked.granted) or "the escalation"
                 self.journal.note(f"{step.name} is approved by {names}.")
-                self.driving.approval = None
+                self._settle(f"{step.name} is approved by {names}.")
                 return None
-            if asked.rejected_by:
-                self.driving.approval = None
-                return f"{asked.rejected_by} rejected {step.name}."
-            if now >= asked.deadline:
-                self.driving.approval = None
-                return f"Nobody approved {step.name} within {render_duration(asked.deadline - asked.asked_at)}."
+            why = self._why_refused(asked, now)
+            if why is not None:
+                self._settle(why)
+                return why
             remind = next_reminder(asked, state.plan.approvals)
             if remind is not None and now >= remind:
                 self.driving.approval = replace(asked, reminders=asked.reminders + 1)
@@ -321,6 +327,13 @@ class Ramp(Driven):
             await self._wait_for_people(min(asked.deadline, remind or asked.deadline), "until somebody approves")
             if state.steps_set:
                 await self._act_on_failure(await self._look_at_gates(over=False))
+        return None
+
+    def _why_refused(self, asked: ApprovalRequest, now: datetime) -> str | None:
+        if asked.rejected_by:
+            return f"{asked.rejected_by} rejected {asked.step}."
+        if now >= asked.deadline:
+            return f"Nobody approved {asked.step} within {render_duration(asked.deadline - asked.asked_at)}."
         return None
 
     # Set
@@ -597,7 +610,8 @@ class Ramp(Driven):
         """A gate broke while people were being asked: act, unless they are what the procedure would turn to anyway."""
         state = self._known()
         if decision.action is Action.FAIL and state.held and state.plan.on_failure is not Fallback.ASK:
-            self.driving.question = self.driving.approval = None
+            self.driving.question = None
+            self._settle(f"No longer asked: {decision.reason}.")
             await self._failed(state.held, decision.reason)
 
     async def _may_not_go_on(self, outcome: Outcome, reason: str, fallback: Fallback) -> Ended:
@@ -707,7 +721,8 @@ class Ramp(Driven):
         """Aborted or cancelled, at whatever moment: put back what was found, or hold, as ordered."""
         order = self.driving.abort
         actor = f"Aborted by {order.actor}." if order else "Cancelled."
-        self.driving.question = self.driving.approval = None
+        self.driving.question = None
+        self._settle(f"No longer asked: {actor}")
         self.driving.stage = Stage.PUTTING_BACK
         if self.state is None or not self.state.written:
             return Ended(Outcome.ABORTED, f"{actor} No traffic had been moved.")

@@ -141,7 +141,7 @@ class Desk:
     async def _tell(self, decision: Decision, members: Sequence[tuple[str, Alert]]) -> Answer | None:
         """Where runs that should be told are open: they are, and that is all."""
         seen = await asyncio.gather(*(self._temporal.find(run) for run in decision.tells))
-        there = [run.workflow_id for run in seen if run is not None and run.open]
+        there = [run.workflow_id for run in seen if run and run.open and run.provider in ("", decision.about)]
         reached = [run for run in there if await self._notes.leave(run, _remarks(members))]
         if not reached:
             return None

@@ -58,9 +58,19 @@ async def _serve(
             )
         )
         held.push_async_callback(server.finish)
+        _tell_closed_doors(config, settings)
         url = await held.enter_async_context(listening(server.app, host, port))
         say(f"Webhooks are taken at {url}.")
         if ready_file:
             write_atomically(ready_file, {"url": url})
         await asyncio.Event().wait()
     return 0
+
+
+def _tell_closed_doors(config: Config, settings: Settings) -> None:
+    """Senders that will be refused: better read at the start than found out at night."""
+    for name, sender in config.webhooks.senders.items():
+        if sender.how == "sns" and not sender.topic_arns:
+            log.info("sender is refused: it names no topic", sender=name, key="topic_arns")
+        if sender.secret_env is not None and not settings.environ.get(sender.secret_env, "").split():
+            log.info("sender has no secret of its own here", sender=name, variable=sender.secret_env)

@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from failover.config import Config
 from failover.driving import Abort, Decide, Order, Verb
-from failover.driving import Answer as Said
 from failover.errors import FailoverError
 from failover.messages import BUTTONS, Asked
 from failover.roles import Act, by_slack
@@ -131,12 +130,13 @@ class SlackDoor:
             await self._close(press, f"No longer open: {OVER}.")
             await self._say(press, f"Nothing was done: {OVER}.")
             return
-        settled = said.accepted and press.verb is not Verb.APPROVE
-        granted = None if settled else await self._driver.still_asked(press.asked)
-        if granted is None:
-            await self._close(press, _decided(press, order, said))
-        elif said.accepted:
+        if said.accepted and press.verb is not Verb.APPROVE:
+            return  # The run itself takes the buttons away and says who decided, whichever door the order came through.
+        granted = await self._driver.still_asked(press.asked)
+        if granted is not None and said.accepted:
             await self._keep_open(press, f"Approved by {', '.join(granted)} so far. {said.said}")
+        if granted is None and not said.accepted:
+            await self._close(press, f"No longer open: {said.said}")
         if not said.accepted:
             await self._say(press, said.said)
 
@@ -153,13 +153,6 @@ class SlackDoor:
         log.info("slack", user=press.user, run=press.asked.run, verb=press.verb.value, said=said)
         if self._replies is not None:
             await self._replies.whisper(press.channel, press.user, press.thread, said)
-
-
-def _decided(press: Press, order: Order, said: Said) -> str:
-    if not said.accepted:
-        return f"No longer open: {said.said}"
-    done = {Verb.APPROVE: "Approved", Verb.REJECT: "Rejected", Verb.ABORT: "Aborted"}[press.verb]
-    return f"{done} by {order.actor}."
 
 
 def _is_slacks(verifier: SignatureVerifier, body: bytes, request: Request) -> bool:

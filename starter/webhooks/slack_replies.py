@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 from slack_sdk.web import WebClient
 
-from failover.messages import Asked, buttons, escaped, section
+from failover.messages import Asked, escaped, settled
 
 log = structlog.get_logger("webhooks")
 
@@ -32,8 +32,7 @@ class SlackReplies:
     async def replace(self, channel: str, message: str, text: str, said: str, asked: Asked | None) -> None:
         """The message as it was, and what became of it; with its buttons only while it still asks."""
         # `text` comes from Slack, escaped already.
-        note = {"type": "context", "elements": [{"type": "mrkdwn", "text": escaped(said)[:1900]}]}
-        blocks = [section(text), note, *([buttons(asked)] if asked else [])]
+        blocks = settled(text, escaped(said), asked)
         await self._call(
             lambda: self._slack.chat_update(
                 channel=channel, ts=message, text=f"{text}\n{escaped(said)}"[:3000], blocks=blocks

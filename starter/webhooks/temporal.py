@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.runs import Standing, StartOrder, start_or_join
 from failover.errors import TemporalUnavailable
 from failover.requests import Note
-from workflows.journal import LISTED_ROUTES, ROUTE_COUNT, ROUTES
+from workflows.journal import LISTED_ROUTES, PROVIDER, ROUTE_COUNT, ROUTES
 
 T = TypeVar("T")
 
@@ -22,13 +22,17 @@ ALERT, ASKED = "alert", "routes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A run as Temporal describes it. `routes`: those that it was asked for or moves; empty: not known."""
+    """A run as Temporal describes it.
+
+    `routes` are those that it was asked for or moves, `provider` the one that it is about; empty where that is not known.
+    """
 
     workflow_id: str
     run_id: str
     open: bool
     closed_at: datetime | None
     alert: str
+    provider: str
     routes: Sequence[str]
 
 
@@ -54,6 +58,7 @@ class Temporal:
             open=found.status is WorkflowExecutionStatus.RUNNING,
             closed_at=found.close_time,
             alert=str(memo.get(ALERT, "")),
+            provider=found.typed_search_attributes.get(PROVIDER) or "",
             routes=asked.split(",") if asked else _moved(found),
         )
 

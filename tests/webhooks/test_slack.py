@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import httpx
 import pytest
@@ -49,7 +49,7 @@ class Slack:
         if self.limited:
             self.limited -= 1
             return JSONResponse({"ok": False, "error": "ratelimited"}, 429, {"Retry-After": "1"})
-        body = await request.json()
+        body = await request.json() if request.headers["content-type"].startswith("application/json") else {}
         match request.path_params["method"]:
             case "chat.postMessage":
                 body |= {"ts": f"1000.{len(self.posted)}"}
@@ -59,11 +59,19 @@ class Slack:
                 self.updated.append(body)
             case "chat.postEphemeral":
                 self.whispered.append(body)
+            case "conversations.replies":
+                asked = dict(parse_qsl((await request.body()).decode()))
+                thread = [one for one in self.posted if asked["ts"] in (one["ts"], one.get("thread_ts"))]
+                return JSONResponse({"ok": True, "messages": thread})
         return JSONResponse({"ok": True})
 
     def asking(self) -> list[dict[str, Any]]:
         """Messages that have buttons."""
         return [message for message in self.posted if any(block["type"] == "actions" for block in message["blocks"])]
+
+    def of(self, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+        """What these were changed into."""
+        return [update for update in self.updated if update["ts"] in [message["ts"] for message in messages]]
 
 
 async def until(good: Callable[[], Any], patience: float = 30) -> Any:
@@ -167,8 +175,8 @@ async def test_an_approval_is_asked_for_in_the_thread_and_given_by_a_button(scen
     assert (await scene.result())["outcome"] == "COMPLETED"
     said = await scene.server.said(scene.ramp)
     assert any("anna, approve (by Slack): Approved step-1" in text for text in said)
-    changed = await until(lambda: [update for update in scene.slack.updated if update["ts"] == message["ts"]])
-    assert "Approved by anna" in json.dumps(changed[-1]["blocks"])
+    changed = await until(lambda: scene.slack.of(message))
+    assert "step-1 is approved by anna." in json.dumps(changed[-1]["blocks"])
     assert all(block["type"] != "actions" for block in changed[-1]["blocks"]), "nothing is left to be pressed"
 
 
@@ -178,8 +186,8 @@ async def test_a_rejection_ends_the_run_and_moves_nothing(scene: Scene) -> None:
     await scene.press(message, "reject", ANNA)
     assert (await scene.result())["outcome"] == "REJECTED"
     assert scene.server.plane.distribution(scene.names.chat)[scene.names.bedrock] == 7000
-    changed = await until(lambda: [update for update in scene.slack.updated if update["ts"] == message["ts"]])
-    assert "Rejected by anna" in json.dumps(changed[-1])
+    changed = await until(lambda: scene.slack.of(message))
+    assert "anna rejected step-1." in json.dumps(changed[-1])
 
 
 async def test_an_abort_ends_the_run(scene: Scene) -> None:
@@ -235,8 +243,8 @@ async def test_a_button_of_yesterday_says_that_it_is_over(scene: Scene) -> None:
     await scene.server.run(scene.ramp).execute_update("reject", _decide(old, "carol"))
     assert (await scene.result())["outcome"] == "REJECTED"
     await scene.press(old, "approve", ANNA)
-    changed = await until(lambda: [update for update in scene.slack.updated if update["ts"] == old["ts"]])
-    assert "No longer open" in json.dumps(changed[-1])
+    changed = await until(lambda: [update for update in scene.slack.updated if "No longer open" in json.dumps(update)])
+    assert changed[-1]["ts"] == old["ts"]
     assert all(block["type"] != "actions" for block in changed[-1]["blocks"])
     new = await scene.asked(quorum=2)
     assert _value(new)["digest"] != _value(old)["digest"]
@@ -257,14 +265,43 @@ def _decide(message: dict[str, Any], actor: str) -> dict[str, str]:
     return {"actor": actor, "step": value["step"], "digest": value["digest"]}
 
 
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [("approve", "step-1 is approved by carol."), ("reject", "carol rejected step-1."), ("abort", "Aborted by carol.")],
+)
+async def test_who_decided_elsewhere_is_told_where_it_was_asked(scene: Scene, verb: str, said: str) -> None:
+    """By the command line, say: every message that asked loses its buttons, reminders too."""
+    await scene.asked(remind_after=["100ms"])
+    first, reminder = await until(lambda: scene.slack.asking() if len(scene.slack.asking()) == 2 else None)
+    order = {"actor": "carol"} if verb == "abort" else _decide(first, "carol")
+    await scene.server.run(scene.ramp).execute_update(verb, order)
+    await scene.result()
+    await until(lambda: len(scene.slack.of(first, reminder)) == 2)
+    for changed in scene.slack.of(first, reminder):
+        assert said in json.dumps(changed["blocks"])
+        assert all(block["type"] != "actions" for block in changed["blocks"])
+
+
+async def test_an_approval_that_nobody_gave_in_time_is_told_where_it_was_asked(scene: Scene) -> None:
+    """The deadline decides too."""
+    message = await scene.asked(deadline="500ms")
+    assert (await scene.result())["outcome"] == "REJECTED"
+    [changed] = await until(lambda: scene.slack.of(message))
+    assert "Nobody approved step-1 within 500ms." in json.dumps(changed["blocks"])
+
+
 async def test_slacks_patience_is_kept(scene: Scene) -> None:
-    """After its own Retry-After the message is changed all the same; the order itself waited for nothing."""
+    """After its own Retry-After people are told all the same; the order itself waited for nothing."""
     message = await scene.asked()
     scene.slack.limited = 1
+    await scene.press(message, "reject", STRANGER)
+    await until(lambda: scene.slack.whispered)
+    scene.slack.limited = 1
     await scene.press(message, "reject", ANNA)
-    changed = await until(lambda: [update for update in scene.slack.updated if update["ts"] == message["ts"]])
-    assert "Rejected by anna" in json.dumps(changed[-1])
+    changed = await until(lambda: scene.slack.of(message))
+    assert "anna rejected step-1." in json.dumps(changed[-1])
     assert (await scene.result())["outcome"] == "REJECTED"
+    assert scene.slack.limited == 0
 
 
 BODY = form({"type": "block_actions", "user": {"id": ANNA}})
