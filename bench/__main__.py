@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m bench [shift] [routes] [latency] [degraded] [detection] [loss] [peers] [--full]`."""
+"""`make bench`, or `python -m bench [shift] [routes] [latency] [degraded] [detection] [loss] [peers] [webhooks] [--full]`."""
 
 import argparse
 import asyncio
@@ -13,10 +13,11 @@ from bench.incidents import detection, loss
 from bench.latency import latency
 from bench.peers import peers
 from bench.shift import routes, shift
+from bench.webhooks import webhooks
 from starter.settings import Settings
 from starter.temporal_server import find_cli
 
-NAMES = ("shift", "routes", "latency", "degraded", "detection", "loss", "peers")
+NAMES = ("shift", "routes", "latency", "degraded", "detection", "loss", "peers", "webhooks")
 
 
 async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> None:
@@ -32,6 +33,7 @@ async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> N
         "detection": lambda: detection(cli, settings, full=full, times=5 if full else 3),
         "loss": lambda: loss(cli, settings, full=full),
         "peers": lambda: peers(cli, settings),
+        "webhooks": lambda: webhooks(cli, settings, 100 if full else 40),
     }
     for name in names or NAMES:
         console.print(f"[dim]{name} …[/dim]")

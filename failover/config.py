@@ -8,20 +8,21 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from failover import steps
 from failover.distribution import Shares
+from failover.roles import Access
+from failover.section import STRICT
+from failover.section import Count as Count
+from failover.section import Name as Name
+from failover.senders import Webhooks
 from failover.units import Duration, Percent, PositiveDuration, render_duration
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-"""A provider's or route's key: letters, digits, dot, dash and underscore; 63 characters at most."""
 
 SIMULATOR = "simulator"
 """The endpoint that stands for the built-in provider simulator."""
 
 
-Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
 
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
@@ -31,7 +32,7 @@ Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = STRICT
 
 
 def _refuse(why: str | None) -> None:
@@ -552,6 +553,8 @@ class Slack(Section):
     channel: str = "#ops-alerts"
     token_env: str = "SLACK_BOT_TOKEN"
     """Name of the environment variable that holds the bot token; without one, messages go to the console."""
+    signing_secret_env: str = "SLACK_SIGNING_SECRET"
+    """Name of the environment variable that holds the app's signing secret; without one, its buttons are refused."""
     api_url: str | None = None
 
 
@@ -608,6 +611,8 @@ class Config(Section):
     kpis: Kpis = Kpis()
     notifications: Notifications = Notifications()
     gateway: Gateway = Gateway()
+    access: Access = Access()
+    webhooks: Webhooks = Webhooks()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -616,6 +621,7 @@ class Config(Section):
             *self._route_problems(),
             *self._promise_problems(),
             *self._source_problems(),
+            *self.webhooks.alerts.unknown_names(self.providers, self.routes),
         ]
         if problems:
             raise ValueError("; ".join(problems))

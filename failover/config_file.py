@@ -96,7 +96,8 @@ def _sentence(problem: Any, path: Path, model: type[BaseModel]) -> str:
             return f"unknown key; {_allowed_keys(path[:-1], model)}."
         case "missing":
             return "this key is required and is not there."
-        case _ if isinstance(problem["input"], dict | list):
+        case _ if isinstance(problem["input"], dict | list) or path[-1:] == ("token",):
+            # Whoever wrote the token itself where its hash belongs must not see it in a log, too.
             return f"{message.rstrip('.')}."
         case _:
             return f"{problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}."

@@ -1,5 +1,6 @@
 """What people are told while an incident lasts: one thread an incident, its first message kept up to date."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,21 @@ class MessageRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The approval that a message asks for: enough for a button to mean this one and no other."""
+
+    run: str
+    step: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentMessage:
     """One message. `key` names it for good: posting it twice is posting it once.
 
     Without `thread` it opens the incident's thread; with it, it is said there, and `headline` replaces the opening.
+    `asks`: it asks for an approval, by buttons where the destination has such; `settles`: what was asked is decided, and is no
+    longer to be answered wherever it was asked.
     """
 
     key: str
@@ -33,13 +45,61 @@ class IncidentMessage:
     headline: str
     thread: MessageRef | None = None
     urgent: bool = False
+    asks: Asked | None = None
+    settles: Asked | None = None
 
     def blocks(self) -> list[dict[str, Any]]:
-        """Slack's Block Kit form of the text."""
-        return [{"type": "section", "text": {"type": "mrkdwn", "text": self.text[:2900]}}]
+        """Slack's Block Kit form of the text, with buttons where it asks."""
+        return [section(escaped(self.text)), *([buttons(self.asks)] if self.asks else [])]
 
     def headline_blocks(self) -> list[dict[str, Any]]:
-        return [{"type": "section", "text": {"type": "mrkdwn", "text": self.headline[:2900]}}]
+        return [section(escaped(self.headline))]
+
+
+BUTTONS = "failover.approval"
+"""The block that holds the buttons of an approval; each button's action id is this, a dot, and its verb."""
+
+
+def section(text: str) -> dict[str, Any]:
+    """A paragraph of Block Kit; the text is Slack's own markup."""
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:2900]}}
+
+
+def settled(text: str, said: str, asked: Asked | None = None) -> list[dict[str, Any]]:
+    """A message that asked, and what became of it; with its buttons only while it still asks. Both are escaped already."""
+    note = {"type": "context", "elements": [{"type": "mrkdwn", "text": said[:1900]}]}
+    return [section(text), note, *([buttons(asked)] if asked else [])]
+
+
+def escaped(text: str) -> str:
+    """Text in which nothing is markup that Slack acts on: an alert must not be able to call a whole channel."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def buttons(asked: Asked) -> dict[str, Any]:
+    """Approve, Reject and Abort, as a block of Block Kit."""
+    value = json.dumps({"run": asked.run, "step": asked.step, "digest": asked.digest})
+    approve = _button("approve", "Approve", value, style="primary")
+    sure = _confirm("Abort the run?", "What was found before it is put back, and verified.", "Abort", "Leave it")
+    return {
+        "type": "actions",
+        "block_id": BUTTONS,
+        "elements": [
+            approve,
+            _button("reject", "Reject", value),
+            _button("abort", "Abort", value, style="danger", confirm=sure),
+        ],
+    }
+
+
+def _button(verb: str, text: str, value: str, **more: Any) -> dict[str, Any]:
+    label = {"type": "plain_text", "text": text}
+    return {"type": "button", "action_id": f"{BUTTONS}.{verb}", "text": label, "value": value, **more}
+
+
+def _confirm(title: str, text: str, yes: str, no: str) -> dict[str, Any]:
+    plain = {"title": title, "text": text, "confirm": yes, "deny": no}
+    return {name: {"type": "plain_text", "text": said} for name, said in plain.items()}
 
 
 def opening(key: str, subject: str, text: str, doing: str = "failing over") -> IncidentMessage:
@@ -48,9 +108,21 @@ def opening(key: str, subject: str, text: str, doing: str = "failing over") -> I
     return IncidentMessage(key=key, headline=headline, text=f"{headline}\n{text}", urgent=True)
 
 
-def progress(key: str, subject: str, text: str, thread: MessageRef | None, *, urgent: bool = False) -> IncidentMessage:
+def progress(
+    key: str,
+    subject: str,
+    text: str,
+    thread: MessageRef | None,
+    *,
+    urgent: bool = False,
+    asks: Asked | None = None,
+    settles: Asked | None = None,
+) -> IncidentMessage:
     """Something that people want to know happened; `urgent`: somebody must act."""
-    return IncidentMessage(key=key, headline=f":warning: *{subject}*: {text}", text=text, thread=thread, urgent=urgent)
+    headline = f":warning: *{subject}*: {text}"
+    return IncidentMessage(
+        key=key, headline=headline, text=text, thread=thread, urgent=urgent, asks=asks, settles=settles
+    )
 
 
 def closing(key: str, record: RunRecord, thread: MessageRef | None) -> IncidentMessage:

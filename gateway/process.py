@@ -78,6 +78,8 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
             log_config=None,
             access_log=False,
             lifespan="off",
+            # Who is asking is the connection's other end, whatever a header says.
+            proxy_headers=False,
             timeout_graceful_shutdown=int(DRAIN.total_seconds()),
         )
         server = _Server(config)

@@ -27,8 +27,8 @@ def temporal_environ(environ: Mapping[str, str], stack: Stack) -> dict[str, str]
     return {**kept, "TEMPORAL_ADDRESS": stack.need("temporal"), "TEMPORAL_NAMESPACE": stack.namespace or "default"}
 
 
-async def connect(settings: Settings, stack: Stack, *, runtime: Runtime | None = None) -> Client:
-    """TemporalUnavailable, with the address and what to do, where nobody answers."""
+async def connect(settings: Settings, stack: Stack, *, runtime: Runtime | None = None, lazy: bool = False) -> Client:
+    """TemporalUnavailable, with the address and what to do, where nobody answers; `lazy`: not before the first call."""
     own = not settings.temporal_address
     options: dict[str, Any] = dict(
         ClientConfig.load_client_connect_config(
@@ -38,7 +38,7 @@ async def connect(settings: Settings, stack: Stack, *, runtime: Runtime | None =
     address = options.get("target_host", stack.temporal)
     try:
         async with asyncio.timeout(TEMPORAL_PATIENCE.total_seconds()):
-            return await Client.connect(**options, data_converter=data_converter, runtime=runtime)
+            return await Client.connect(**options, data_converter=data_converter, runtime=runtime, lazy=lazy)
     except (RuntimeError, TimeoutError) as error:
         hint = "start a stack with `failoverctl dev`" if own else "check TEMPORAL_ADDRESS"
         why = "no answer" if isinstance(error, TimeoutError) else _refused(error) or _short(error)

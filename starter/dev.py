@@ -27,6 +27,7 @@ def run_dev(
         durable=kept is not None,
         cli=temporal_cli(settings, say),
         ports=ports,
+        webhooks=True,
     )
     code = until_signal(_run(plan, settings, ready_file))
     return 0 if code == ENDED_BY_SIGNAL else code
@@ -54,6 +55,7 @@ def _show(stack: RunningStack, plan: StackPlan) -> None:
         ("Gateway", told.gateway),
         ("Simulator", told.simulator or "not running: no provider points at it"),
         ("Worker health", told.worker),
+        ("Webhooks", told.webhooks or "not running"),
         ("State and logs", told.state),
         ("OpenAI base_url", f"{told.gateway}/v1"),
     ]

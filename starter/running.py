@@ -27,7 +27,7 @@ NO_STACK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """What a ready stack tells. `temporal_ui` and `simulator` are None where this stack has none of its own."""
+    """What a ready stack tells. `temporal_ui`, `simulator` and `webhooks` are None where it has none of its own."""
 
     temporal: str
     temporal_ui: str | None
@@ -37,6 +37,7 @@ class Addresses:
     task_queue: str
     namespace: str
     state: str
+    webhooks: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -56,6 +56,12 @@ TEMPORAL_VARIABLES = frozenset(
 VENDOR_VARIABLES = frozenset(
     {
         "SLACK_BOT_TOKEN",
+        "SLACK_SIGNING_SECRET",
+        "ALERTMANAGER_WEBHOOK_TOKEN",
+        "GRAFANA_WEBHOOK_TOKEN",
+        "PAGERDUTY_WEBHOOK_SECRET",
+        "DATADOG_WEBHOOK_TOKEN",
+        "GENERIC_WEBHOOK_TOKEN",
         "OPENAI_API_KEY",
         "LLAMA_API_KEY",
         "AWS_ACCESS_KEY_ID",
@@ -77,7 +83,7 @@ VENDOR_VARIABLES = frozenset(
         "NO_COLOR",
     }
 )
-"""Read by the vendors' SDKs, or named by the shipped configuration (`api_key_env`, `token_env`)."""
+"""Read by the vendors' SDKs, or named by the shipped configuration (`api_key_env`, `token_env`, `secret_env`)."""
 
 KNOWN_VARIABLES = frozenset(OWN_VARIABLES) | TEMPORAL_VARIABLES | VENDOR_VARIABLES
 """Every variable that means something to this product; deployment files may set no other."""

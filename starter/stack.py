@@ -54,10 +54,11 @@ class StackPlan:
     cli: Path | None
     ports: Mapping[str, int | None] = field(default_factory=dict)
     schedules: bool = True
+    webhooks: bool = False
     seed: int = 1
 
 
-USUAL_PORTS = {"temporal": 7233, "ui": 8233, "gateway": 8080}
+USUAL_PORTS = {"temporal": 7233, "ui": 8233, "gateway": 8080, "webhooks": 8085}
 
 ANY_PORTS = dict.fromkeys(USUAL_PORTS, 0)
 
@@ -171,8 +172,9 @@ class _Builder:
         any_port = self._plan.ports.get("gateway") == 0
         gateway_port = 0 if any_port else self._port("the gateway", "gateway")
         (temporal, temporal_ui), simulator = await self._side_by_side()
+        webhooks_port = self._port("the webhooks", "webhooks") if self._plan.webhooks else 0
         gateway = await self._gateway(gateway_port)
-        worker = await self._worker()
+        worker, webhooks = await self._worker(), await self._webhooks(webhooks_port)
         addresses = Addresses(
             temporal=temporal,
             temporal_ui=temporal_ui,
@@ -182,6 +184,7 @@ class _Builder:
             task_queue=TASK_QUEUE,
             namespace=self._environ.get("TEMPORAL_NAMESPACE", NAMESPACE),
             state=str(self._plan.state),
+            webhooks=webhooks,
         )
         stack = RunningStack(addresses, self._plan.config, self._children, self._token)
         if self._plan.schedules:
@@ -261,6 +264,14 @@ class _Builder:
         told = await self._child("worker", "worker", [])
         health: str = told["health"]
         return health
+
+    async def _webhooks(self, port: int) -> str | None:
+        if not self._plan.webhooks:
+            return None
+        self._say("Starting the webhook server.")
+        told = await self._child("webhooks", "starter", ["serve", f"--host={LOOPBACK}", f"--port={port}"])
+        url: str = told["url"]
+        return url
 
     async def _child(self, name: str, module: str, options: Sequence[str]) -> dict[str, Any]:
         """Start a part and wait for what it tells once it is ready."""

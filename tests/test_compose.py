@@ -14,12 +14,21 @@ import pytest
 import yaml
 
 from starter.settings import KNOWN_VARIABLES
+from starter.stack import load
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.temporal.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+SHIPPED = load(ROOT / "failover.yaml").config
+
+AT_THE_DOOR = {sender.secret_env for sender in SHIPPED.webhooks.senders.values() if sender.secret_env} | {
+    SHIPPED.notifications.slack.signing_secret_env
+}
+"""Secrets of the webhook server."""
 
 
 def test_it_keeps_to_the_compose_specification() -> None:
@@ -80,9 +89,15 @@ def _verb(arguments: list[str]) -> list[str]:
 @pytest.mark.parametrize("name", ["gateway", "worker"])
 def test_every_secret_that_the_configuration_names_arrives(name: str) -> None:
     """One that is left out would not be missed: without its token, Slack is the log."""
-    named = re.findall(r"\w+_env: (\w+)", (ROOT / "failover.yaml").read_text())
-    assert {"SLACK_BOT_TOKEN", "LLAMA_API_KEY"} <= set(named)
-    assert set(named) <= set(OURS[name]["environment"])
+    named = set(re.findall(r"\w+_env: (\w+)", (ROOT / "failover.yaml").read_text()))
+    assert {"SLACK_BOT_TOKEN", "LLAMA_API_KEY"} <= named
+    assert named - AT_THE_DOOR <= set(OURS[name]["environment"])
+
+
+def test_what_strangers_prove_themselves_by_is_known_at_the_door_alone() -> None:
+    """Every secret of a sender, and nowhere else: who cannot be asked cannot tell."""
+    assert set(OURS["webhooks"]["environment"]) >= AT_THE_DOOR
+    assert all(not AT_THE_DOOR & set(OURS[name].get("environment", {})) for name in OURS if name != "webhooks")
 
 
 @pytest.mark.parametrize("name", ["gateway", "worker"])
@@ -94,7 +109,7 @@ def test_googles_credentials_are_a_file_that_is_there(name: str) -> None:
     assert f"${{GOOGLE_APPLICATION_CREDENTIALS:-/dev/null}}:{inside[1]}:ro" in OURS[name]["volumes"]
 
 
-@pytest.mark.parametrize("name", ["postgresql", "temporal", "redis", "gateway", "worker", "simulator"])
+@pytest.mark.parametrize("name", ["postgresql", "temporal", "redis", "gateway", "worker", "webhooks", "simulator"])
 def test_whoever_is_waited_for_is_asked_for_its_health(name: str) -> None:
     """And our own parts all are."""
     assert SERVICES[name]["healthcheck"]["test"]

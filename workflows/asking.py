@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 
 from failover.config import ApprovalPoint
-from failover.driving import Question, ask_approval, next_reminder, wants
+from failover.driving import ApprovalRequest, Question, ask_approval, next_reminder, wants
 from failover.gates import Action, Decision
 from failover.incident import Outcome
+from failover.messages import Asked
 from failover.ramp import Fallback, Step, describe
 from failover.requests import RampRequest
 from failover.units import render_duration
@@ -82,7 +83,13 @@ class Asking(Driven):
         asked = self.driving.approval
         assert asked is not None
         self.herald.opened(self.known().plan.subject, asked.text, "approval needed")
-        self.herald.update(f"{asked.text} Run: `{approve_command(asked)}`", urgent=True)
+        self.herald.update(f"{asked.text} Run: `{approve_command(asked)}`", urgent=True, asks=_reference(asked))
+
+    def settle(self, text: str) -> None:
+        """The approval is decided, or no longer wanted: people are told, also where they were asked."""
+        asked, self.driving.approval = self.driving.approval, None
+        if asked is not None:
+            self.herald.update(text, settles=_reference(asked))
 
     async def _answered(self, step: Step) -> str | None:
         """Wait for the answer; → why the step may not be taken, or None. What was moved already is still watched."""
@@ -90,16 +97,13 @@ class Asking(Driven):
         while (asked := self.driving.approval) is not None:
             now = workflow.now()
             if self.driving.escalated or asked.agreed:
-                names = ", ".join(asked.granted) or "the escalation"
-                self.journal.note(f"{step.name} is approved by {names}.")
-                self.driving.approval = None
+                said = f"{step.name} is approved by {', '.join(asked.granted) or 'the escalation'}."
+                self.journal.note(said)
+                self.settle(said)
                 return None
-            if asked.rejected_by:
-                self.driving.approval = None
-                return f"{asked.rejected_by} rejected {step.name}."
-            if now >= asked.deadline:
-                self.driving.approval = None
-                return f"Nobody approved {step.name} within {render_duration(asked.deadline - asked.asked_at)}."
+            if (why := why_refused(asked, now)) is not None:
+                self.settle(why)
+                return why
             remind = next_reminder(asked, state.plan.approvals)
             if remind is not None and now >= remind:
                 self.driving.approval = replace(asked, reminders=asked.reminders + 1)
@@ -171,7 +175,8 @@ class Asking(Driven):
         """A gate broke while people were being asked: act, unless they are what the procedure would turn to anyway."""
         state = self.known()
         if decision.action is Action.FAIL and state.held and state.plan.on_failure is not Fallback.ASK:
-            self.driving.question = self.driving.approval = None
+            self.driving.question = None
+            self.settle(f"No longer asked: {decision.reason}.")
             await self.failed(state.held, decision.reason)
 
     async def wait_for_people(self, until: datetime, summary: str) -> None:
@@ -182,3 +187,16 @@ class Asking(Driven):
         interval = state.plan.gating.sample_interval if state.steps_set else until - began
         await self.wait(max(timedelta(milliseconds=1), min(interval, until - began)), summary)
         state.waited += workflow.now() - began
+
+
+def why_refused(asked: ApprovalRequest, now: datetime) -> str | None:
+    """Why what was asked for is not approved and will not be; None while it may still be."""
+    if asked.rejected_by:
+        return f"{asked.rejected_by} rejected {asked.step}."
+    if now >= asked.deadline:
+        return f"Nobody approved {asked.step} within {render_duration(asked.deadline - asked.asked_at)}."
+    return None
+
+
+def _reference(asked: ApprovalRequest) -> Asked:
+    return Asked(run=me(), step=asked.step, digest=asked.digest)

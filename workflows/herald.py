@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError
 
 from activities.notify import Notify
 from failover.incident import RunRecord
-from failover.messages import IncidentMessage, MessageRef, closing, opening, progress
+from failover.messages import Asked, IncidentMessage, MessageRef, closing, opening, progress
 from workflows import data_plane
 from workflows.options import HELPER
 
@@ -35,8 +35,12 @@ class Herald:
         self.subject = subject
         self._post(lambda key: opening(key, subject, text, doing))
 
-    def update(self, text: str, *, urgent: bool = False) -> None:
-        self._post(lambda key: progress(key, self.subject, text, self.thread, urgent=urgent))
+    def update(
+        self, text: str, *, urgent: bool = False, asks: Asked | None = None, settles: Asked | None = None
+    ) -> None:
+        self._post(
+            lambda key: progress(key, self.subject, text, self.thread, urgent=urgent, asks=asks, settles=settles)
+        )
 
     def closed(self, record: RunRecord) -> None:
         self._post(lambda key: closing(key, record, self.thread))

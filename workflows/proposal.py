@@ -13,6 +13,7 @@ from failover.config import ApprovalPoint, Approvals
 from failover.driving import Driving, Stage, Verb, ask_approval, next_reminder
 from failover.health import Condition, Verdict
 from failover.incident import Outcome, RunRecord, Trigger
+from failover.messages import Asked
 from failover.requests import RunResult
 from failover.units import render_duration
 from workflows import data_plane
@@ -87,7 +88,8 @@ class Proposal(Driven):
         request = self.request
         command = f"failoverctl approve {workflow.info().workflow_id} --step {STEP} --digest {request.digest}"
         self.herald.opened(request.provider, text, "approval needed")
-        self.herald.update(f"{text} Run: `{command}`", urgent=True)
+        asks = Asked(run=workflow.info().workflow_id, step=STEP, digest=request.digest)
+        self.herald.update(f"{text} Run: `{command}`", urgent=True, asks=asks)
 
     async def _unanswered(self) -> str:
         """Nobody answered: as configured, and not where the trouble is over."""

@@ -337,7 +337,8 @@ class Ramp(Asking):
         """Aborted or cancelled, at whatever moment: put back what was found, or hold, as ordered."""
         order = self.driving.abort
         actor = f"Aborted by {order.actor}." if order else "Cancelled."
-        self.driving.question = self.driving.approval = None
+        self.driving.question = None
+        self.settle(f"No longer asked: {actor}")
         self.driving.stage = Stage.PUTTING_BACK
         if self.state is None or not self.state.written:
             return Ended(Outcome.ABORTED, f"{actor} No traffic had been moved.")

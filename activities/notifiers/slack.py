@@ -1,7 +1,8 @@
 """Messages to Slack by its official SDK: one thread an incident, the opening message kept up to date."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web import WebClient
 from temporalio.exceptions import ApplicationError
 
-from failover.messages import IncidentMessage, MessageRef
+from failover.messages import Asked, IncidentMessage, MessageRef, escaped, settled
 
 EVENT = "failover_incident"
 """Type of the metadata that marks our messages with their key."""
@@ -52,17 +53,35 @@ class SlackNotifier:
             self._slack.chat_update(
                 channel=message.thread.channel,
                 ts=message.thread.id,
-                text=message.headline,
+                text=escaped(message.headline),
                 blocks=message.headline_blocks(),
                 metadata=_metadata(message),
             )
+            if message.settles is not None:
+                self._settle(message.thread, message.settles, escaped(message.text))
         return message.thread or ref
+
+    def _settle(self, thread: MessageRef, asked: Asked, said: str) -> None:
+        """Take the buttons away wherever in the thread this was asked, reminders too; however it was decided."""
+        answer = self._slack.conversations_replies(
+            channel=thread.channel, ts=thread.id, include_all_metadata=True, limit=200
+        )
+        for one in answer.get("messages") or []:
+            if _payload(one).get("asks") == asdict(asked):
+                text = str(one["text"])
+                self._slack.chat_update(
+                    channel=thread.channel,
+                    ts=str(one["ts"]),
+                    text=f"{text}\n{said}"[:3000],
+                    blocks=settled(text, said),
+                    metadata={"event_type": EVENT, "event_payload": {"key": _payload(one).get("key", "")}},
+                )
 
     def _say(self, message: IncidentMessage) -> MessageRef:
         answer = self._slack.chat_postMessage(
             channel=message.thread.channel if message.thread else self._channel,
             thread_ts=message.thread.id if message.thread else None,
-            text=message.text,
+            text=escaped(message.text),
             blocks=message.blocks(),
             metadata=_metadata(message),
         )
@@ -75,7 +94,7 @@ class SlackNotifier:
         except SlackApiError:
             return None  # Saying it twice is better than not at all.
         for one in posted:
-            if (one.get("metadata") or {}).get("event_payload", {}).get("key") == message.key:
+            if _payload(one).get("key") == message.key:
                 return MessageRef(channel=channel, id=str(one["ts"]))
         return None
 
@@ -101,7 +120,14 @@ class SlackNotifier:
 
 
 def _metadata(message: IncidentMessage) -> dict[str, Any]:
-    return {"event_type": EVENT, "event_payload": {"key": message.key}}
+    asks = {"asks": asdict(message.asks)} if message.asks else {}
+    return {"event_type": EVENT, "event_payload": {"key": message.key, **asks}}
+
+
+def _payload(posted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a message was marked with when we posted it."""
+    found: Mapping[str, Any] = (posted.get("metadata") or {}).get("event_payload") or {}
+    return found
 
 
 def _explained(error: SlackApiError, channel: str) -> ApplicationError:

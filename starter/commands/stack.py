@@ -23,6 +23,7 @@ def dev(
     temporal_port: Port = None,
     ui_port: Port = None,
     gateway_port: Port = None,
+    webhooks_port: Port = None,
 ) -> int:
     """Run the whole stack in the foreground until Ctrl-C.
 
@@ -35,7 +36,7 @@ def dev(
     """
     from starter.dev import run_dev
 
-    ports = {"temporal": temporal_port, "ui": ui_port, "gateway": gateway_port}
+    ports = {"temporal": temporal_port, "ui": ui_port, "gateway": gateway_port, "webhooks": webhooks_port}
     return run_dev(environment(), config=config, state=state, ready_file=ready_file, ports=ports)
 
 

@@ -143,7 +143,7 @@ def test_the_defaults_hold_the_runbooks_value(words: str, key: str, number: Any)
 def test_the_shipped_file_writes_every_default_out(shipped: LoadedConfig) -> None:
     """No default hides: every key with a value can be seen, and changed, in failover.yaml."""
     config, route = shipped.config, shipped.config.routes["chat"]
-    names = ("detection", "procedures", "emergency", "kpis", "notifications", "gateway")
+    names = ("detection", "procedures", "emergency", "kpis", "notifications", "gateway", "access", "webhooks")
     sections: list[tuple[BaseModel, tuple[str, ...]]] = [(getattr(config, name), (name,)) for name in names]
     sections += [(route.targets, ("routes", "chat", "targets")), (route.approvals, ("routes", "chat", "approvals"))]
     written = [path for section, where in sections for path in _keys(section, where)]
@@ -154,7 +154,7 @@ def test_the_shipped_file_writes_every_default_out(shipped: LoadedConfig) -> Non
 def test_what_is_written_out_is_the_default(shipped: LoadedConfig) -> None:
     """The shipped file changes nothing: without its lines a run would do the same."""
     minimal = parse(MINIMAL, "minimal.yaml").config
-    for name in ("detection", "procedures", "emergency", "kpis", "notifications", "gateway"):
+    for name in ("detection", "procedures", "emergency", "kpis", "notifications", "gateway", "access", "webhooks"):
         assert getattr(shipped.config, name) == getattr(minimal, name)
     for name in ("targets", "approvals", "failback"):
         assert getattr(shipped.config.routes["chat"], name) == getattr(minimal.routes["chat"], name)

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-FREE_PORTS = ("--temporal-port=0", "--ui-port=0", "--gateway-port=0")
+FREE_PORTS = ("--temporal-port=0", "--ui-port=0", "--gateway-port=0", "--webhooks-port=0")
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -112,16 +112,26 @@ async def test_dev_serves_tells_and_ends_cleanly(dev: Callable[..., Dev], http: 
     stack = dev(*FREE_PORTS)
     told = await stack.ready()
     expected = {"temporal", "temporal_ui", "gateway", "simulator", "worker", "task_queue", "namespace", "state"}
+    expected.add("webhooks")
     assert set(told) == expected and told["task_queue"] == "failover"
     children = stack.children()
-    assert len(children) == 4, children
+    assert len(children) == 5, children
 
     question = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
     answer = await http.post(f"{told['gateway']}/v1/chat/completions", json=question)
     assert answer.status_code == 200 and answer.json()["choices"][0]["message"]["content"]
     assert (await http.get(told["temporal_ui"])).status_code == 200
     assert (await http.get(f"{told['worker']}/readyz")).status_code == 200
-    for words in (told["gateway"], told["temporal"], "curl", f"{told['gateway']}/v1"):
+    assert (await http.get(f"{told['webhooks']}/readyz")).status_code == 200
+    token = (Path(told["state"]) / "api-token").read_text()
+    alert = {"provider": "nobody", "trigger": "unavailable"}
+    nobody = await http.post(f"{told['webhooks']}/webhooks/generic", json=alert)
+    assert nobody.status_code == 401
+    known = await http.post(
+        f"{told['webhooks']}/webhooks/generic", json=alert, headers={"Authorization": f"Bearer {token}"}
+    )
+    assert known.status_code == 200 and "no provider of this deployment" in known.text
+    for words in (told["gateway"], told["webhooks"], told["temporal"], "curl", f"{told['gateway']}/v1"):
         assert words in stack.output.read_text()
 
     refused = await http.post(f"{told['gateway']}/policies", json={"changes": []})

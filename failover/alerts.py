@@ -1,0 +1,229 @@
+"""What an alert means: which provider, route and trigger it speaks of, and what should be done about it. Pure.
+
+Senders' own forms are read by `failover.alert_forms`; here every alert has one shape.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from failover.config import Config
+from failover.distribution import Distribution, users_of
+from failover.health import Condition, Verdict
+from failover.senders import Alerts
+from failover.starting import StartOrder, failback_order, failover_id, orders_for
+
+LIMIT = 1000
+"""Characters of a label or sentence that are looked at."""
+
+
+class Status(StrEnum):
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    OTHER = "other"
+    """Neither: an acknowledgement, a warning, missing data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert of any sender. `key` is the same when the same happening is delivered again.
+
+    `says` is the sender's own word for its status, where that is neither firing nor resolved. `by`: the operator whose token
+    it came with, where it was not the sender's own.
+    """
+
+    key: str
+    name: str
+    status: Status
+    summary: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    started_at: datetime | None = None
+    sent_at: datetime | None = None
+    says: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """Whom an alert speaks of, and of what. `route` None: every route that uses the provider."""
+
+    provider: str
+    route: str | None
+    trigger: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do about an alert, and why.
+
+    Whichever of the runs `tells` is open is told, and that is all; only where none is are `starts` started, or joined where
+    they are open. Neither: the alert is ignored. `about`: the provider; a run about another one is not told.
+    """
+
+    reason: str
+    about: str = ""
+    tells: Sequence[str] = ()
+    starts: Sequence[StartOrder] = ()
+
+
+def meaning(alert: Alert, sender: str, config: Config) -> Meaning | str:
+    """Whom and what the alert is about, or why that cannot be said."""
+    settings = config.webhooks.alerts
+    labels = {name: value[:LIMIT] for name, value in alert.labels.items()}
+    ruled = _rule_of({**labels, "alert": alert.name[:LIMIT], "sender": sender}, settings)
+    provider, route, trigger = ruled or (None, None, None)
+    if trigger == "none":
+        return "a rule says that such alerts start nothing"
+    said = provider or _first(labels, settings.provider_labels)
+    if said is None:
+        return (
+            f"it names no provider: no rule matches, and it has none of the labels {_named(settings.provider_labels)}"
+        )
+    provider = settings.provider_values.get(said, said)
+    if provider not in config.providers:
+        return f"{said!r} is no provider of this deployment; the providers are {_named(config.providers)}"
+    route = route or _first(labels, settings.route_labels)
+    if route is not None and route not in config.routes:
+        return f"{route!r} is no route of this deployment; the routes are {_named(config.routes)}"
+    word = trigger or _first(labels, settings.trigger_labels)
+    if word is None:
+        return f"it names no trigger: no rule matches, and it has none of the labels {_named(settings.trigger_labels)}"
+    condition = _condition(settings.trigger_values.get(word, word))
+    if condition is None:
+        return f"{word!r} is no trigger; those are {_named(TRIGGERS)}"
+    return Meaning(provider=provider, route=route, trigger=condition)
+
+
+TRIGGERS = tuple(sorted(condition for condition in Condition if condition not in (Condition.HEALTHY, Condition.BLIND)))
+
+
+def _condition(word: str) -> Condition | None:
+    return Condition(word) if word in TRIGGERS else None
+
+
+def _rule_of(labels: Mapping[str, str], settings: Alerts) -> tuple[str | None, str | None, str | None] | None:
+    for rule in settings.rules:
+        if all(re.fullmatch(pattern, labels.get(name, "")) for name, pattern in rule.match.items()):
+            return rule.provider, rule.route, rule.trigger
+    return None
+
+
+def _first(labels: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((labels[name] for name in names if labels.get(name)), None)
+
+
+def _named(names: object) -> str:
+    return ", ".join(map(str, names))  # type: ignore[call-overload]
+
+
+def decide(
+    alert: Alert, sender: str, config: Config, policies: Mapping[str, Distribution] | None, now: datetime
+) -> Decision:
+    """What an alert should lead to. `policies` None: the data plane does not answer, and the run itself will look."""
+    if alert.status is Status.OTHER:
+        return Decision(reason=f"{alert.says or 'its status'} is neither an alert nor its end")
+    meant = meaning(alert, sender, config)
+    if isinstance(meant, str):
+        return Decision(reason=meant)
+    if alert.status is Status.RESOLVED:
+        return _resolved(alert, sender, meant, config, policies)
+    return _fired(alert, sender, meant, config, policies, now)
+
+
+def _fired(
+    alert: Alert,
+    sender: str,
+    meant: Meaning,
+    config: Config,
+    policies: Mapping[str, Distribution] | None,
+    now: datetime,
+) -> Decision:
+    procedure = getattr(config.detection.triggers, meant.trigger.value)
+    if procedure == "none":
+        return Decision(reason=f"detection.triggers.{meant.trigger.value} is none")
+    routes = _concerned(meant, config, policies)
+    if not routes:
+        return Decision(
+            reason=f"no route uses {meant.provider}"
+            if meant.route is None
+            else f"{meant.route} does not use {meant.provider}",
+            about=meant.provider,
+            tells=[failover_id(meant.provider)],
+        )
+    orders = orders_for(
+        procedure,
+        verdict_of(alert, sender, meant, config, now),
+        others=(),
+        routes=routes,
+        only=None if meant.route is None else [meant.route],
+        requested_by=author(sender, alert),
+        takers={route: config.chain(route, meant.provider) for route in routes},
+    )
+    if not orders:
+        return Decision(reason=f"nobody is configured to take over from {meant.provider}")
+    # A run that takes everything off the provider is told of lesser trouble too; beside it, a ramp would only be in its way.
+    tells = [] if procedure == "immediate" else [failover_id(meant.provider)]
+    return Decision(reason=f"{meant.provider} is {meant.trigger.value.replace('_', ' ')}", tells=tells, starts=orders)
+
+
+def _concerned(meant: Meaning, config: Config, policies: Mapping[str, Distribution] | None) -> list[str]:
+    """The routes that send the provider traffic; as configured, where the policies in force are not known."""
+    shares = policies
+    if shares is None:
+        shares = {name: route.distribution for name, route in config.routes.items()}
+        if meant.route is not None:
+            return [meant.route]
+    return [route for route in users_of(meant.provider, shares) if meant.route in (None, route)]
+
+
+def _resolved(
+    alert: Alert, sender: str, meant: Meaning, config: Config, policies: Mapping[str, Distribution] | None
+) -> Decision:
+    named = [meant.route] if meant.route is not None else list(config.routes)
+    away = [route for route in named if _is_away(route, meant.provider, config, policies)]
+    tells = [failover_id(meant.provider), *(f"{kind}/{route}" for route in named for kind in ("gradual", "canary"))]
+    offered = [
+        failback_order(route, meant.provider, f"{sender} says that {told(alert)} is over", author(sender, alert))
+        for route in away
+        if config.webhooks.alerts.on_resolved == "offer" and config.routes[route].failback != "off"
+    ]
+    return Decision(reason=f"{told(alert)} is over", about=meant.provider, tells=tells, starts=offered)
+
+
+def _is_away(route: str, provider: str, config: Config, policies: Mapping[str, Distribution] | None) -> bool:
+    """Whether the provider has less of a route than it is configured to have."""
+    if policies is None or route not in policies:
+        return False
+    return policies[route].get(provider, 0) < config.routes[route].distribution.get(provider, 0)
+
+
+def verdict_of(alert: Alert, sender: str, meant: Meaning, config: Config, now: datetime) -> Verdict:
+    """The alert as the verdict that it amounts to: what a run starts from, and what its report counts detection from."""
+    began = alert.started_at
+    known = began is not None and now - config.webhooks.max_age <= began <= now
+    return Verdict(
+        provider=meant.provider,
+        condition=meant.trigger,
+        reason=f"{sender}: {told(alert)}"[:LIMIT],
+        at=now,
+        first_bad_at=began if known else None,
+    )
+
+
+def author(sender: str, alert: Alert) -> str:
+    """Who asks, as it stands in requests, notes and reports."""
+    return f"{sender} alert sent by {alert.by}" if alert.by else f"{sender} alert"
+
+
+def told(alert: Alert) -> str:
+    """The alert in a few words, fit for people's eyes: one line, without control characters."""
+    said = f"{alert.name}: {alert.summary}" if alert.summary and alert.summary != alert.name else alert.name
+    return clean(said, 300)
+
+
+def clean(text: str, limit: int) -> str:
+    """One line of printable characters, cut to `limit`."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -1,0 +1,91 @@
+"""The webhook server as one application: alerts, Slack, runs, metrics and health."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from failover.config import Config
+from failover.ports import TrafficPlane
+from starter.webhooks.alerts_door import AlertsDoor
+from starter.webhooks.answers import HANDLERS
+from starter.webhooks.desk import Desk
+from starter.webhooks.guard import Guard
+from starter.webhooks.metrics import Metrics
+from starter.webhooks.openapi import document
+from starter.webhooks.runs_door import Driver, RunsDoor
+from starter.webhooks.slack_door import SlackDoor
+from starter.webhooks.slack_replies import SlackReplies
+from starter.webhooks.sns import Sns
+from starter.webhooks.temporal import Temporal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the server is made of. `secrets` is the environment, for the names that the configuration gives."""
+
+    config: Config
+    temporal: Temporal
+    plane: TrafficPlane | None
+    secrets: Mapping[str, str]
+    api_token: str | None
+    sns: Sns
+
+
+class WebhookServer:
+    """The application, and what must be finished when it ends."""
+
+    def __init__(self, parts: Parts) -> None:
+        config, temporal = parts.config, parts.temporal
+        metrics = Metrics()
+        guard = Guard(config, parts.secrets, parts.api_token)
+        driver = Driver(temporal, metrics)
+        self._desk = Desk(config, temporal, parts.plane)
+        alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics)
+        runs = RunsDoor(guard, temporal, driver)
+        secret = parts.secrets.get(config.notifications.slack.signing_secret_env)
+        self._slack = SlackDoor(config, secret, guard, driver, _replies(parts))
+
+        async def healthz(_: Request) -> Response:
+            return JSONResponse({"alive": True})
+
+        async def readyz(_: Request) -> Response:
+            why = await temporal.why_not()
+            return JSONResponse({"ready": why is None, "reason": why}, status_code=503 if why else 200)
+
+        async def scrape(_: Request) -> Response:
+            return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+        async def openapi(_: Request) -> Response:
+            return JSONResponse(document(config))
+
+        self.app = Starlette(
+            routes=[
+                Route("/webhooks/{sender}", alerts.post, methods=["POST"]),
+                Route("/slack/interactive", self._slack.post, methods=["POST"]),
+                Route("/runs", runs.list, methods=["GET"]),
+                Route("/runs/{run:path}/{verb}", runs.act, methods=["POST"]),
+                Route("/runs/{run:path}", runs.look, methods=["GET"]),
+                Route("/openapi.json", openapi, methods=["GET"]),
+                Route("/metrics", scrape, methods=["GET"]),
+                Route("/healthz", healthz, methods=["GET"]),
+                Route("/readyz", readyz, methods=["GET"]),
+            ],
+            exception_handlers=cast(Any, HANDLERS),
+        )
+
+    async def finish(self) -> None:
+        """What was answered already, and is still being carried out."""
+        await self._slack.finish()
+        await self._desk.finish()
+
+
+def _replies(parts: Parts) -> SlackReplies | None:
+    settings = parts.config.notifications
+    token = parts.secrets.get(settings.slack.token_env)
+    return SlackReplies(token, api_url=settings.slack.api_url, timeout=settings.timeout) if token else None

@@ -1,0 +1,76 @@
+"""`failoverctl serve`: the webhook server as a process."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+
+from failover.config import Config
+from gateway.process import listening
+from starter.connection import connect
+from starter.foreground import ENDED_BY_SIGNAL, until_signal
+from starter.logs import configure
+from starter.output import say
+from starter.parts import plane_of
+from starter.running import find, write_atomically
+from starter.settings import Settings
+from starter.showing import named
+from starter.stack import load
+from starter.webhooks.app import Parts, WebhookServer
+from starter.webhooks.sns import Sns
+from starter.webhooks.temporal import Temporal
+from workflows.queue import TASK_QUEUE
+
+log = structlog.get_logger("webhooks")
+
+
+def run_serve(
+    settings: Settings, *, config: Path | None, state: Path | None, host: str, port: int, ready_file: Path | None
+) -> int:
+    """Until SIGINT or SIGTERM → 0."""
+    configure(settings.log_format or "console", settings.log_level)
+    loaded = load(named(settings, config)).config
+    code = until_signal(_serve(loaded, settings, state, host, port, ready_file))
+    return 0 if code == ENDED_BY_SIGNAL else code
+
+
+async def _serve(
+    config: Config, settings: Settings, state: Path | None, host: str, port: int, ready_file: Path | None
+) -> int:
+    stack = find(settings, state)
+    async with AsyncExitStack() as held:
+        # Temporal need not be there yet: until it is, senders are told to try again.
+        client = await connect(settings, stack, lazy=True)
+        plane = plane_of(stack) if stack.gateway else None
+        if plane is None:
+            log.warning("no gateway is known: every alert starts a run, also where nothing is left to be moved")
+        else:
+            held.push_async_callback(plane.aclose)
+        server = WebhookServer(
+            Parts(
+                config=config,
+                temporal=Temporal(client, TASK_QUEUE, config.webhooks.temporal_timeout),
+                plane=plane,
+                secrets=settings.environ,
+                api_token=stack.api_token,
+                sns=Sns(),
+            )
+        )
+        held.push_async_callback(server.finish)
+        _tell_closed_doors(config, settings)
+        url = await held.enter_async_context(listening(server.app, host, port))
+        say(f"Webhooks are taken at {url}.")
+        if ready_file:
+            write_atomically(ready_file, {"url": url})
+        await asyncio.Event().wait()
+    return 0
+
+
+def _tell_closed_doors(config: Config, settings: Settings) -> None:
+    """Senders that will be refused: better read at the start than found out at night."""
+    for name, sender in config.webhooks.senders.items():
+        if sender.how == "sns" and not sender.topic_arns:
+            log.info("sender is refused: it names no topic", sender=name, key="topic_arns")
+        if sender.secret_env is not None and not settings.environ.get(sender.secret_env, "").split():
+            log.info("sender has no secret of its own here", sender=name, variable=sender.secret_env)
