@@ -258,7 +258,6 @@ CASES: dict[str, Case] = {
     "emergency-completed": emergency(mended),
     "emergency-aborted": emergency(emergency_aborted),
     "service-set": Case(kind="ServiceSettings", request={"route": "chat", "cache": "on", "queue": "on"}),
-    "service-rejected": Case(kind="ServiceSettings", request={"route": "chat", "cache": "on"}, prepare=claimed_by_a_run),
     "proposal-approved": proposal("approved", approved),
     "proposal-rejected": proposal("rejected", rejected),
     "proposal-withdrawn": proposal("withdrawn", withdrawn),
