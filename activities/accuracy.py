@@ -127,7 +127,7 @@ class Examiner:
             provider=provider,
             model=self._config.model_id(provider),
             suite=suite,
-            digest=asked.digest,
+            digest=asked.digest if len(prompts) == len(asked.prompts) else "",
             at=began,
             took=datetime.now(UTC) - began,
             score=Score(asked=len(prompts), answered=answered, passed=answered - len(wrong)),
@@ -140,7 +140,7 @@ class Examiner:
     ) -> Assessment:
         """Examine and compare. A doubt that few prompts raise is settled by the comprehensive suite, at once."""
         name = suite or self._settings.suite
-        first = self._judge(await self.examine(provider, name, told=told))
+        first = self.judge(await self.examine(provider, name, told=told))
         if name == CLOSER or CLOSER not in self._suites:
             return first
         if first.quality is Quality.GOOD and self._wants_baseline(provider, CLOSER):
@@ -148,15 +148,16 @@ class Examiner:
             self._record_first(await self.examine(provider, CLOSER, told=told))
         if first.quality is not Quality.DOUBTFUL:
             return first
-        closer = self._judge(await self.examine(provider, CLOSER, told=told), doubted=True)
+        closer = self.judge(await self.examine(provider, CLOSER, told=told), doubted=True)
         return first if closer.quality is Quality.UNKNOWN else closer
 
-    def _judge(self, found: Examination, *, doubted: bool = False) -> Assessment:
-        if not doubted and self._wants_baseline(found.provider, found.suite):
+    def judge(self, found: Examination, *, doubted: bool = False) -> Assessment:
+        """Compare with the baseline; where there is none, and nobody doubts the provider, this becomes it."""
+        if not doubted and found.digest and self._wants_baseline(found.provider, found.suite):
             self._record_first(found)
         return assess(
             found,
-            self.baseline(found.provider, found.suite),
+            self.baseline(found.provider, found.suite) if found.digest else None,
             limit_points=self._config.detection.accuracy_drop_points,
             confidence_percent=self._settings.confidence_percent,
             answered_percent=self._settings.answered_percent,

@@ -42,7 +42,8 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """One run of a suite at one provider's model. `digest` is the suite's, `first_failure` why a prompt was not answered."""
+    """One run of a suite at one provider's model. `digest` is the suite's, "" where only a part of it was asked;
+    `first_failure` is why a prompt was not answered."""
 
     provider: str
     model: str
@@ -194,6 +195,8 @@ def unknown(provider: str, at: datetime, reason: str) -> Assessment:
 
 def why_no_baseline(found: Examination) -> str | None:
     """Why an examination cannot be a baseline; None where it can."""
+    if not found.digest:
+        return "only a part of the suite was asked"
     if not found.score.complete:
         return f"only {found.score.answered} of {found.score.asked} golden prompts were answered"
     return "no golden prompt was answered right" if not found.score.passed else None

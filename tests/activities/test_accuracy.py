@@ -18,13 +18,17 @@ from failover.completion import Answer, Completion
 from failover.config import Config, Detection, Gating, Probe, Procedures
 from failover.errors import RequestError
 from failover.failure import FailureKind
+from failover.gates import Judgement
 from failover.golden import Suite
 from failover.ports import ProviderClient
+from failover.thresholds import reaches
 from providers.factory import SimulatedEndpoint, build_clients
 from providers.memory import MemoryClient
 from simulator.faults import Fault, FaultKind
 from simulator.server import Simulator
+from starter.examining import examine
 from starter.golden import load_suites
+from starter.settings import Settings
 from starter.stack import demo_config, load
 from traffic.memory import MemoryPlane
 
@@ -220,6 +224,22 @@ async def test_the_activity_heartbeats_with_every_answer(baselines: BaselineStor
     found = await environment.run(Accuracy(examiner).assess, AccuracyOrder(provider="bedrock", suite="quick"))
     assert found.quality is Quality.GOOD
     assert beats == list(range(1, 21))
+
+
+async def test_commands_examine_by_one_function(simulator: Simulator, tmp_path: Path) -> None:
+    """The whole suite becomes a baseline; a part of it is a sample, compared with none; a miss names its prompt."""
+    settings, progress = Settings(simulator_url=simulator.control_url), list[int]()
+    whole = await examine(settings, LOADED, tmp_path, "meta", "quick", told=progress.append)
+    assert whole.assessment.quality is Quality.GOOD and progress == list(range(1, 21))
+    part = await examine(settings, LOADED, tmp_path, "google", "quick", size=5)
+    assert part.examination.score == Score(asked=5, answered=5, passed=5)
+    assert part.assessment.quality is Quality.UNKNOWN
+    assert [one.provider for one in BaselineStore(tmp_path / "baselines").list()] == ["meta"]
+    await simulator.set_fault("meta", Fault(kind=FaultKind.WRONG))
+    worse = await examine(settings, LOADED, tmp_path, "meta", "quick")
+    assert worse.assessment.quality is Quality.DEGRADED
+    assert worse.examination.misses[0].prompt == "capital-france"
+    assert reaches(worse.examination.score, 95)[0] is Judgement.FAIL
 
 
 MakeParts = Callable[..., composition.Parts]
