@@ -8,6 +8,7 @@ import pytest
 from temporalio.client import Client
 
 from tests.webhooks.conftest import PATIENCE, MakeServer, Server
+from workflows.payloads import data_converter
 
 
 def only(response: httpx.Response) -> dict[str, Any]:
@@ -221,7 +222,7 @@ async def test_nobody_is_sent_back_when_an_alert_ends_that_moved_nothing(server:
 async def test_while_temporal_is_down_senders_are_told_to_try_again(make_server: MakeServer) -> None:
     """503 with Retry-After, readiness red, and the same alert works once it is back."""
     server = make_server(webhooks={"temporal_timeout": "1s"})
-    nowhere = await Client.connect("127.0.0.1:1", lazy=True)
+    nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=data_converter)
     async with server.serving(client=nowhere):
         down = await server.alert(id="1")
         assert down.status_code == 503
