@@ -93,6 +93,32 @@ async def test_a_storm_of_500_alerts_in_5_seconds_is_one_run(make_server: MakeSe
                 await asyncio.sleep(0.1)
 
 
+async def test_news_that_comes_with_an_old_delivery_is_acted_on(make_server: MakeServer) -> None:
+    """A group that holds an alert which a run was started for, and another one since."""
+    server = make_server()
+
+    def alert(number: int) -> dict[str, Any]:
+        labels = {"alertname": f"A{number}", "provider": server.names.bedrock, "trigger": "unavailable"}
+        return {"status": "firing", "labels": labels, "startsAt": "2026-01-01T00:00:00Z", "fingerprint": f"{number}"}
+
+    async def send(*numbers: int) -> list[str]:
+        answer = await server.http.post(
+            "/webhooks/alertmanager",
+            json={"alerts": [alert(number) for number in numbers]},
+            headers={"Authorization": "Bearer alertmanager-token"},
+        )
+        return [one["did"] for one in answer.json()["alerts"]]
+
+    async with server.serving():
+        assert await send(1) == ["started"]
+        await server.end(server.failover)
+    async with server.serving():
+        assert await send(1) == ["repeated"]
+    async with server.serving():
+        assert "started" in await send(1, 2)
+        await server.end(server.failover)
+
+
 async def test_alerts_that_come_together_are_one_run_and_one_note(server: Server) -> None:
     """The first of a group starts the run, the others join it."""
     alerts = [
