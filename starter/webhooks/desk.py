@@ -178,8 +178,11 @@ class Desk:
         return Standing(workflow_id=order.workflow_id, run_id=before.run_id, started=False)
 
     def _had(self, run: Seen, members: Sequence[tuple[str, Alert]]) -> bool:
-        """Whether a run that is over was started for this very delivery: also by a server before this one."""
-        if run.open or run.closed_at is None or run.alert not in [_memo(*member) for member in members]:
+        """Whether a run that is over was started for this very delivery: also by a server before this one.
+
+        Where others came with it, they are news, and what is done for them is done for all.
+        """
+        if run.open or run.closed_at is None or any(_memo(*member) != run.alert for member in members):
             return False
         return _now() - run.closed_at < self._kept(members[0][1])
 

@@ -10,7 +10,7 @@ import structlog
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from failover.driving import Abort, Decide, Order, SetPercent, Verb
@@ -73,7 +73,7 @@ class Driver:
         handle = self._temporal.client.get_workflow_handle(asked.run)
         try:
             status = await self._temporal.bounded(handle.query("status"))
-        except RPCError:
+        except (RPCError, WorkflowQueryFailedError):
             return None
         now = status["details"].get("approval")
         if now is None or (now["step"], now["digest"]) != (asked.step, asked.digest):
@@ -118,8 +118,8 @@ class RunsDoor:
         handle = self._temporal.client.get_workflow_handle(run)
         try:
             status = await self._temporal.bounded(handle.query("status", rpc_timeout=timedelta(seconds=4)))
-        except RPCError as error:
-            raise Refused(404, f"There is no run {run}; GET /runs lists those that are open.") from error
+        except (RPCError, WorkflowQueryFailedError) as error:
+            raise Refused(404, f"There is no run {run} of a procedure; GET /runs lists those that are open.") from error
         return JSONResponse(status)
 
     async def act(self, request: Request) -> Response:

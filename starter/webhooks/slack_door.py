@@ -122,6 +122,9 @@ class SlackDoor:
             await self._order(press, press.order(person.name))
         except FailoverError as error:
             await self._say(press, f"{error} Press the button again.")
+        except Exception:  # Nobody awaits this: what broke must be told here, or it never is.
+            log.exception("a press could not be obeyed", run=press.asked.run, verb=press.verb.value)
+            await self._say(press, "The server broke over this; its log says how.")
 
     async def _order(self, press: Press, order: Order) -> None:
         try:

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.runs import Standing, StartOrder, start_or_join
@@ -91,7 +96,7 @@ class Temporal:
             if error.status is RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower():
                 raise
             raise _unavailable(error.message) from error
-        except TimeoutError as error:
+        except (TimeoutError, RPCTimeoutOrCancelledError) as error:
             raise _unavailable(f"no answer within {self._timeout.total_seconds():g} s") from error
         except RuntimeError as error:
             # A client that connects at its first call tells in this way that it could not.

@@ -8,6 +8,7 @@ import pytest
 from temporalio.client import Client
 
 from tests.webhooks.conftest import PATIENCE, MakeServer, Server
+from workflows.payloads import data_converter
 
 
 def only(response: httpx.Response) -> dict[str, Any]:
@@ -90,6 +91,32 @@ async def test_a_storm_of_500_alerts_in_5_seconds_is_one_run(make_server: MakeSe
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while await server.runs(server.failover) != 1:
                 await asyncio.sleep(0.1)
+
+
+async def test_news_that_comes_with_an_old_delivery_is_acted_on(make_server: MakeServer) -> None:
+    """A group that holds an alert which a run was started for, and another one since."""
+    server = make_server()
+
+    def alert(number: int) -> dict[str, Any]:
+        labels = {"alertname": f"A{number}", "provider": server.names.bedrock, "trigger": "unavailable"}
+        return {"status": "firing", "labels": labels, "startsAt": "2026-01-01T00:00:00Z", "fingerprint": f"{number}"}
+
+    async def send(*numbers: int) -> list[str]:
+        answer = await server.http.post(
+            "/webhooks/alertmanager",
+            json={"alerts": [alert(number) for number in numbers]},
+            headers={"Authorization": "Bearer alertmanager-token"},
+        )
+        return [one["did"] for one in answer.json()["alerts"]]
+
+    async with server.serving():
+        assert await send(1) == ["started"]
+        await server.end(server.failover)
+    async with server.serving():
+        assert await send(1) == ["repeated"]
+    async with server.serving():
+        assert "started" in await send(1, 2)
+        await server.end(server.failover)
 
 
 async def test_alerts_that_come_together_are_one_run_and_one_note(server: Server) -> None:
@@ -221,7 +248,7 @@ async def test_nobody_is_sent_back_when_an_alert_ends_that_moved_nothing(server:
 async def test_while_temporal_is_down_senders_are_told_to_try_again(make_server: MakeServer) -> None:
     """503 with Retry-After, readiness red, and the same alert works once it is back."""
     server = make_server(webhooks={"temporal_timeout": "1s"})
-    nowhere = await Client.connect("127.0.0.1:1", lazy=True)
+    nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=data_converter)
     async with server.serving(client=nowhere):
         down = await server.alert(id="1")
         assert down.status_code == 503

@@ -152,6 +152,33 @@ async def test_a_form_of_another_page_is_no_order(scene: Scene) -> None:
     assert answer.status_code == 415
 
 
+async def test_what_is_no_procedure_is_no_run(scene: Scene) -> None:
+    """A health check answers no questions, and takes no orders: a sentence, and no 500."""
+    check = f"check-{scene.server.task_queue}"
+    await scene.server.client.start_workflow("HealthCheck", {}, id=check, task_queue=scene.server.task_queue)
+    looked = await scene.server.http.get(f"/runs/{check}", headers=token("vera"))
+    assert (looked.status_code, "no run" in looked.text) == (404, True)
+    ordered = await scene.server.http.post(f"/runs/{check}/abort", json={}, headers=token("olga"))
+    assert (ordered.status_code, "takes no such order" in ordered.text) == (409, True)
+    await scene.server.end(check)
+
+
+async def test_a_run_that_nobody_works_on_answers_later(make_server: MakeServer) -> None:
+    """503 with Retry-After, for orders and for looks: the order may have arrived, and is the same with the same key."""
+    server = make_server(access={"operators": OPERATORS}, webhooks={"temporal_timeout": "1s"})
+    ramp = f"gradual/{server.names.chat}"
+    async with server.serving():
+        request = {"route": server.names.chat, "failed_provider": server.names.bedrock}
+        await server.client.start_workflow("GradualFailover", request, id=ramp, task_queue=server.task_queue)
+        for answer in (
+            await server.http.post(f"/runs/{ramp}/abort", json={}, headers=token("olga")),
+            await server.http.get(f"/runs/{ramp}", headers=token("vera")),
+        ):
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["retry-after"]
+        await server.end(ramp)
+
+
 @pytest.mark.parametrize(
     ("verb", "body", "status"),
     [

@@ -18,11 +18,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from temporalio.client import Client
 
 from activities.notifiers.slack import SlackNotifier
 from failover.messages import BUTTONS, Asked, progress
 from gateway.process import listening
 from tests.webhooks.conftest import FAST, SECRETS, MakeServer, Names, Server
+from workflows.payloads import data_converter
 
 ANNA, BEN, VERA, STRANGER = "U0ANNA", "U0BEN", "U0VERA", "U0NOBODY"
 
@@ -302,6 +304,30 @@ async def test_slacks_patience_is_kept(scene: Scene) -> None:
     assert "anna rejected step-1." in json.dumps(changed[-1])
     assert (await scene.result())["outcome"] == "REJECTED"
     assert scene.slack.limited == 0
+
+
+async def test_while_temporal_is_down_whoever_pressed_is_told_to_press_again(
+    make_server: MakeServer, names: Names
+) -> None:
+    """Slack itself is answered at once, and does not send it again."""
+    slack = Slack()
+    app = Starlette(routes=[Route("/api/{method}", slack.call, methods=["POST"])])
+    nowhere = await Client.connect("127.0.0.1:1", lazy=True, data_converter=data_converter)
+    async with listening(app, "127.0.0.1", 0) as url:
+        server = make_server(
+            access=ACCESS,
+            notifications={"slack": {"api_url": f"{url}/api"}},
+            webhooks={"temporal_timeout": "1s"},
+        )
+        async with server.serving(client=nowhere):
+            asks = Asked(run=f"gradual/{names.chat}", step="step-1", digest="d")
+            message = progress("k", names.chat, "approve?", None, asks=asks)
+            body = form(pressed({"ts": "1", "text": message.text, "blocks": message.blocks()}, "approve", ANNA))
+            answer = await server.http.post("/slack/interactive", content=body, headers=signed(body))
+            assert answer.status_code == 200
+            [whisper] = await until(lambda: slack.whispered)
+            assert "Temporal does not answer" in whisper["text"]
+            assert "Press the button again." in whisper["text"]
 
 
 BODY = form({"type": "block_actions", "user": {"id": ANNA}})
