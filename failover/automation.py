@@ -79,6 +79,44 @@ def permitted(response: Response, allowed: Permission) -> Response:
     return replace(response, procedure=None, reason=reason, held=allowed.held)
 
 
+def gate(
+    orders: Sequence[StartOrder], allowed: Permission, provider: str, reason: str, requested_by: str, config: Config
+) -> list[StartOrder]:
+    """What may be started of the orders about a provider, with a proposal in place of what people are to be asked first.
+
+    Whoever starts something by itself asks here: the health check, alerts, whatever comes.
+    """
+    if allowed.all_act:
+        return list(orders)
+    return [
+        gated
+        for order in orders
+        for gated in (
+            _part(order, allowed.act),
+            _asking(_part(order, allowed.propose), allowed.propose, provider, reason, requested_by, config),
+        )
+        if gated is not None
+    ]
+
+
+def _part(order: StartOrder, routes: Sequence[str]) -> StartOrder | None:
+    """The order as far as it is about these routes: a ramp is of one, an immediate failover of those that it names."""
+    if "route" in order.request:
+        return order if order.request["route"] in routes else None
+    named = order.request.get("routes")
+    kept = [route for route in routes if named is None or route in named]
+    return replace(order, request={**order.request, "routes": kept}) if kept else None
+
+
+def _asking(
+    order: StartOrder | None, routes: Sequence[str], provider: str, reason: str, requested_by: str, config: Config
+) -> StartOrder | None:
+    if order is None:
+        return None
+    about = [order.request["route"]] if "route" in order.request else order.request.get("routes", routes)
+    return proposal(order, provider, about, reason, requested_by, config)
+
+
 class ProposalRequest(Request):
     """Ask people whether a procedure may be started. `at_deadline`: what happens when nobody answers in time."""
 

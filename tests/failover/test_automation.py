@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from failover.automation import Hold, Permission, ProposalRequest, level, permission, permitted, proposal
+from failover.automation import Hold, Permission, ProposalRequest, gate, level, permission, permitted, proposal
 from failover.config import Config, Detection, Level
 from failover.config_file import parse
 from failover.errors import ConfigError
@@ -162,6 +162,51 @@ def test_a_proposal_is_bound_to_what_it_would_start(config: Config) -> None:
     assert (asked.workflow_id, request.deadline_seconds, request.at_deadline) == ("proposal/failover/a", 300, "act")
     assert request.request == {"failed_provider": "a"}
     assert request.digest != request.model_copy(update={"request": {"failed_provider": "b"}}).digest
+
+
+def immediate(routes: list[str] | None = None) -> StartOrder:
+    return StartOrder(
+        procedure="ImmediateFailover",
+        workflow_id="failover/a",
+        request={"failed_provider": "a", "routes": routes},
+        summary="a is down",
+    )
+
+
+def ramp(route: str) -> StartOrder:
+    return StartOrder(
+        procedure="GradualFailover", workflow_id=f"gradual/{route}", request={"route": route}, summary=route
+    )
+
+
+@pytest.mark.parametrize(
+    ("orders", "allowed", "expected"),
+    [
+        ([immediate()], Permission(act=["chat"], all_act=True), [("failover/a", None)]),
+        (
+            [immediate()],
+            Permission(act=["chat"], propose=["calm"]),
+            [("failover/a", ["chat"]), ("proposal/failover/a", ["calm"])],
+        ),
+        ([immediate(["calm"])], Permission(act=["chat"], propose=["calm"]), [("proposal/failover/a", ["calm"])]),
+        ([immediate()], Permission(act=["chat"]), [("failover/a", ["chat"])]),
+        ([immediate()], Permission(why_not="held", held=True), []),
+        (
+            [ramp("chat"), ramp("calm"), ramp("off")],
+            Permission(act=["chat"], propose=["calm"]),
+            [("gradual/chat", None), ("proposal/gradual/calm", ["calm"])],
+        ),
+    ],
+)
+def test_only_what_is_allowed_of_an_order_is_started(
+    orders: list[StartOrder], allowed: Permission, expected: list[tuple[str, list[str] | None]], config: Config
+) -> None:
+    """Some routes act, of others people are asked, the rest is left; a hold leaves nothing."""
+    gated = gate(orders, allowed, "a", "3 probes", "health-check", config)
+    assert [(order.workflow_id, order.request.get("routes")) for order in gated] == expected
+    for order in gated:
+        if order.procedure == "Proposal":
+            assert ProposalRequest.model_validate(order.request).request.get("routes") in (["calm"], None)
 
 
 def telemetry(tries: int, failed: int, kind: FailureKind, p95_ms: int = 100) -> Telemetry:
