@@ -18,9 +18,12 @@ MEANINGS = {
 }
 
 
+LOOKED_AT_FOR_THEMSELVES = ("notifications.slack.", "webhooks.senders.")
+
+
 def secrets(config: Config, environ: Mapping[str, str]) -> list[Finding]:
-    """Every variable that the configuration names but Slack's, which is looked at for itself; never what is in it."""
-    named = [(key, name) for key, name in _named(config, ()) if key != "notifications.slack.token_env"]
+    """Every variable that the configuration names but Slack's and the alerts' senders'; never what is in it."""
+    named = [(key, name) for key, name in _named(config, ()) if not key.startswith(LOOKED_AT_FOR_THEMSELVES)]
     missing = [
         warning(
             f"secret {name}",
@@ -31,6 +34,18 @@ def secrets(config: Config, environ: Mapping[str, str]) -> list[Finding]:
         if not environ.get(name)
     ]
     return missing or [ok("secrets", f"all {len(named)} that the configuration names are set")]
+
+
+def senders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
+    """Whose alerts are taken: a sender without its secret (CloudWatch: without a topic) is refused at the door."""
+    known = sorted(config.webhooks.senders.items())
+    opened = [name for name, one in known if one.topic_arns or any(map(environ.get, (one.secret_env or "").split()))]
+    if opened:
+        return [ok("webhooks", f"alerts are taken from {', '.join(opened)}")]
+    unset = ", ".join(f"{one.secret_env} ({name})" for name, one in known if one.secret_env)
+    return [
+        warning("webhooks", "no alert is taken from anybody", f"set the secret of whoever sends you alerts: {unset}")
+    ]
 
 
 def _named(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -54,7 +54,11 @@ async def _examine(settings: Settings, stack: Stack, loaded: LoadedConfig) -> li
     found = [*await asyncio.gather(*examinations)]
     # By themselves: loading the vendors' SDKs stops everything else for seconds.
     found.append(await examined("providers", lambda: _providers(settings, loaded, stack), "correct their section"))
-    return [*people.secrets(config, environ), *(one for findings in found for one in findings)]
+    return [
+        *people.secrets(config, environ),
+        *people.senders(config, environ),
+        *(one for findings in found for one in findings),
+    ]
 
 
 async def _temporal(settings: Settings, stack: Stack, config: Config) -> list[Finding]:

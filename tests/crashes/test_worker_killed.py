@@ -104,14 +104,13 @@ def paused(ramp: Ramp) -> Scene:
         run = await lab.start(ramp.procedure, {"route": lab.name, **ramp.request, **LONG[ramp.procedure]})
         await until_said(run, "Verified")
         await order(run, "pause")
-        await order(run, "advance")
         at = lab.policy
         lab.arm("paused")
         await lab.until_struck("paused ramp.sample")
         lab.disarm()
-        await until_said(run, "Paused before step-2")
         assert lab.policy == at
         await order(run, "resume")
+        await order(run, "advance")
         assert (await run.result()).outcome is Outcome.COMPLETED, await said(run)
         assert lab.policy.distribution == ramp.target
         return [run]

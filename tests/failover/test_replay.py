@@ -103,7 +103,10 @@ def test_the_policy_of_then_starts_what_was_started() -> None:
     [
         ("{failure_threshold: 2}", [(20, "immediate", "immediate", "5 s earlier")]),
         ("{failure_threshold: 5}", [(20, "immediate", "immediate", "10 s later")]),
-        ("{failure_threshold: 11, failure_memory: 1h}", [(20, "immediate", None, "not with this policy")]),
+        (
+            "{failure_threshold: 11, failure_memory: 1h}\nkpis: {detection: 1m}",
+            [(20, "immediate", None, "not with this policy")],
+        ),
         ("{triggers: {unavailable: none}}", [(20, "immediate", None, "not with this policy")]),
         ("{automation: {unavailable: off}}", [(20, "immediate", None, "not with this policy")]),
         ("{automation: {unavailable: propose}}", [(20, "immediate", "immediate", "the same")]),

@@ -247,6 +247,15 @@ def test_secrets_are_named_and_never_shown() -> None:
     assert there.health is Health.OK and "very-secret" not in there.said
 
 
+def test_whose_alerts_are_taken_is_said() -> None:
+    """A sender without its secret is refused; with none at all, what to set is named, and nothing is shown."""
+    (nobody,) = people.senders(CONFIG, {})
+    assert nobody.health is Health.WARNING and "ALERTMANAGER_WEBHOOK_TOKEN (alertmanager)" in nobody.repair
+    (one,) = people.senders(CONFIG, {"ALERTMANAGER_WEBHOOK_TOKEN": "very-secret"})
+    assert one.health is Health.OK and "alertmanager" in one.said and "grafana" not in one.said
+    assert "very-secret" not in one.said
+
+
 @dataclass
 class SlackStandIn:
     """Answers auth.test."""

@@ -58,8 +58,6 @@ async def test_past_the_budget_of_an_hour_people_decide(ramps: Ramps, ramp_plane
     rejected = await ramps.gradual(
         id=f"no-{ramps.task_queue}", failed_provider="google", approvals=approvals, **AUTOMATIC
     )
-    await until(rejected, "Resting for")
-    await order(rejected, "advance")
     bound = (await until_details(rejected, lambda now: bool(now.get("approval"))))["approval"]
     await order(rejected, "reject", step=bound["step"], digest=bound["digest"])
     assert (await ended(rejected)).outcome is Outcome.REJECTED
