@@ -624,7 +624,7 @@ class Config(Section):
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
         ]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def _chain_problems(self) -> list[str]:

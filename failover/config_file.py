@@ -84,9 +84,18 @@ def _complaints(
 ) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         path = tuple(part for part in problem["loc"] if part != "[key]")
-        line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 1)
-        key = ".".join(str(part) for part in path) or "the file"
-        yield f"{source}:{line}: {key}: {_sentence(problem, path, model)}"
+        if path:
+            key = ".".join(str(part) for part in path)
+            yield f"{source}:{_line(path, lines)}: {key}: {_sentence(problem, path, model)}"
+            continue
+        # What is wrong between sections is said of the whole file, each on a line that begins with the key.
+        for said in _sentence(problem, path, model).splitlines():
+            yield f"{source}:{_line(tuple(said.split()[0].split('.')), lines)}: {said}"
+
+
+def _line(path: Path, lines: Mapping[Path, int]) -> int:
+    """Where the key stands, else the nearest section around it that is written in the file."""
+    return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 1)
 
 
 def _sentence(problem: Any, path: Path, model: type[BaseModel]) -> str:
@@ -98,7 +107,7 @@ def _sentence(problem: Any, path: Path, model: type[BaseModel]) -> str:
             return "this key is required and is not there."
         case _ if isinstance(problem["input"], dict | list) or path[-1:] == ("token",):
             # Whoever wrote the token itself where its hash belongs must not see it in a log, too.
-            return f"{message.rstrip('.')}."
+            return "\n".join(f"{line.rstrip('.')}." for line in message.splitlines())
         case _:
             return f"{problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}."
 

@@ -69,8 +69,9 @@ def _links(addresses: Addresses, record: RunRecord | None) -> dict[str, str]:
     ui = addresses.temporal_ui
     if ui is None:
         return {}
-    runs = {"failover": record.workflow_id} if record else {}
-    links = {name: web_link(ui, addresses.namespace, workflow_id) for name, workflow_id in runs.items()}
+    links = {}
+    if record:
+        links["failover"] = web_link(ui, addresses.namespace, record.workflow_id, record.run_id)
     return {**links, "all runs": f"{ui}/namespaces/{addresses.namespace}/workflows"}
 
 

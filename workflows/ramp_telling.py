@@ -33,7 +33,9 @@ def checklist(state: RampState | None, driving: Driving, journal: Journal) -> li
         done = "x" if number < state.index else " "
         here = " ← now" if number == state.index and journal.outcome is None else ""
         lines.append(f"- [{done}] {step.name}: {describe(step)}{here}")
-    return [*lines, "", *_situation(state, driving), *(f"- gate {one.last.value}: {one.reason}" for one in state.gates)]
+    gates = [f"- gate {one.last.value}: {one.reason}" for one in state.gates]
+    # Markdown runs lines together; a blank one keeps each sentence a line of its own, and the gates a list.
+    return [*lines, "", "\n\n".join(_situation(state, driving)), "", *gates]
 
 
 def _situation(state: RampState, driving: Driving) -> list[str]:

@@ -100,7 +100,7 @@ async def _launch(settings: Settings, stack: Stack, wanted: Launch, manner: Mann
     if wanted.dry_run:
         return await _explain(run, manner)
     if stack.temporal_ui:
-        say(f"Web UI: {web_link(stack.temporal_ui, stack.namespace, run.id)}")
+        say(f"Web UI: {web_link(stack.temporal_ui, stack.namespace, run.id, run.result_run_id)}")
     return await _follow(run, wanted, manner)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
@@ -162,5 +163,7 @@ def root_cause(error: BaseException) -> BaseException:
     return cause
 
 
-def web_link(ui: str, namespace: str | None, workflow_id: str) -> str:
-    return f"{ui}/namespaces/{namespace or 'default'}/workflows/{workflow_id.replace('/', '%2F')}"
+def web_link(ui: str, namespace: str | None, workflow_id: str, run_id: str | None = None) -> str:
+    """The run's page. Without its run id the page looks the id up among indexed runs: one that has just begun is a 404."""
+    run = f"/{run_id}/history" if run_id else ""
+    return f"{ui}/namespaces/{namespace or 'default'}/workflows/{quote(workflow_id, safe='')}{run}"

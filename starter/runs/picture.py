@@ -72,7 +72,7 @@ class Picture:
     def _clock(self, look: Look, now: Situation) -> Text:
         line = Text(overflow="ellipsis", no_wrap=True)
         status = look.status
-        doing = status.outcome.value if status and status.outcome else "paused" if now.paused else now.stage
+        doing = status.outcome.value if status and status.outcome else _doing(now)
         line.append(doing or (status.phase if status else ""), style="bold yellow" if waits_for(now) else "bold")
         left = self._countdown(look, now)
         line.append(f"   next step in {_spell(left)} if the gates pass" if left else "")
@@ -88,6 +88,13 @@ class Picture:
         if now.left_seconds != self._left or self._left_at is None or now.paused:
             self._left, self._left_at = now.left_seconds, look.at
         return max(timedelta(0), timedelta(seconds=self._left) - (look.at - self._left_at))
+
+
+def _doing(now: Situation) -> str:
+    """In a word; a run that asks people has not moved on from the stage before, which would say the wrong thing."""
+    if now.frozen:
+        return "paused"
+    return "waiting for people" if now.approval or now.question else now.stage
 
 
 def _plan(now: Situation, *, over: bool) -> list[Text]:

@@ -64,6 +64,11 @@ class Situation:
     accepted_now: Sequence[str] = ()
     samples: Sequence[Tally] = ()
 
+    @property
+    def frozen(self) -> bool:
+        """Paused, and could be resumed: a run that puts back what it found no longer can."""
+        return self.paused and self.stage != "putting back"
+
 
 _SITUATION = TypeAdapter(Situation)
 
@@ -116,19 +121,19 @@ def waits_for(now: Situation) -> str:
         return f"an answer: {now.question}"
     if now.stage == "waiting for orders":
         return "orders: the next percent, or an abort"
-    return "resume" if now.paused else ""
+    return "resume" if now.frozen else ""
 
 
 def commands(workflow_id: str, now: Situation) -> list[str]:
-    """What a person types for what the run waits for."""
+    """What a person types for what the run waits for; a paused run takes none of what moves before it is resumed."""
+    resume = [f"failoverctl resume {workflow_id}"] if now.frozen else []
     if now.approval is not None:
         bound = f"{workflow_id} --step {now.approval.step} --digest {now.approval.digest}"
         return [f"failoverctl approve {bound}", f"failoverctl reject {bound}"]
     if now.question is not None:
-        return [f"failoverctl {verb} {workflow_id}" for verb in ("retry", "advance", "abort")]
+        verbs = ("abort",) if now.frozen else ("retry", "advance", "abort")
+        return [*resume, *(f"failoverctl {verb} {workflow_id}" for verb in verbs)]
     if now.stage == "waiting for orders":
-        return [
-            f"failoverctl canary --update-traffic PERCENT --run {workflow_id}",
-            f"failoverctl canary --rollback --run {workflow_id}",
-        ]
-    return [f"failoverctl resume {workflow_id}"] if now.paused else []
+        steer = f"failoverctl canary --update-traffic PERCENT --run {workflow_id}"
+        return [*(resume or [steer]), f"failoverctl canary --rollback --run {workflow_id}"]
+    return resume

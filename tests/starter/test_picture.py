@@ -10,9 +10,10 @@ from rich.console import Console
 from failover.incident import Moments, Outcome, TimelineEntry
 from failover.policy import ChangedBy, Revision, TrafficPolicy
 from failover.requests import RunStatus
+from starter.runs.following import web_link
 from starter.runs.lines import Lines
 from starter.runs.picture import Picture
-from starter.runs.situation import Look
+from starter.runs.situation import Look, commands, waits_for
 
 NOW = datetime(2026, 11, 25, 15, 0, 0, tzinfo=UTC)
 
@@ -107,6 +108,38 @@ def test_the_countdown_goes_on_between_two_samples() -> None:
     assert "next step in 4m03s" in drawn(100, look(), look(later))[1]
     assert "next step in 4m10s" in drawn(100, look(), look(later, paused=True))[1]
     assert "next step" not in drawn(100, look(approval=APPROVAL))[1]
+
+
+def test_a_run_that_asks_people_is_not_told_to_do_what_it_did_before() -> None:
+    """Its word is that it waits, not the stage that the question met it in."""
+    assert drawn(100, look(stage="starting", approval=APPROVAL))[1].startswith("waiting for people")
+    assert drawn(100, look(question="in doubt"))[1].startswith("waiting for people")
+    assert drawn(100, look(question="in doubt", paused=True))[1].startswith("paused")
+
+
+def test_a_paused_run_offers_only_what_it_takes() -> None:
+    """While it is paused a question cannot be answered: first the resume; what would be refused is not offered."""
+    asking = look(question="in doubt").situation
+    assert [line.split()[1] for line in commands("canary/chat", asking)] == ["retry", "advance", "abort"]
+    asking = look(question="in doubt", paused=True).situation
+    assert [line.split()[1] for line in commands("canary/chat", asking)] == ["resume", "abort"]
+    steered = commands("canary/chat", look(stage="waiting for orders", paused=True).situation)
+    assert steered == ["failoverctl resume canary/chat", "failoverctl canary --rollback --run canary/chat"]
+
+
+def test_a_paused_run_that_is_aborted_waits_for_nobody() -> None:
+    """It puts back what it found, and would refuse to be resumed."""
+    aborted = look(stage="putting back", paused=True)
+    assert (waits_for(aborted.situation), commands("canary/chat", aborted.situation)) == ("", [])
+    assert drawn(100, aborted)[1].startswith("putting back")
+
+
+def test_a_link_opens_the_run_that_it_is_printed_for() -> None:
+    """The id's slash is encoded once (twice is another id), and the run is named, since its index may be late."""
+    assert web_link("http://ui", None, "canary/chat", "01a2") == (
+        "http://ui/namespaces/default/workflows/canary%2Fchat/01a2/history"
+    )
+    assert web_link("http://ui", "mine", "by hand?", None) == "http://ui/namespaces/mine/workflows/by%20hand%3F"
 
 
 def test_a_run_that_is_over_waits_for_nobody() -> None:

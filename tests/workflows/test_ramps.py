@@ -220,6 +220,19 @@ async def test_a_canary_can_be_led_by_percents(ramps: Ramps, ramp_plane: MemoryP
     assert (result.outcome, ramp_plane.distribution("chat")["bedrock"]) == (Outcome.COMPLETED, 0)
 
 
+async def test_a_doubt_that_data_settle_is_no_order(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
+    """A canary that is led by percents waits for them also after a quiet minute: it does not end by itself at its first."""
+    ramp_plane.requests = 0
+    run = await ramps.canary(manual=True, initial_percent=5, initial_seconds=0.3, step_seconds=0.3)
+    await until(run, "Inconclusive: google success: 0 requests")
+    ramp_plane.requests = 100
+    await until(run, "No longer in doubt")
+    await until(run, "waits for orders")
+    assert (await order(run, "set_percent", percent=100)).accepted
+    result = await ended(run)
+    assert (result.outcome, ramp_plane.distribution("chat")["bedrock"]) == (Outcome.COMPLETED, 0)
+
+
 async def test_a_canary_that_nobody_leads_rolls_back(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
     """At its deadline, as declared."""
     run = await ramps.canary(manual=True, initial_seconds=0.3, manual_deadline_seconds=0.5)
