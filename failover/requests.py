@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from failover.config import Approvals, Name
 from failover.distribution import Shares
@@ -36,6 +36,14 @@ class ImmediateFailoverRequest(Request):
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
     verdicts: list[Verdict] = []
+
+    @field_validator("verdicts")
+    @classmethod
+    def _when_it_was(cls, verdicts: list[Verdict]) -> list[Verdict]:
+        for verdict in verdicts:
+            if any(at is not None and at.tzinfo is None for at in (verdict.at, verdict.first_bad_at)):
+                raise ValueError("a moment has no time zone; write it in UTC, such as 2026-01-31T12:00:00Z")
+        return verdicts
 
 
 class LongRequest(Request):
