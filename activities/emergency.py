@@ -40,7 +40,7 @@ class Ecosystem:
         )
 
     def _route(self, policy: TrafficPolicy) -> EmergencyRoute:
-        service = degraded.from_emergency(self._config.emergency, template=self._config.routes[policy.route].template)
+        service = degraded.from_emergency(self._config.emergency, template=self._config.template(policy.route))
         return EmergencyRoute(route=policy.route, found=snapshot(policy), degraded=service.as_settings())
 
     @activity.defn(name="emergency.look")

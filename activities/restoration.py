@@ -56,9 +56,7 @@ class Restoration:
         asked, telemetry = await asyncio.gather(self._ask(order.routes[:ASKED_ROUTES]), self._observe(order))
         modes = {policy.route: policy.mode for policy in await self._plane.read(order.routes)}
         targets = {
-            route: self._config.emergency.targets
-            if modes.get(route) is Mode.DEGRADED
-            else self._config.routes[route].targets
+            route: self._config.emergency.targets if modes.get(route) is Mode.DEGRADED else self._config.targets(route)
             for route in order.routes
         }
         return restoration.judge_sample(telemetry, asked, targets, order.evacuated, order.moved)

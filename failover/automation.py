@@ -17,6 +17,7 @@ from failover.health import Condition
 from failover.requests import Request
 from failover.starting import StartOrder
 from failover.triggers import Response
+from failover.units import PositiveSeconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,7 @@ class ProposalRequest(Request):
     routes: list[Name] = Field(min_length=1)
     reason: str = Field(default="", max_length=1000)
     requested_by: str = Field(default="", max_length=200)
-    deadline_seconds: float = Field(gt=0)
+    deadline_seconds: PositiveSeconds
     at_deadline: Literal["nothing", "act"] = "nothing"
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from failover.distribution import Distribution, move_all
-from failover.errors import RequestError
+from failover.errors import Refusal, RequestError
 from failover.ramp import (
     Fallback,
     RampBrief,
@@ -41,13 +41,13 @@ def why_not_start(request: CanaryFailoverRequest, providers: Sequence[str]) -> s
 
 
 def plan(request: CanaryFailoverRequest, brief: RampBrief) -> RampPlan:
-    """The steps of one run. RequestError where the source has nothing to give or the target is down."""
+    """The steps of one run. RequestError where the source has nothing to give, Refusal where the target can take nothing."""
     found, settings = brief.found.distribution, brief.procedures.canary
     source, target = request.source_provider, request.target_provider
     if not found.get(source):
         raise RequestError(f"Route {brief.route!r} sends nothing to {source}: there is nothing to move.")
     if target in brief.down():
-        raise RequestError(f"{target} is down: {brief.down()[target]}. A canary needs a target that serves.")
+        raise Refusal(f"{target} is down: {brief.down()[target]}. A canary needs a target that serves.")
     initial = settings.initial_percent if request.initial_percent is None else request.initial_percent
     first = _step(initial, request, brief, _seconds(request.initial_seconds, settings.initial_hold))
     percents = settings.percents if request.percents is None else request.percents
@@ -57,7 +57,7 @@ def plan(request: CanaryFailoverRequest, brief: RampBrief) -> RampPlan:
     rest = [] if request.manual else [_step(value, request, brief, hold) for value in percents if value > initial]
     steps = within_capacity([first, *rest], brief, able_takers(brief))
     if not steps:
-        raise RequestError(f"{target} has no capacity for more of route {brief.route!r}; nothing can be moved.")
+        raise Refusal(f"{target} has no capacity for more of route {brief.route!r}; nothing can be moved.")
     return RampPlan(
         procedure=NAME,
         route=brief.route,

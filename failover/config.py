@@ -686,6 +686,14 @@ class Config(Section):
         override = self.routes[route].chains if route in self.routes else {}
         return list(override.get(failed, self.failover_chains.get(failed, [])))
 
+    def targets(self, route: str) -> Targets:
+        """Of a route that the data plane has and the configuration does not name (any more), the usual ones."""
+        return self.routes[route].targets if route in self.routes else Targets()
+
+    def template(self, route: str) -> str | None:
+        """What the route's users are told when nobody answers; None: as in any emergency."""
+        return self.routes[route].template if route in self.routes else None
+
     def capacities(self) -> dict[str, Capacity]:
         """What each provider declared that it can take."""
         return {name: provider.capacity for name, provider in self.providers.items()}

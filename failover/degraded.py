@@ -10,23 +10,12 @@ from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from failover.config import Count, Emergency
-from failover.units import PositiveDuration, parse_duration
+from failover.units import PositiveDuration
 
 _UNESCAPED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-
-
-def _representable(value: Any) -> timedelta:
-    try:
-        return parse_duration(value)
-    except OverflowError:
-        raise ValueError("it is longer than any duration can be") from None
-
-
-_Time = Annotated[PositiveDuration, BeforeValidator(_representable)]
-"""As it comes from anybody: a number beyond all measure is a mistake, not a failure of ours."""
 
 
 class _Settings(BaseModel):
@@ -34,7 +23,7 @@ class _Settings(BaseModel):
 
 
 class CacheSettings(_Settings):
-    ttl: _Time = timedelta(seconds=7200)
+    ttl: PositiveDuration = timedelta(seconds=7200)
     """How long a remembered answer is fresh: younger ones are served before any provider is asked."""
     serve_stale: bool = False
     """Whether older ones, of any age, are served when no provider answers."""
@@ -43,7 +32,7 @@ class CacheSettings(_Settings):
 class QueueSettings(_Settings):
     size: Count = 10_000
     """How many requests of the route may wait."""
-    timeout: _Time = timedelta(seconds=300)
+    timeout: PositiveDuration = timedelta(seconds=300)
     """How long each of them may."""
 
 

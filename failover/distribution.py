@@ -1,7 +1,7 @@
 """How a route's traffic is divided among providers."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -10,6 +10,9 @@ from failover.errors import RequestError
 
 WHOLE = 10_000
 """All of a route's traffic, in basis points: one hundred percent."""
+
+MOST = 1_000_000
+"""Of basis points that a number is read as: what lies further beyond all traffic is no number that anybody means."""
 
 Distribution = Mapping[str, int]
 """Provider → share in basis points (7000 is 70 %). Sums to exactly `WHOLE`; providers left out have 0."""
@@ -36,9 +39,9 @@ def from_percents(percents: Mapping[str, object]) -> Distribution:
 def _basis_points(provider: str, value: object) -> int:
     try:
         points = Decimal(str(value)) * 100
-    except InvalidOperation:
+    except ArithmeticError:
         points = Decimal("NaN")
-    if not points.is_finite() or points != points.to_integral_value():
+    if not points.is_finite() or abs(points) > MOST or points != points.to_integral_value():
         raise RequestError(f"The share of {provider!r} is {value!r}; it must be a percent with at most two decimals.")
     return int(points)
 

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from failover.config import ApprovalPoint, Approvals
+from failover.gates import Action, Decision
 from failover.requests import Request
 
 KEPT_ANSWERS = 200
@@ -90,13 +91,18 @@ class ApprovalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A run in doubt: what it asks, until when, and what it does by itself after that."""
+    """A run in doubt: what it asks, until when, and what it does by itself after that. `text` is why, as of now.
+
+    `failed`: what is asked about has failed, and only a person lets the run go on; else good news is an answer too.
+    """
 
     step: str
     text: str
     asked_at: datetime
     deadline: datetime
     default: str
+    failed: bool = False
+    reminders: int = 0
 
 
 class Stage(StrEnum):
@@ -182,13 +188,13 @@ class Driving:
             return f"{self.approval.step} waits for an approval, and no other order replaces that"
         waiting = self.stage in _WAITING or self.question is not None
         refusals: dict[Verb, tuple[bool, str]] = {
-            Verb.APPROVE: (self.approval is None, "nothing waits for an approval"),
-            Verb.REJECT: (self.approval is None, "nothing waits for an approval"),
+            Verb.APPROVE: _why_undecidable(self.approval),
+            Verb.REJECT: _why_undecidable(self.approval),
             Verb.PAUSE: (self.paused, "the run is paused already"),
             Verb.RESUME: (not self.paused, "the run is not paused"),
             Verb.ADVANCE: (not waiting, "there is no wait that could be ended"),
             Verb.RETRY: (self.question is None, "no step has failed or is in doubt"),
-            Verb.ESCALATE: (self.escalated, "the run goes straight to its last step already"),
+            Verb.ESCALATE: self._why_not_escalate(),
             Verb.SET_PERCENT: (
                 self.stage not in (Stage.HOLDING, Stage.ORDERS) and self.question is None,
                 "a percent can be set once the canary holds",
@@ -196,6 +202,14 @@ class Driving:
         }
         refused, why = refusals.get(verb, (False, ""))
         return why if refused else None
+
+    def _why_not_escalate(self) -> tuple[bool, str]:
+        if self.approval is not None and self.approval.point is ApprovalPoint.DOUBTFUL_ROLLBACK:
+            return (
+                True,
+                "the run goes no further, and waits for an approval to go back; approve it, reject it, or abort",
+            )
+        return self.escalated, "the run goes straight to its last step already"
 
     def _why_not_decide(self, verb: Verb, order: Decide, now: datetime) -> str | None:
         asked = self.approval
@@ -208,10 +222,6 @@ class Driving:
             )
         if now >= asked.deadline:
             return f"the deadline was {asked.deadline:%H:%M:%S} UTC"
-        if asked.rejected_by:
-            return f"{asked.rejected_by} has rejected it already"
-        if asked.agreed:
-            return "it is approved already"
         if verb is Verb.APPROVE and asked.barred and _same_person(order.actor, asked.requester):
             return f"{order.actor} asked for this run, and this route wants somebody else's approval"
         if verb is Verb.APPROVE and any(_same_person(order.actor, name) for name in asked.granted):
@@ -257,6 +267,14 @@ class Driving:
         return f"Approved {asked.step}." if missing <= 0 else f"Approved {asked.step}; {missing} more must agree."
 
 
+def _why_undecidable(asked: ApprovalRequest | None) -> tuple[bool, str]:
+    if asked is None:
+        return True, "nothing waits for an approval"
+    if asked.rejected_by:
+        return True, f"{asked.rejected_by} has rejected it already"
+    return asked.agreed, "it is approved already"
+
+
 def ask_approval(
     point: ApprovalPoint, step: str, digest: str, text: str, requester: str, settings: Approvals, now: datetime
 ) -> ApprovalRequest:
@@ -274,8 +292,8 @@ def ask_approval(
     )
 
 
-def next_reminder(asked: ApprovalRequest, settings: Approvals) -> datetime | None:
-    """When the unanswered request is told again; None where it was told often enough."""
+def next_reminder(asked: ApprovalRequest | Question, settings: Approvals) -> datetime | None:
+    """When what nobody has answered is told again; None where it was told often enough."""
     due = sorted(settings.remind_after)[asked.reminders :]
     return asked.asked_at + due[0] if due else None
 
@@ -292,6 +310,20 @@ def wants(settings: Approvals, *, first: bool, last: bool, emergency: bool) -> A
         if applies and point in settings.points:
             return point
     return None
+
+
+def wants_before_return(settings: Approvals, *, emergency: bool) -> bool:
+    """Whether people are asked before traffic goes back by itself to a provider whose health is in doubt."""
+    return ApprovalPoint.DOUBTFUL_ROLLBACK in settings.points and not emergency
+
+
+def as_of_now(question: Question, decision: Decision) -> Question:
+    """The question with what its gates say now; once one has failed, it has failed until a person says otherwise."""
+    failed = question.failed or decision.action is Action.FAIL
+    if decision.action in (Action.FAIL, Action.ASK):
+        return replace(question, text=decision.reason, failed=failed)
+    good = decision.action is Action.PROCEED and question.failed
+    return replace(question, text=f"It failed, and does well now: {decision.reason}") if good else question
 
 
 def _key(verb: Verb, order: Order) -> str:

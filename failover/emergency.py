@@ -136,3 +136,13 @@ def describe(brief: EmergencyBrief) -> str:
 def next_look(elapsed: timedelta, settings: Emergency) -> timedelta:
     """How long until providers are probed again: often at first, then every `watch_interval`."""
     return min(settings.watch_interval, settings.watch_interval / 5 + elapsed / 20)
+
+
+LISTED = 20
+"""Routes that a command names; more are named by what they have in common."""
+
+
+def command(routes: Sequence[str]) -> str:
+    """What a person runs where the run can do no more: it ends degraded service on every route, not on one of them."""
+    listed = routes if 0 < len(routes) <= LISTED else ["--degraded"]
+    return f"failoverctl restore {' '.join(listed)} --yes"

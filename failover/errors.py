@@ -4,6 +4,7 @@ FailoverError
 ├── BadInput                 what was asked for cannot be meant; nothing was changed
 │   ├── ConfigError          the configuration file says something that it may not say
 │   └── RequestError         a start, command or HTTP request names something unknown or contradictory
+├── Refusal                  what was asked for can be meant, and may not be done as things stand; nothing was changed
 ├── ProviderError            one provider's answer to one call, classified (see `failover.failure`)
 ├── Unavailable              something that we need did not answer; trying again may help
 │   ├── DataPlaneUnavailable the policy store or gateway did not answer, or not in its own words
@@ -37,6 +38,12 @@ class ConfigError(BadInput):
 
 class RequestError(BadInput):
     """A request that names something unknown or contradicts itself."""
+
+
+class Refusal(FailoverError):
+    """A request that a run may not carry out as things stand: the run ends REJECTED, with nothing changed."""
+
+    exit_code = 4
 
 
 class ProviderError(FailoverError):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from failover.config import ApprovalPoint, Approvals, Failback
 from failover.distribution import apportion, percent, render, same
-from failover.errors import RequestError
+from failover.errors import Refusal, RequestError
 from failover.ramp import (
     Fallback,
     RampBrief,
@@ -42,7 +42,7 @@ def why_not_start(request: FailbackRequest, providers: Sequence[str]) -> str | N
 
 
 def plan(request: FailbackRequest, brief: RampBrief) -> RampPlan:
-    """The steps of one run. RequestError where nothing of the provider's is elsewhere."""
+    """The steps of one run. RequestError where nothing of the provider's is elsewhere, Refusal where it can take none."""
     assert brief.origin is not None
     found, before, settings = brief.found.distribution, brief.origin.distribution, brief.procedures.failback
     goal = goal_of(request, brief)
@@ -69,7 +69,7 @@ def plan(request: FailbackRequest, brief: RampBrief) -> RampPlan:
         takers=(),  # It is served well where it is: nobody else needs to take what does not fit.
     )
     if not steps:
-        raise RequestError(f"{original} has no capacity for more of route {brief.route!r}; nothing can be returned.")
+        raise Refusal(f"{original} has no capacity for more of route {brief.route!r}; nothing can be returned.")
     return RampPlan(
         procedure=NAME,
         route=brief.route,

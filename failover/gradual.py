@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from failover.distribution import WHOLE, Distribution, percent, render, same
-from failover.errors import RequestError
+from failover.errors import Refusal, RequestError
 from failover.ramp import (
     Fallback,
     RampBrief,
@@ -16,6 +16,7 @@ from failover.ramp import (
     gates_for,
     rising,
     towards,
+    why_not_rise,
     within_capacity,
     worsening_gate,
 )
@@ -43,14 +44,16 @@ def why_not_start(request: GradualFailoverRequest, providers: Sequence[str]) -> 
 
 
 def plan(request: GradualFailoverRequest, brief: RampBrief) -> RampPlan:
-    """The steps of one run. RequestError where nothing is to be moved or nobody can take it."""
+    """The steps of one run. RequestError where nothing is to be moved, Refusal where nobody can take it."""
     settings = brief.procedures.gradual
     wanted = _phases(request, brief) if request.failed_provider else _transition(request, brief)
     lose = [] if request.failed_provider or not wanted else rising(wanted[-1].distribution, brief.found.distribution)
     steps = within_capacity(wanted, brief, [name for name in able_takers(brief) if name not in lose])
     if not steps:
-        why = "nobody has capacity for more of it" if wanted else "there is nothing to move"
-        raise RequestError(f"Route {brief.route!r} is at {render(brief.found.distribution)}: {why}.")
+        where = f"Route {brief.route!r} is at {render(brief.found.distribution)}"
+        if not wanted:
+            raise RequestError(f"{where}: there is nothing to move.")
+        raise Refusal(f"{where}: nobody has capacity for more of it.")
     return RampPlan(
         procedure=NAME,
         route=brief.route,
@@ -104,9 +107,7 @@ def _takers(source: str, brief: RampBrief) -> list[str]:
     able = [name for name in chain if name not in down][:2]
     if not able:
         why = "; ".join(f"{name}: {reason}" for name, reason in down.items() if name in chain)
-        raise RequestError(
-            f"Nobody can take over from {source} on route {brief.route!r}: {why or 'its chain is empty'}."
-        )
+        raise Refusal(f"Nobody can take over from {source} on route {brief.route!r}: {why or 'its chain is empty'}.")
     return able
 
 
@@ -135,10 +136,8 @@ def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]
     settings, found = brief.procedures.gradual, brief.found.distribution
     if same(goal, found):
         return []
-    down = brief.down()
-    bad = [name for name in rising(found, goal) if name in down]
-    if bad:
-        raise RequestError(f"{bad[0]} would get more traffic, and is down: {down[bad[0]]}")
+    if (why := why_not_rise(found, goal, brief.down())) is not None:
+        raise Refusal(f"Route {brief.route!r} stays at {render(found)}: {why}.")
     transition = _seconds(request.transition_seconds, settings.transition)
     waits = min(settings.maximum_steps - 1, transition // settings.minimum_step)
     count, wait = waits + 1, _whole_seconds(transition / max(1, waits))

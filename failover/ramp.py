@@ -15,7 +15,7 @@ from failover.config import ApprovalPoint, Approvals, Gating, Kpis, Procedures, 
 from failover.distribution import WHOLE, Distribution, Shares, apportion, check, percent, render, same
 from failover.errors import RequestError
 from failover.gates import Consequence, Gate, Metric
-from failover.health import Verdict
+from failover.health import Condition, Verdict
 from failover.policy import Mode, Revision
 from failover.requests import RampRequest
 from failover.units import milliseconds, render_duration
@@ -218,6 +218,20 @@ def why_not_rise(now: Distribution, wanted: Distribution, down: Mapping[str, str
     """Why a step may not be taken: it would raise the share of a provider known to be down. None where it does not."""
     risen = [name for name in rising(now, wanted) if name in down]
     return "; ".join(f"{name} would get more traffic, and is down: {down[name]}" for name in risen) or None
+
+
+def in_doubt(now: Distribution, wanted: Distribution, verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """Providers that would get more traffic and are neither known to be well nor known to be down, with why."""
+    known = {verdict.provider: verdict for verdict in verdicts}
+    doubts = {name: _doubt(known.get(name)) for name in rising(now, wanted)}
+    return {name: why for name, why in doubts.items() if why is not None}
+
+
+def _doubt(verdict: Verdict | None) -> str | None:
+    if verdict is None:
+        return "nothing is known of its health"
+    well = verdict.condition is Condition.HEALTHY and verdict.cause is None
+    return None if well or verdict.down else f"{verdict.condition.value.replace('_', ' ')}, {verdict.reason}"
 
 
 def rising(now: Distribution, wanted: Distribution) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from failover.config import Approvals, Name
 from failover.distribution import Shares
 from failover.health import Verdict
 from failover.incident import Moments, Outcome, RouteShift, TimelineEntry, Trigger
-from failover.units import Percent
+from failover.units import Percent, PositiveSeconds, Seconds
 
 
 class Request(BaseModel):
@@ -36,6 +36,14 @@ class ImmediateFailoverRequest(Request):
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
     verdicts: list[Verdict] = []
+
+    @field_validator("verdicts")
+    @classmethod
+    def _when_it_was(cls, verdicts: list[Verdict]) -> list[Verdict]:
+        for verdict in verdicts:
+            if any(at is not None and at.tzinfo is None for at in (verdict.at, verdict.first_bad_at)):
+                raise ValueError("a moment has no time zone; write it in UTC, such as 2026-01-31T12:00:00Z")
+        return verdicts
 
 
 class LongRequest(Request):
@@ -68,10 +76,10 @@ class GradualFailoverRequest(RampRequest):
 
     failed_provider: Name | None = None
     target_distribution: Shares | None = None
-    transition_seconds: float | None = Field(default=None, ge=0)
+    transition_seconds: Seconds | None = None
     phases: list[list[Percent]] | None = Field(default=None, min_length=1)
-    settle_seconds: float | None = Field(default=None, ge=0)
-    monitor_seconds: float | None = Field(default=None, ge=0)
+    settle_seconds: Seconds | None = None
+    monitor_seconds: Seconds | None = None
     throttled_share_percent: Percent | None = None
     enforce_gates: bool = True
 
@@ -85,13 +93,13 @@ class CanaryFailoverRequest(RampRequest):
     source_provider: Name
     target_provider: Name
     initial_percent: float | None = Field(default=None, gt=0, le=100)
-    initial_seconds: float | None = Field(default=None, ge=0)
+    initial_seconds: Seconds | None = None
     percents: list[Annotated[float, Field(gt=0, le=100)]] | None = None
-    step_seconds: float | None = Field(default=None, ge=0)
+    step_seconds: Seconds | None = None
     success_threshold_percent: Percent | None = None
     failure_threshold_percent: Percent | None = None
     manual: bool = False
-    manual_deadline_seconds: float | None = Field(default=None, gt=0)
+    manual_deadline_seconds: PositiveSeconds | None = None
 
 
 class FailbackRequest(RampRequest):
@@ -105,9 +113,9 @@ class FailbackRequest(RampRequest):
     current_provider: Name | None = None
     auto: bool = True
     health_threshold_percent: Percent | None = None
-    recovery_seconds: float | None = Field(default=None, ge=0)
+    recovery_seconds: Seconds | None = None
     percents: list[Annotated[float, Field(gt=0, le=100)]] | None = None
-    step_seconds: float | None = Field(default=None, ge=0)
+    step_seconds: Seconds | None = None
     undoes_workflow_id: str | None = Field(default=None, max_length=200)
     undoes_run_id: str | None = Field(default=None, max_length=64)
 

@@ -11,7 +11,7 @@ from failover.degraded import CacheSettings, DegradedService, QueueSettings
 from failover.errors import RequestError
 from failover.incident import Trigger
 from failover.requests import Request
-from failover.units import parse_duration, render_duration
+from failover.units import PositiveSeconds, parse_duration, render_duration
 
 NAME = "ServiceSettings"
 
@@ -24,11 +24,11 @@ class ServiceSettingsRequest(Request):
 
     route: Name
     cache: Literal["emergency", "on", "off"] | None = None
-    cache_ttl_seconds: float | None = Field(default=None, gt=0)
+    cache_ttl_seconds: PositiveSeconds | None = None
     serve_stale: bool | None = None
     queue: Literal["on", "off"] | None = None
     queue_size: Count | None = None
-    queue_timeout_seconds: float | None = Field(default=None, gt=0)
+    queue_timeout_seconds: PositiveSeconds | None = None
     reason: str = Field(default="", max_length=1000)
     requested_by: str = Field(default="", max_length=200)
     dry_run: bool = False

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -39,7 +40,8 @@ def create_app(
 ) -> Starlette:
     """A gateway over these clients and this store. `loopback`: whether only this machine can reach it.
 
-    Its `state.close` is to be called when it is told to end: it sends home who waits in a queue.
+    Its `state.close` is to be called when it is told to end: it sends home who waits in a queue, at once, and after the
+    given patience whoever still waits for a provider.
     """
     counters, metrics, auth = Counters(), Metrics(config, store), Auth(token, loopback=loopback)
     rates = Rates(config.capacities(), time.monotonic)
@@ -81,7 +83,12 @@ def create_app(
         ],
         exception_handlers={404: _not_found, 405: _not_found, 500: _broken, DataPlaneUnavailable: _unavailable},
     )
-    app.state.close = queues.close
+
+    def close(patience: timedelta) -> None:
+        queues.close()
+        users.close(patience)
+
+    app.state.close = close
     return app
 
 

@@ -73,4 +73,4 @@ def key_of(route: str, completion: Completion, others: Mapping[str, Any]) -> byt
         list(completion.stop),
         others,
     ]
-    return hashlib.sha256(_CANONICAL.encode(asked).encode("utf-8", "replace")).digest()
+    return hashlib.sha256(_CANONICAL.encode(asked).encode("utf-8", "surrogatepass")).digest()

@@ -1,5 +1,7 @@
 """The users' door: OpenAI's chat completions and models."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -12,8 +14,8 @@ from gateway.cache import key_of
 from gateway.counters import utc_now
 from gateway.openai_shapes import ApiError, ChatRequest, all_failed, events, headers, parse_chat, refused, whole
 from gateway.question import AllFailed, Question
-from gateway.queue import Left, Refused
-from gateway.sources import Sources
+from gateway.queue import Closing, Gone, Left, Refused
+from gateway.sources import Reply, Sources
 from gateway.store import PolicyStore
 
 SYNTHETIC_HEADER = "x-failover-synthetic"
@@ -36,6 +38,7 @@ class OpenAiApi:
         self._auth = auth
         self._max_body_bytes = max_body_bytes
         self._remembers = remembers
+        self._replying: set[asyncio.Task[Reply]] = set()
 
     async def chat(self, request: Request) -> Response:
         try:
@@ -58,12 +61,32 @@ class OpenAiApi:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
-        reply = await self._sources.reply(question, gone)
+        reply = await self._reply(question, gone)
         if reply.chunks is not None:
             pieces = events(reply, reply.chunks, wants_usage=wants_usage)
             return StreamingResponse(pieces, media_type="text/event-stream", headers=headers(reply))
         assert reply.answer is not None
         return whole(reply, reply.answer)
+
+    async def _reply(self, question: Question, gone: Gone) -> Reply:
+        replying = asyncio.ensure_future(self._sources.reply(question, gone))
+        self._replying.add(replying)
+        try:
+            return await replying
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise Closing("The gateway is ending, and no provider has answered yet; ask again.") from None
+        finally:
+            self._replying.discard(replying)
+
+    def close(self, patience: timedelta) -> None:
+        """The gateway ends: whoever has no answer by then is told so, while there is still somebody to tell it."""
+        asyncio.get_running_loop().call_later(patience.total_seconds(), self._give_up)
+
+    def _give_up(self) -> None:
+        for replying in self._replying:
+            replying.cancel()
 
     async def _read(self, request: Request) -> tuple[Question, bool]:
         """What is asked, and whether a stream is to tell its usage; the body itself is not held while it waits."""

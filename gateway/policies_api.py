@@ -13,7 +13,7 @@ from failover.degraded import DegradedService, read
 from failover.distribution import Shares
 from failover.policy import Change, ChangedBy, ChangeResult, ChangeStatus, Mode, Revision, TrafficPolicy
 from failover.telemetry import Telemetry
-from failover.units import parse_duration
+from failover.units import DurationTooLong, parse_duration
 from gateway.auth import Auth
 from gateway.counters import KEPT, Counters, utc_now
 from gateway.store import PolicyStore
@@ -140,7 +140,7 @@ class PoliciesApi:
 def _window(text: str) -> timedelta:
     try:
         return min(parse_duration(text), KEPT)
-    except OverflowError:
+    except DurationTooLong:
         return KEPT
 
 

@@ -22,6 +22,9 @@ from gateway.store import FileStore, PolicyStore, sole_user
 DRAIN = timedelta(seconds=5)
 """For requests in flight when the gateway is told to end."""
 
+LAST_WORDS = timedelta(seconds=1)
+"""Of it, for telling those who have no answer yet that none will come."""
+
 
 async def run(
     config: Config,
@@ -87,12 +90,12 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
         try:
             yield f"http://{host}:{sock.getsockname()[1]}"
         finally:
-            getattr(app.state, "close", _nothing)()
+            getattr(app.state, "close", _nothing)(DRAIN - LAST_WORDS)
             server.should_exit = True
             await serving
 
 
-def _nothing() -> None:
+def _nothing(_: timedelta) -> None:
     """Of an app that holds nobody up."""
 
 

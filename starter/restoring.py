@@ -1,4 +1,4 @@
-"""`failoverctl restore`: break-glass. The last good policy of a route, straight to the policy store, without Temporal.
+"""`failoverctl restore`: break-glass. The last good policy of each route named, straight to the policy store, without Temporal.
 
 What was good is `starter.last_good`. A provider known to be down gets no more traffic by it, unless the operator names the
 distribution.
@@ -46,7 +46,10 @@ KNOWN_FOR = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    route: str
+    """`degraded`: every route in degraded service, beside those named."""
+
+    routes: Sequence[str]
+    degraded: bool
     to: str | None
     normal: bool
     reason: str
@@ -73,25 +76,63 @@ class Restored:
 
 def run_restore(settings: Settings, wanted: Wanted) -> int:
     stack = find(settings, wanted.state)
-    restored = asyncio.run(_restore(settings, stack, wanted))
+    restored, failed = asyncio.run(_restore_all(settings, stack, wanted))
     if wanted.json:
-        as_json("restored", restored)
+        one = len(wanted.routes) == 1 and not wanted.degraded and not failed
+        as_json("restored", restored[0] if one else {"routes": restored, "failed": failed})
     else:
-        print("\n".join(_sentences(restored)), flush=True)
-    return ExitCode.DONE if restored.verified else ExitCode.NEEDS_HUMAN
+        print("\n".join(line for one in restored for line in _sentences(one)), flush=True)
+    if failed:
+        return ExitCode.NEEDS_HUMAN
+    return ExitCode.DONE if all(one.verified for one in restored) else ExitCode.NEEDS_HUMAN
 
 
-async def _restore(settings: Settings, stack: Stack, wanted: Wanted) -> Restored:
+async def _restore_all(settings: Settings, stack: Stack, wanted: Wanted) -> tuple[list[Restored], dict[str, str]]:
+    """What was written, and which routes could not be and why: one that fails holds no other up.
+
+    A name that is not known changes nothing at all.
+    """
+    restored, failed = list[Restored](), dict[str, str]()
     async with closing(plane_of(stack)) as plane:
-        found = await _policy(plane, wanted.route)
-        unknown: list[str] = []
+        routes = await _named(plane, wanted)
         temporal = await _temporal(settings, stack)
-        named_by_hand = Good(distribution=dict(parse(wanted.to)), why="as you named it") if wanted.to else None
-        good = named_by_hand or await last_good(settings, stack, found, temporal, unknown)
-        good = await _without_the_down(stack, wanted, found, good, unknown)
-        mode = await _mode(temporal, wanted, found, unknown)
-        confirm(_question(found, good, mode), yes=wanted.yes)
-        return await _write(plane, wanted, good, mode, unknown)
+        for route in routes:
+            try:
+                restored.append(await _restore(settings, stack, plane, temporal, route, wanted))
+            except FailoverError as error:
+                if len(routes) == 1:
+                    raise
+                failed[route] = str(error)
+                say(f"Route {route} is not restored: {error}")
+    return restored, failed
+
+
+async def _named(plane: TrafficPlane, wanted: Wanted) -> list[str]:
+    policies = {policy.route: policy for policy in await plane.read()}
+    unknown = [route for route in wanted.routes if route not in policies]
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        raise RequestError(f"There is no route {names}; the routes are {', '.join(policies)}. Nothing was changed.")
+    degraded = [policy.route for policy in policies.values() if wanted.degraded and policy.mode is Mode.DEGRADED]
+    routes = list(dict.fromkeys([*wanted.routes, *degraded]))
+    if not routes and not wanted.degraded:
+        raise RequestError(f"Name the routes to restore, or --degraded; the routes are {', '.join(policies)}.")
+    if not routes:
+        say("No route is in degraded service: there is nothing to restore.")
+    return routes
+
+
+async def _restore(
+    settings: Settings, stack: Stack, plane: TrafficPlane, temporal: Client | None, route: str, wanted: Wanted
+) -> Restored:
+    found = await _policy(plane, route)
+    unknown: list[str] = []
+    named_by_hand = Good(distribution=dict(parse(wanted.to)), why="as you named it") if wanted.to else None
+    good = named_by_hand or await last_good(settings, stack, found, temporal, unknown)
+    good = await _without_the_down(stack, wanted, found, good, unknown)
+    mode = await _mode(temporal, wanted, found, unknown)
+    confirm(_question(found, good, mode), yes=wanted.yes)
+    return await _write(plane, found, wanted, good, mode, unknown)
 
 
 async def _temporal(settings: Settings, stack: Stack) -> Client | None:
@@ -170,24 +211,26 @@ async def _emergency_is_open(temporal: Client | None) -> bool | None:
 # The write
 
 
-async def _write(plane: TrafficPlane, wanted: Wanted, good: Good, mode: Mode | None, unknown: list[str]) -> Restored:
+async def _write(
+    plane: TrafficPlane, found: TrafficPolicy, wanted: Wanted, good: Good, mode: Mode | None, unknown: list[str]
+) -> Restored:
     """On the revision of now, until it is taken: whoever decided on an older one is refused from then on."""
     key = f"restore/{uuid.uuid4().hex[:12]}"
     for attempt in range(ATTEMPTS):
-        before = await _policy(plane, wanted.route)
+        before = await _policy(plane, found.route)
         [result] = await plane.apply([_change(f"{key}/{attempt}", before, wanted, good.distribution, mode)])
         if result.in_force and result.policy is not None:
             restored = _restored(before, result, good, unknown)
             return await _verified(plane, restored, result.policy)
     raise DataPlaneUnavailable(
-        f"Somebody changes route {wanted.route} all the time: {ATTEMPTS} writes were refused ({result.reason}) "
+        f"Somebody changes route {found.route} all the time: {ATTEMPTS} writes were refused ({result.reason}) "
         "End that first, or run this again."
     )
 
 
 def _change(key: str, before: TrafficPolicy, wanted: Wanted, distribution: Distribution, mode: Mode | None) -> Change:
     return Change(
-        route=wanted.route,
+        route=before.route,
         decided_on=before.revision,
         key=key,
         distribution=dict(distribution),

@@ -398,8 +398,7 @@ class MultiProviderEmergency(Driven):
         return self.state
 
     def _command(self) -> str:
-        routes = self.journal.routes or self.request.routes or ["ROUTE"]
-        return f"failoverctl restore {routes[0]} --yes"
+        return emergency.command(self.journal.routes or self.request.routes or [])
 
     request: EmergencyRequest
     routes: Degrading

@@ -111,7 +111,8 @@ class Journal:
 
     def _details(self) -> str:
         """The plan as a checklist, then what happened last; shown by the Web UI as Markdown."""
-        happened = [f"- `{entry.at:%H:%M:%S}` {entry.text}" for entry in self.timeline[-10:]]
+        # One line each, whatever people wrote: nobody's comment may look like a step of the plan.
+        happened = [f"- `{entry.at:%H:%M:%S}` {' '.join(entry.text.split())}" for entry in self.timeline[-10:]]
         told = "\n".join([*self._checklist(), "", *happened])
         return told.encode()[:DETAILS_LIMIT].decode(errors="ignore")
 

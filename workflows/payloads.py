@@ -88,8 +88,30 @@ def explain(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__
     if cause is None:
         return "the input could not be decoded as JSON"
-    problems = cause.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{_field(problem['loc'])}: {problem['msg']}" for problem in problems[:10])
+    problems = cause.errors(include_url=False, include_context=False)
+    return "; ".join(
+        f"{_field(problem['loc'])}: {_blind(problem['msg'], problem['input'])}" for problem in problems[:10]
+    )
+
+
+def _blind(reason: str, value: object) -> str:
+    """Our own validators say in a configuration file what is wrong with which value; here nobody's value is repeated."""
+    for text in sorted(_texts(value), key=len, reverse=True):
+        for shown in (repr(text), text):
+            reason = reason.replace(shown, "…")
+    return reason.removeprefix("Value error, ")
+
+
+def _texts(value: object) -> set[str]:
+    """Every text within that could be recognised, names of fields and providers included."""
+    match value:
+        case str():
+            return {value} if len(value) > 1 else set()
+        case dict():
+            return {text for pair in value.items() for one in pair for text in _texts(one)}
+        case list() | tuple():
+            return {text for one in value for text in _texts(one)}
+    return set()
 
 
 def _field(location: tuple[int | str, ...]) -> str:

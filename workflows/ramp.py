@@ -14,7 +14,7 @@ from temporalio.exceptions import FailureError
 
 from activities.ramping import BriefOrder
 from failover.driving import Driving, Stage, Verb
-from failover.errors import RequestError
+from failover.errors import Refusal, RequestError
 from failover.failback import Recovery
 from failover.gates import Action, Decision
 from failover.incident import Outcome, RunRecord, Trigger
@@ -103,6 +103,8 @@ class Ramp(Asking):
             return await self.ends.completed()
         except Ended as ended:
             return ended
+        except Refusal as refusal:
+            return Ended(Outcome.REJECTED, f"{refusal} Nothing was changed.")
 
     async def _begin(self, order: BriefOrder, planner: Planner) -> None:
         """Read, plan and claim; all over again while somebody changes the route in between."""
@@ -154,6 +156,8 @@ class Ramp(Asking):
 
     async def _steps(self) -> None:
         state = self.known()
+        if state.stopping is not None:
+            raise await self.stop(state.stopping)
         while state.index < len(state.plan.steps) or await self._go_further():
             self.stop_if_ordered()
             step = state.plan.steps[state.index]
@@ -183,7 +187,7 @@ class Ramp(Asking):
         state = self.known()
         try:
             more = await self.more_steps()
-        except (RequestError, Ended) as error:
+        except (Refusal, RequestError, Ended) as error:
             raise await self.ends.release(Outcome.HELD, f"What comes next could not be planned: {error}") from error
         state.plan = replace(state.plan, steps=[*state.plan.steps, *more])
         return bool(more)
@@ -199,11 +203,14 @@ class Ramp(Asking):
         """Write the step's distribution and prove that it is obeyed; a step that cannot be proved has failed."""
         state = self.known()
         self.herald.opened(state.plan.subject, "; ".join(state.plan.describe()), "traffic is being moved")
-        while (why := await self._why_not_set(step)) is not None:
+        asked = self.driving.question  # By the run that this one continues: it has not been answered yet.
+        why = asked.text if asked is not None else await self._why_not_set(step)
+        while why is not None:
             await self.failed(step, why)
             if self.driving.escalated:
                 state.index = len(state.plan.steps) - 1
                 step = state.plan.steps[state.index]
+            why = await self._why_not_set(step)
         self.driving.question = None
         self._mark_first_step()
         self.start_hold(step)
@@ -314,9 +321,7 @@ class Ramp(Asking):
             self.herald.update(f"{step.name} does well and waits for orders.", urgent=True)
         self.driving.stage = Stage.ORDERS
         if workflow.now() >= state.orders_until:
-            raise await self.ends.stop_short(
-                Outcome.ROLLED_BACK, "Nobody ordered anything in time.", state.plan.on_doubt
-            )
+            raise await self.stop_short(Outcome.ROLLED_BACK, "Nobody ordered anything in time.", state.plan.on_doubt)
 
     def take_ordered_percent(self) -> bool:
         """Put the step that was ordered next; the plan is another one then, with a digest of its own."""

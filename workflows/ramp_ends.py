@@ -15,7 +15,7 @@ from workflows import data_plane
 from workflows.claimed_route import ClaimedRoute, command
 from workflows.ending import Ended, within
 from workflows.journal import Journal
-from workflows.ramp_state import RampState
+from workflows.ramp_state import RampState, Stopping
 
 
 class RampEnds:
@@ -35,14 +35,17 @@ class RampEnds:
             Outcome.COMPLETED, f"{state.plan.subject}: done, {render(state.now)} is in force and verified."
         )
 
-    async def stop_short(self, outcome: Outcome, reason: str, fallback: Fallback) -> Ended:
+    async def stop_short(self, stopping: Stopping) -> Ended:
         """The end of a ramp that stops short, as its procedure declares."""
-        state = self._state
-        if fallback is Fallback.ROLL_BACK:
-            return await self.put_back(outcome, reason, state.plan.found.distribution)
-        if fallback is Fallback.STEP_BACK:
-            return await self.put_back(outcome, reason, state.good)
+        outcome, reason = stopping.outcome, stopping.reason
+        if (wanted := self.goes_back_to(stopping.fallback)) is not None:
+            return await self.put_back(outcome, reason, wanted)
         return await self.release(Outcome.HELD if outcome is not Outcome.REJECTED else outcome, reason)
+
+    def goes_back_to(self, fallback: Fallback) -> Distribution | None:
+        """What is put back then; None where what is in force stays."""
+        state = self._state
+        return {Fallback.ROLL_BACK: state.plan.found.distribution, Fallback.STEP_BACK: state.good}.get(fallback)
 
     async def release(self, outcome: Outcome, reason: str) -> Ended:
         """End with what is in force, and give the route free."""

@@ -9,11 +9,11 @@ from failover.driving import Driving
 from failover.failback import Recovery
 from failover.gates import GateState
 from failover.health import Verdict
-from failover.incident import Moments, Sample, TimelineEntry
+from failover.incident import Moments, Outcome, Sample, TimelineEntry
 from failover.messages import MessageRef
 from failover.observing import OwnRequests
 from failover.policy import Revision
-from failover.ramp import RampBrief, RampPlan, Step
+from failover.ramp import Fallback, RampBrief, RampPlan, Step
 
 
 class Place(StrEnum):
@@ -24,13 +24,22 @@ class Place(StrEnum):
     HOLD = "hold"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping:
+    """A ramp that goes no further: how it is to end, and what it does with the traffic that it moved."""
+
+    outcome: Outcome
+    reason: str
+    fallback: Fallback
+
+
 @dataclass(slots=True, kw_only=True)
 class RampState:
     """All that a run knows of itself; what a run that continues as new is handed.
 
     `index` is the step that `place` speaks of, `held` the one whose gates are sampled; `revision` and `now` are what this
     run wrote last, `good` the last distribution that passed. `settle_left` and `left` are what remains of the hold. `written`:
-    a write may have been applied; `writes` numbers their keys.
+    a write may have been applied; `writes` numbers their keys. `stopping`: people are asked whether it may go back.
     """
 
     brief: RampBrief
@@ -57,6 +66,7 @@ class RampState:
     written: bool = False
     writes: int = 0
     steps_set: int = 0
+    stopping: Stopping | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -80,7 +80,8 @@ def report(
 
 
 def restore(
-    route: Annotated[str, typer.Argument(metavar="ROUTE", help="The route to restore.")],
+    routes: Annotated[list[str] | None, typer.Argument(metavar="ROUTE...", help="The routes to restore.")] = None,
+    degraded: Annotated[bool, typer.Option("--degraded", help="Every route that is in degraded service.")] = False,
     to: Annotated[
         str | None,
         typer.Option(metavar="DISTRIBUTION", help="What was good, such as bedrock:70,google:30.", show_default=False),
@@ -91,7 +92,7 @@ def restore(
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """Break the glass: write a route's last good policy without Temporal, and release its claim.
+    """Break the glass: write routes' last good policies without Temporal, and release their claims.
 
     For a run that takes no more orders, and for when Temporal is down: whatever still wants to write is refused then.
     It says what it wrote, and what it could not know.
@@ -100,8 +101,19 @@ def restore(
     failoverctl restore chat
     failoverctl restore chat --yes
     failoverctl restore chat --to bedrock:70,google:20,meta:10
+    failoverctl restore chat search --yes
+    failoverctl restore --degraded --yes
     """
     from starter.restoring import Wanted, run_restore
 
-    wanted = Wanted(route=route, to=to, normal=normal, reason=reason, yes=yes, json=json, state=state)
+    wanted = Wanted(
+        routes=routes or [],
+        degraded=degraded,
+        to=to,
+        normal=normal,
+        reason=reason,
+        yes=yes,
+        json=json,
+        state=state,
+    )
     return run_restore(environment(), wanted)

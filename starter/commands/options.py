@@ -25,7 +25,7 @@ Approval = Annotated[
     typer.Option(
         "--approval",
         metavar="POINT",
-        help="Also ask people here: first_shift, each_step, full; may be repeated.",
+        help="Also ask people: first_shift, each_step, full, doubtful_rollback; may be repeated.",
         show_default=False,
     ),
 ]

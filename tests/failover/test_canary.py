@@ -11,7 +11,7 @@ from failover import canary
 from failover.capacity import Headroom
 from failover.config import Procedures
 from failover.distribution import WHOLE, move_all
-from failover.errors import RequestError
+from failover.errors import FailoverError, Refusal, RequestError
 from failover.gates import Metric
 from failover.ramp import Fallback, RampPlan
 from failover.requests import CanaryFailoverRequest
@@ -146,25 +146,29 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(request_changes: dict[s
 
 
 @pytest.mark.parametrize(
-    ("request_changes", "told", "said"),
+    ("request_changes", "told", "said", "error"),
     [
-        ({}, brief({"google": WHOLE}), "sends nothing to bedrock"),
-        ({}, brief(down=("google",)), "google is down: so it was measured. A canary needs a target that serves"),
+        ({}, brief({"google": WHOLE}), "sends nothing to bedrock", RequestError),
+        ({}, brief(down=("google",)), "google is down: so it was measured. A canary needs a target", Refusal),
         (
             {"failure_threshold_percent": 99},
             brief(),
             "failure_threshold_percent 99 lies above the success threshold 98",
+            RequestError,
         ),
         (
             {},
             brief(headroom=Headroom(requests_per_minute=9, requests_left={"google": 0, "meta": 0})),
             "no capacity for more",
+            Refusal,
         ),
     ],
 )
-def test_what_cannot_be_planned_says_why(request_changes: dict[str, Any], told: Any, said: str) -> None:
-    """Nothing to give, nobody to take it, thresholds that contradict."""
-    with pytest.raises(RequestError, match=said):
+def test_what_cannot_be_planned_says_why(
+    request_changes: dict[str, Any], told: Any, said: str, error: type[FailoverError]
+) -> None:
+    """Nothing to give and thresholds that contradict are mistakes; that nobody can take it now is a refusal."""
+    with pytest.raises(error, match=said):
         canary.plan(asked(**request_changes), told)
 
 

@@ -21,10 +21,13 @@ from failover.driving import (
     SetPercent,
     Stage,
     Verb,
+    as_of_now,
     ask_approval,
     next_reminder,
     wants,
+    wants_before_return,
 )
+from failover.gates import Action, Decision
 from tests.failover.conftest import NOW
 
 DEADLINE = NOW + timedelta(minutes=30)
@@ -47,8 +50,12 @@ def asking(**settings: Any) -> ApprovalRequest:
     return ask_approval(ApprovalPoint.FULL, "step-1", "abc", "May it?", "rita", approvals, NOW)
 
 
-def in_doubt() -> Question:
-    return Question(step="step-1", text="Inconclusive", asked_at=NOW, deadline=DEADLINE, default="hold")
+def given_by(*people: str) -> ApprovalRequest:
+    return replace(asking(), granted=dict.fromkeys(people, ""))
+
+
+def in_doubt(*, failed: bool = False) -> Question:
+    return Question(failed=failed, step="step-1", text="Inconclusive", asked_at=NOW, deadline=DEADLINE, default="hold")
 
 
 ALWAYS = {Verb.ABORT, Verb.PAUSE, Verb.ESCALATE}
@@ -69,6 +76,15 @@ TAKEN: dict[str, tuple[dict[str, Any], set[Verb]]] = {
     "an approval in a pause": (
         {"stage": Stage.HOLDING, "approval": asking(), "paused": True},
         {Verb.ABORT, Verb.ESCALATE, Verb.RESUME} | DECIDE,
+    ),
+    "an approval that is given": ({"stage": Stage.HOLDING, "approval": given_by("otto")}, ALWAYS),
+    "an approval that is refused": (
+        {"stage": Stage.HOLDING, "approval": replace(asking(), rejected_by="otto")},
+        ALWAYS,
+    ),
+    "an approval to go back": (
+        {"stage": Stage.HOLDING, "approval": replace(asking(), point=ApprovalPoint.DOUBTFUL_ROLLBACK)},
+        {Verb.ABORT, Verb.PAUSE} | DECIDE,
     ),
     "in doubt in a hold": (
         {"stage": Stage.HOLDING, "question": in_doubt()},
@@ -104,6 +120,10 @@ REFUSED: dict[tuple[str, Verb], str] = {
     ("escalated", Verb.ESCALATE): "the run goes straight to its last step already",
     ("putting back", Verb.PAUSE): "the run is putting back what it found",
     ("closed", Verb.ABORT): "the run is over",
+    ("an approval that is given", Verb.APPROVE): "it is approved already",
+    ("an approval that is refused", Verb.APPROVE): "otto has rejected it already",
+    ("an approval to go back", Verb.ESCALATE): "approve it, reject it, or abort",
+    ("an approval to go back", Verb.ADVANCE): "no other order replaces that",
     ("aborting", Verb.ABORT): "the run is being aborted, as otto ordered",
 }
 
@@ -323,3 +343,43 @@ def test_a_plan_of_one_step_is_asked_once() -> None:
     """First and last at the same time."""
     both = Approvals(points=[POINTS.FULL, POINTS.FIRST_SHIFT])
     assert wants(both, first=True, last=True, emergency=False) is POINTS.FIRST_SHIFT
+
+
+@pytest.mark.parametrize(
+    ("points", "emergency", "asks"),
+    [
+        ([], False, False),
+        ([POINTS.EACH_STEP, POINTS.FULL], False, False),
+        ([POINTS.DOUBTFUL_ROLLBACK], False, True),
+        ([POINTS.FULL, POINTS.DOUBTFUL_ROLLBACK], False, True),
+        ([POINTS.DOUBTFUL_ROLLBACK], True, False),
+    ],
+)
+def test_where_people_are_asked_before_the_way_back(points: list[ApprovalPoint], emergency: bool, asks: bool) -> None:
+    """By that point alone; an emergency asks nobody."""
+    assert wants_before_return(Approvals(points=points), emergency=emergency) is asks
+
+
+@pytest.mark.parametrize(
+    ("failed", "action", "text", "fails"),
+    [
+        (False, Action.ASK, "as it is now", False),
+        (False, Action.FAIL, "as it is now", True),
+        (False, Action.PROCEED, "Inconclusive", False),
+        (True, Action.ASK, "as it is now", True),
+        (True, Action.FAIL, "as it is now", True),
+        (True, Action.PROCEED, "It failed, and does well now: as it is now", True),
+        (True, Action.HASTEN, "Inconclusive", True),
+    ],
+)
+def test_a_question_says_what_is_so_now(failed: bool, action: Action, text: str, fails: bool) -> None:
+    """Once something has failed, good news does not unsay it: a person decides."""
+    now = as_of_now(in_doubt(failed=failed), Decision(action=action, reason="as it is now"))
+    assert (now.text, now.failed) == (text, fails)
+
+
+@pytest.mark.parametrize(("reminders", "due"), [(0, 1), (1, 5), (2, None)])
+def test_an_unanswered_question_is_told_again(reminders: int, due: int | None) -> None:
+    """As a request for an approval is."""
+    asked = replace(in_doubt(), reminders=reminders)
+    assert next_reminder(asked, Approvals()) == (None if due is None else NOW + timedelta(minutes=due))

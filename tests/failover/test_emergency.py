@@ -148,3 +148,17 @@ def test_what_is_switched_on_is_said_in_one_sentence() -> None:
         "degraded service on 0 routes: cached answers for 7200 s, stale ones without limit, a queue of 10000 for 300 s, "
         "banner and templates"
     )
+
+
+@pytest.mark.parametrize(
+    ("routes", "command"),
+    [
+        (["chat"], "failoverctl restore chat --yes"),
+        (["chat", "search", "mail"], "failoverctl restore chat search mail --yes"),
+        ([f"route-{number}" for number in range(21)], "failoverctl restore --degraded --yes"),
+        ([], "failoverctl restore --degraded --yes"),
+    ],
+)
+def test_the_command_restores_every_route(routes: list[str], command: str) -> None:
+    """Not the first of them; more than can be read are named by what they have in common."""
+    assert emergency.command(routes) == command

@@ -11,7 +11,7 @@ from failover import failback
 from failover.capacity import Headroom
 from failover.config import ApprovalPoint, Approvals, Failback
 from failover.distribution import WHOLE
-from failover.errors import RequestError
+from failover.errors import FailoverError, Refusal, RequestError
 from failover.failback import Recovery, RecoveryProbe, longest_gap, next_look, why_not_recovered
 from failover.ramp import Fallback, RampPlan
 from failover.requests import FailbackRequest
@@ -153,20 +153,28 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(request_changes: dict[s
 
 
 @pytest.mark.parametrize(
-    ("found", "told", "said"),
+    ("found", "told", "said", "error"),
     [
-        (FOUND, {}, "nothing is to be returned"),
-        ({"bedrock": 8000, "google": 1000, "meta": 1000}, {}, "bedrock held 70 % before: nothing is to be returned"),
+        (FOUND, {}, "nothing is to be returned", RequestError),
+        (
+            {"bedrock": 8000, "google": 1000, "meta": 1000},
+            {},
+            "bedrock held 70 % before: nothing is to be returned",
+            RequestError,
+        ),
         (
             MOVED,
             {"headroom": Headroom(requests_per_minute=9, requests_left={"bedrock": 0})},
             "bedrock has no capacity for more",
+            Refusal,
         ),
     ],
 )
-def test_what_cannot_be_planned_says_why(found: dict[str, int], told: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_planned_says_why(
+    found: dict[str, int], told: dict[str, Any], said: str, error: type[FailoverError]
+) -> None:
     """It has what it had, or more, or it can take nothing."""
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(error, match=said):
         failback.plan(asked(), brief(found, before=FOUND, **told))
 
 

@@ -9,7 +9,7 @@ import pytest
 from failover import gradual
 from failover.capacity import Headroom
 from failover.config import Approvals, Procedures
-from failover.errors import RequestError
+from failover.errors import FailoverError, Refusal, RequestError
 from failover.gates import Consequence, Metric
 from failover.gradual import phase_of
 from failover.ramp import Fallback, RampPlan
@@ -198,27 +198,47 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(request_changes: dict[s
 
 
 @pytest.mark.parametrize(
-    ("request_", "told", "said"),
+    ("request_", "told", "said", "error"),
     [
-        (BEDROCK, brief({"google": 10_000}), "google:100: there is nothing to move"),
-        (BEDROCK, brief(down=("google", "meta")), "Nobody can take over from bedrock on route 'chat': google: so it"),
-        (BEDROCK, brief({"bedrock": 10_000}, chain=[]), "its chain is empty"),
+        (BEDROCK, brief({"google": 10_000}), "google:100: there is nothing to move", RequestError),
+        (
+            BEDROCK,
+            brief(down=("google", "meta")),
+            "Nobody can take over from bedrock on route 'chat': google: so it",
+            Refusal,
+        ),
+        (BEDROCK, brief({"bedrock": 10_000}, chain=[]), "its chain is empty", Refusal),
         (
             BEDROCK,
             brief(headroom=Headroom(requests_per_minute=9, requests_left={"google": 0, "meta": 0})),
             "nobody has capacity for more of it",
+            Refusal,
         ),
         (
             asked(target_distribution={"google": 100}),
             brief(down=("google",)),
-            "google would get more traffic, and is down",
+            "stays at bedrock:70,google:20,meta:10: google would get more traffic, and is down",
+            Refusal,
         ),
-        (asked(target_distribution=dict.fromkeys(["bedrock"], 100)), brief({"bedrock": 10_000}), "nothing to move"),
+        (
+            asked(target_distribution={"google": 50, "meta": 50}),
+            brief(down=("google", "meta")),
+            "google would get more traffic, and is down: so it was measured; meta would get more",
+            Refusal,
+        ),
+        (
+            asked(target_distribution=dict.fromkeys(["bedrock"], 100)),
+            brief({"bedrock": 10_000}),
+            "nothing to move",
+            RequestError,
+        ),
     ],
 )
-def test_what_cannot_be_planned_says_why(request_: GradualFailoverRequest, told: Any, said: str) -> None:
-    """Nothing to move, nobody to take it, or a target that is down."""
-    with pytest.raises(RequestError, match=said):
+def test_what_cannot_be_planned_says_why(
+    request_: GradualFailoverRequest, told: Any, said: str, error: type[FailoverError]
+) -> None:
+    """Nothing to move is a mistake of whoever asks; nobody to take it, or a target that is down, a refusal."""
+    with pytest.raises(error, match=said):
         gradual.plan(request_, told)
 
 

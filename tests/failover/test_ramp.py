@@ -15,12 +15,15 @@ from failover.capacity import Headroom
 from failover.config import ApprovalPoint, Approvals, Gating
 from failover.distribution import WHOLE, apportion
 from failover.errors import RequestError
+from failover.failure import Failure, FailureKind
+from failover.health import Condition, Verdict
 from failover.policy import Mode, Revision
 from failover.ramp import (
     Fallback,
     RampPlan,
     approvals_of,
     cool_down_left,
+    in_doubt,
     may_write,
     rising,
     towards,
@@ -28,7 +31,7 @@ from failover.ramp import (
     within_budget,
 )
 from failover.requests import CanaryFailoverRequest
-from tests.failover.conftest import FOUND, NOW, brief
+from tests.failover.conftest import FOUND, NOW, brief, verdict
 
 CANARY = CanaryFailoverRequest(route="chat", source_provider="bedrock", target_provider="google")
 NAMES = ["a", "b", "c", "d", "e"]
@@ -77,6 +80,36 @@ def test_rising_and_why_not() -> None:
     assert rising(FOUND, wanted) == ["google", "new"]
     assert why_not_rise(FOUND, wanted, {"meta": "it hangs"}) is None
     assert why_not_rise(FOUND, wanted, {"new": "it hangs"}) == "new would get more traffic, and is down: it hangs"
+
+
+WOBBLING = replace(
+    verdict("bedrock", Condition.HEALTHY),
+    reason="1 of 3 failed probes in a row",
+    cause=Failure(kind=FailureKind.TIMEOUT, provider="bedrock", detail="no answer"),
+)
+
+
+@pytest.mark.parametrize(
+    ("known", "doubt"),
+    [
+        ([], "nothing is known of its health"),
+        ([verdict("bedrock", Condition.HEALTHY)], None),
+        ([WOBBLING], "healthy, 1 of 3 failed probes in a row"),
+        ([verdict("bedrock", Condition.BLIND)], "blind, so it was measured"),
+        ([verdict("bedrock", Condition.THROTTLED)], "throttled, so it was measured"),
+        ([verdict("bedrock", Condition.SLOW)], "slow, so it was measured"),
+        ([verdict("bedrock", Condition.DEGRADED_QUALITY)], "degraded quality, so it was measured"),
+        *(([verdict("bedrock", down)], None) for down in Condition if verdict("x", down).down),
+        ([verdict("google", Condition.BLIND)], "nothing is known of its health"),
+    ],
+)
+def test_whose_health_is_in_doubt(known: list[Verdict], doubt: str | None) -> None:
+    """Only of those who would get more; known to be down is no doubt: that is held in any case."""
+    moved = {"bedrock": 0, "google": 9000, "meta": 1000}
+    assert in_doubt(moved, FOUND, known) == ({} if doubt is None else {"bedrock": doubt})
+    assert in_doubt(FOUND, moved, [verdict("google", Condition.HEALTHY), *known]) == (
+        {"google": "blind, so it was measured"} if known == [verdict("google", Condition.BLIND)] else {}
+    )
 
 
 MOVED = {"bedrock": 0, "google": 9000, "meta": 1000}

@@ -129,3 +129,72 @@ async def test_a_malformed_message_neither_wedges_nor_kills_a_run(
         while f"anna: after {kind}" not in (said := await noted()):
             await asyncio.sleep(0.05)
     assert not any(SECRET in text for text in said)
+
+
+UNMEANT: list[tuple[str, dict[str, Any], str]] = [
+    ("CanaryFailover", {"initial_seconds": 1e300}, "initial_seconds"),
+    ("CanaryFailover", {"step_seconds": -1}, "step_seconds"),
+    ("CanaryFailover", {"manual_deadline_seconds": 0}, "manual_deadline_seconds"),
+    ("CanaryFailover", {"percents": [SECRET]}, "percents.0"),
+    ("CanaryFailover", {"approvals": {"deadline": SECRET}}, "approvals.deadline"),
+    ("CanaryFailover", {"approvals": {"deadline": "9" * 30 + "d"}}, "approvals.deadline"),
+    ("CanaryFailover", {"approvals": {"points": [SECRET]}}, "approvals.points.0"),
+    ("GradualFailover", {"transition_seconds": 1e17, "target_distribution": {"google": 100}}, "transition_seconds"),
+    ("GradualFailover", {"target_distribution": {"google": SECRET}}, "target_distribution"),
+    ("GradualFailover", {"target_distribution": {"google": "1e999999"}}, "target_distribution"),
+    ("GradualFailover", {"target_distribution": SECRET}, "target_distribution"),
+    ("GradualFailover", {"failed_provider": "bedrock", "phases": [[]]}, "phases"),
+    ("Failback", {"original_provider": "bedrock", "recovery_seconds": 1e300}, "recovery_seconds"),
+    ("MultiProviderEmergency", {"routes": []}, "routes"),
+    ("ServiceSettings", {"cache": "on", "cache_ttl_seconds": 1e300}, "cache_ttl_seconds"),
+    ("ServiceSettings", {"queue": "on", "queue_timeout_seconds": 1e300}, "queue_timeout_seconds"),
+    (
+        "ImmediateFailover",
+        {
+            "failed_provider": "bedrock",
+            "verdicts": [
+                {"provider": "bedrock", "condition": "unavailable", "reason": SECRET, "at": "2026-01-01T00:00:00"}
+            ],
+        },
+        "verdicts",
+    ),
+    (
+        "Proposal",
+        {
+            **{"procedure": "ImmediateFailover", "workflow_id": "failover/x", "request": {}, "provider": "bedrock"},
+            **{"routes": ["chat"], "deadline_seconds": 1e300},
+        },
+        "deadline_seconds",
+    ),
+]
+"""Values in the right form that nobody can mean: any of them would be tried for ever, were it found out in the run."""
+
+
+@pytest.mark.parametrize(
+    ("procedure", "request_", "field"), UNMEANT, ids=[f"{name} {field}" for name, _, field in UNMEANT]
+)
+async def test_a_value_that_cannot_be_meant_fails_within_seconds(
+    temporal_client: Client,
+    failover_worker: str,
+    parts: composition.Parts,
+    procedure: str,
+    request_: dict[str, Any],
+    field: str,
+) -> None:
+    """With the field's name and without the value, and nothing is changed."""
+    usual = {"CanaryFailover": {"route": "chat", "source_provider": "bedrock", "target_provider": "google"}}
+    rest = usual.get(procedure, {} if procedure in NO_ROUTE else {"route": "chat"})
+    run = await temporal_client.start_workflow(
+        procedure, rest | request_, id=f"unmeant-{failover_worker}", task_queue=failover_worker
+    )
+    with pytest.raises(WorkflowFailureError) as failed:
+        await asyncio.wait_for(run.result(), timeout=10)
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type in ("MalformedInput", "RequestError") and field in str(cause)
+    assert SECRET not in str(cause)
+    assert isinstance(parts.plane, MemoryPlane)
+    assert parts.plane.applied == []
+
+
+NO_ROUTE = ("ImmediateFailover", "MultiProviderEmergency", "Proposal")

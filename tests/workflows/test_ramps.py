@@ -1,6 +1,7 @@
 """Ramps: what they do when all goes well, when a gate says no, and when nobody can tell."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 import worker as composition
 from failover.config import Capacity
 from failover.failure import FailureKind
+from failover.health import Condition, Verdict
 from failover.incident import Outcome
 from providers.memory import MemoryClient
 from tests.workflows.conftest import FOUND, Ramps, ended, order, said, until, until_details
@@ -82,8 +84,6 @@ async def test_a_gate_that_breaks_acts_within_two_samples(ramps: Ramps, ramp_pla
 
 
 def _seconds(text: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(text).timestamp()
 
 
@@ -296,4 +296,24 @@ async def test_what_cannot_be_meant_fails_at_once_with_nothing_changed(
     """In words, whichever door it came through."""
     with pytest.raises(ApplicationError, match=why):
         await ended(await ramps.start(procedure, **request_))
+    assert ramp_plane.applied == []
+
+
+@pytest.mark.parametrize(
+    ("procedure", "request_"),
+    [
+        ("GradualFailover", {"target_distribution": {"google": 100}}),
+        ("CanaryFailover", {"source_provider": "bedrock", "target_provider": "google"}),
+    ],
+)
+async def test_more_traffic_for_a_provider_that_is_down_is_refused_not_failed(
+    ramps: Ramps, ramp_plane: MemoryPlane, ramp_parts: composition.Parts, procedure: str, request_: dict[str, Any]
+) -> None:
+    """It can be meant, and may not be done as things stand: REJECTED, with nothing changed, the claim included."""
+    down = Verdict(provider="google", condition=Condition.UNAVAILABLE, reason="it hangs", at=datetime.now(UTC))
+    ramp_parts.board.post(down)
+    result = await ended(await ramps.start(procedure, **request_))
+    assert result.outcome is Outcome.REJECTED
+    assert "google" in result.reason and "is down: it hangs" in result.reason
+    assert result.reason.endswith("Nothing was changed.")
     assert ramp_plane.applied == []
