@@ -8,13 +8,14 @@ from typing import Any, Self
 
 import httpx
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 
 from failover.errors import DataPlaneUnavailable, RequestError, TemporalUnavailable, Unavailable
 from starter.running import Stack
 from starter.settings import Settings
-from workflows.payloads import data_converter
+from workflows.payloads import data_converter, encrypting
 
 TEMPORAL_PATIENCE = timedelta(seconds=10)
 
@@ -38,13 +39,22 @@ async def connect(settings: Settings, stack: Stack, *, runtime: Runtime | None =
     address = options.get("target_host", stack.temporal)
     try:
         async with asyncio.timeout(TEMPORAL_PATIENCE.total_seconds()):
-            return await Client.connect(**options, data_converter=data_converter, runtime=runtime, lazy=lazy)
+            return await Client.connect(**options, data_converter=converter(settings), runtime=runtime, lazy=lazy)
     except (RuntimeError, TimeoutError) as error:
         hint = "start a stack with `failoverctl dev`" if own else "check TEMPORAL_ADDRESS"
         why = "no answer" if isinstance(error, TimeoutError) else _refused(error) or _short(error)
         raise TemporalUnavailable(
             f"Temporal does not answer at {address} ({why}). Nothing was started; {hint}, then try again."
         ) from error
+
+
+def converter(settings: Settings) -> DataConverter:
+    """How everything of ours is written for Temporal: encrypted, where there are keys."""
+    if not settings.codec_keys:
+        return data_converter
+    from starter.codec.encryption import AesGcm
+
+    return encrypting(AesGcm(settings.codec_keys))
 
 
 def _refused(error: BaseException) -> str | None:
