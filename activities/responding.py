@@ -8,7 +8,7 @@ from temporalio.service import RPCError
 
 from activities.notify import Notifier
 from activities.runs import start_or_join
-from failover.automation import Permission, proposal
+from failover.automation import Permission, beginning
 from failover.config import Config
 from failover.health import Verdict
 from failover.messages import verdict_changed
@@ -42,13 +42,15 @@ class TemporalResponder:
 
         For routes of which people are to be asked first, a run that asks them.
         """
-        if allowed.all_act:
-            return await self._begin(self._orders(procedure, verdict, others, routes, None), verdict)
-        orders = self._orders(procedure, verdict, others, allowed.act, allowed.act) if allowed.act else []
-        if allowed.propose:
-            for order in self._orders(procedure, verdict, others, allowed.propose, allowed.propose):
-                about = [order.request["route"]] if "route" in order.request else list(allowed.propose)
-                orders.append(proposal(order, verdict.provider, about, verdict.reason, REQUESTED_BY, self._config))
+        orders = beginning(
+            allowed,
+            routes,
+            lambda among, only: self._orders(procedure, verdict, others, among, only),
+            provider=verdict.provider,
+            reason=verdict.reason,
+            requested_by=REQUESTED_BY,
+            config=self._config,
+        )
         return await self._begin(orders, verdict)
 
     def _orders(

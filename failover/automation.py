@@ -5,7 +5,7 @@ Neither ever stops what people start.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -124,6 +124,29 @@ def proposal(
         request=asked.model_dump(mode="json"),
         summary=f"Asking people: {order.summary}",
     )
+
+
+def beginning(
+    allowed: Permission,
+    routes: Sequence[str],
+    make: Callable[[Sequence[str], Sequence[str] | None], list[StartOrder]],
+    *,
+    provider: str,
+    reason: str,
+    requested_by: str,
+    config: Config,
+) -> list[StartOrder]:
+    """What is started, and for routes of which people are to be asked first, the runs that ask them.
+
+    `make`: the orders for these routes; None as its second argument: no route is left out, so that none has to be named.
+    """
+    if allowed.all_act:
+        return make(routes, None)
+    orders = make(allowed.act, allowed.act) if allowed.act else []
+    for order in make(allowed.propose, allowed.propose) if allowed.propose else ():
+        about = [order.request["route"]] if "route" in order.request else list(allowed.propose)
+        orders.append(proposal(order, provider, about, reason, requested_by, config))
+    return orders
 
 
 def levels_of(config: Config) -> Mapping[str, Mapping[str, Level]]:

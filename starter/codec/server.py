@@ -60,7 +60,7 @@ def create_app(codec: PayloadCodec, guard: Guard | None, origins: Sequence[str])
             Route("/healthz", healthz, methods=["GET"]),
         ],
         middleware=middleware,
-        exception_handlers=HANDLERS,  # type: ignore[arg-type]
+        exception_handlers=HANDLERS,
     )
 
 
