@@ -10,12 +10,11 @@ from failover.config import ApprovalPoint
 from failover.driving import ApprovalRequest, Question, ask_approval, next_reminder, wants
 from failover.gates import Action, Decision
 from failover.incident import Outcome
-from failover.messages import Asked
 from failover.ramp import Fallback, Step, describe
 from failover.requests import RampRequest
 from failover.units import render_duration
 from workflows.claimed_route import ClaimedRoute, me
-from workflows.driven import Driven
+from workflows.driven import Driven, reference
 from workflows.gate_watch import GateWatch
 from workflows.ramp_ends import RampEnds
 from workflows.ramp_state import Place, RampState
@@ -83,13 +82,7 @@ class Asking(Driven):
         asked = self.driving.approval
         assert asked is not None
         self.herald.opened(self.known().plan.subject, asked.text, "approval needed")
-        self.herald.update(f"{asked.text} Run: `{approve_command(asked)}`", urgent=True, asks=_reference(asked))
-
-    def settle(self, text: str) -> None:
-        """The approval is decided, or no longer wanted: people are told, also where they were asked."""
-        asked, self.driving.approval = self.driving.approval, None
-        if asked is not None:
-            self.herald.update(text, settles=_reference(asked))
+        self.herald.update(f"{asked.text} Run: `{approve_command(asked)}`", urgent=True, asks=reference(asked))
 
     async def _answered(self, step: Step) -> str | None:
         """Wait for the answer; → why the step may not be taken, or None. What was moved already is still watched."""
@@ -196,7 +189,3 @@ def why_refused(asked: ApprovalRequest, now: datetime) -> str | None:
     if now >= asked.deadline:
         return f"Nobody approved {asked.step} within {render_duration(asked.deadline - asked.asked_at)}."
     return None
-
-
-def _reference(asked: ApprovalRequest) -> Asked:
-    return Asked(run=me(), step=asked.step, digest=asked.digest)

@@ -24,6 +24,7 @@ from starter.webhooks.runs_door import Driver, RunsDoor
 from starter.webhooks.slack_door import SlackDoor
 from starter.webhooks.slack_replies import SlackReplies
 from starter.webhooks.sns import Sns
+from starter.webhooks.starts_door import StartsDoor
 from starter.webhooks.temporal import Temporal
 
 
@@ -51,7 +52,7 @@ class WebhookServer:
         hold = HeldAutomation(parts.hold)
         self._desk = Desk(config, temporal, parts.plane, hold)
         alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics)
-        runs = RunsDoor(guard, temporal, driver)
+        runs, starts = RunsDoor(guard, temporal, driver), StartsDoor(config, guard, temporal)
         secret = parts.secrets.get(config.notifications.slack.signing_secret_env)
         self._slack = SlackDoor(config, secret, guard, driver, _replies(parts))
 
@@ -73,6 +74,7 @@ class WebhookServer:
             routes=[
                 Route("/webhooks/{sender}", alerts.post, methods=["POST"]),
                 Route("/slack/interactive", self._slack.post, methods=["POST"]),
+                Route("/runs", starts.post, methods=["POST"]),
                 Route("/runs", runs.list, methods=["GET"]),
                 Route("/runs/{run:path}/{verb}", runs.act, methods=["POST"]),
                 Route("/runs/{run:path}", runs.look, methods=["GET"]),
