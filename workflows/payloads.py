@@ -60,6 +60,9 @@ def _type_of(value: Any) -> Any:
 ENCRYPTED = "binary/encrypted"
 """Encoding of a payload that a codec made. One that arrives here was not opened."""
 
+KEY_ID = "encryption-key-id"
+"""Metadata that names the key, in the clear; the seal covers it."""
+
 PROBLEM = "encryption-problem"
 """Metadata in which a codec leaves the sentence of why it could not open a payload."""
 

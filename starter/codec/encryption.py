@@ -10,10 +10,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from starter.settings import CodecKey
-from workflows.payloads import ENCRYPTED, PROBLEM
-
-KEY_ID = "encryption-key-id"
-"""Metadata that names the key, in the clear; the seal covers it."""
+from workflows.payloads import ENCRYPTED, KEY_ID, PROBLEM
 
 NONCE_BYTES = 12
 

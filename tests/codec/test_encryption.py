@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
 from failover.errors import ConfigError
-from starter.codec.encryption import KEY_ID, AesGcm
+from starter.codec.encryption import AesGcm
 from starter.settings import Settings
 from tests.codec.conftest import NEW, OLD, STRANGE
-from workflows.payloads import PROBLEM, StrictPayloadConverter, Unreadable
+from workflows.payloads import KEY_ID, PROBLEM, StrictPayloadConverter, Unreadable
 
 PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'"hunter2"')
 

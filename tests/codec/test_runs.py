@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -117,15 +119,47 @@ async def test_a_worker_without_the_key_never_ends_a_run(
         assert (await asyncio.wait_for(handle.result(), timeout=60))["outcome"] == "COMPLETED"
 
 
-async def test_the_watch_is_scheduled_and_handed_over_under_keys(
-    encrypted: Encrypted, temporal_client: Client, task_queue: str
-) -> None:
-    """Schedules are applied, compared and removed as without; what they start is given in cipher."""
-    client, config = await encrypted(NEW), load(demo_config()).config
+async def test_schedules_follow_the_keys(encrypted: Encrypted) -> None:
+    """An input under an older key is drift, and put right while both are known: later every start would be refused."""
+    config, name = load(demo_config()).config, schedules.HEALTH_CHECK
+    before, both, after = await encrypted(OLD), await encrypted(NEW, OLD), await encrypted(NEW)
     try:
-        await schedules.apply(client, config)
-        [listed] = await schedules.listed(client, config)
-        assert (listed.id, listed.drift) == (schedules.HEALTH_CHECK, [])
-        assert await schedules.apply(client, config) == {schedules.HEALTH_CHECK: schedules.Applied.UNCHANGED}
+        assert await schedules.apply(before, config) == {name: schedules.Applied.CREATED}
+        assert await schedules.apply(before, config) == {name: schedules.Applied.UNCHANGED}
+        [listed] = await schedules.listed(both, config)
+        assert listed.drift == ["its input is encrypted with the key 2025-01, and should be with the key 2026-11"]
+        assert await schedules.apply(both, config) == {name: schedules.Applied.UPDATED}
+        [listed] = await schedules.listed(after, config)
+        assert (listed.id, listed.drift) == (name, [])
+        assert await schedules.apply(after, config) == {name: schedules.Applied.UNCHANGED}
     finally:
-        await schedules.remove(client)
+        await schedules.remove(after)
+
+
+async def test_a_watch_goes_on_though_what_the_last_check_knew_cannot_be_read(
+    encrypted: Encrypted, temporal_client: Client, parts: composition.Parts, task_queue: str
+) -> None:
+    """Its key is gone: the next check begins anew, instead of failing for ever."""
+    detection = parts.config.detection.model_copy(update={"schedule_interval": timedelta(seconds=2)})
+    quick = replace(parts, config=parts.config.model_copy(update={"detection": detection}))
+    run = await temporal_client.start_workflow(
+        "HealthCheck", {}, id=f"watch-{task_queue}", task_queue=task_queue, cron_schedule="@every 6s"
+    )
+    handle = temporal_client.get_workflow_handle(run.id)
+    try:
+        async with composition.build_worker(await encrypted(OLD), quick, task_queue=task_queue):
+            second = await _run_after(handle, run.first_execution_run_id)
+        async with composition.build_worker(await encrypted(NEW), quick, task_queue=task_queue):
+            await _run_after(handle, second)
+        described = await temporal_client.get_workflow_handle(run.id, run_id=second).describe()
+        assert described.status is WorkflowExecutionStatus.COMPLETED
+    finally:
+        await handle.terminate()
+
+
+async def _run_after(handle: WorkflowHandle[Any, Any], run_id: str | None) -> str:
+    """The id of the run that follows this one, once it is over."""
+    async with asyncio.timeout(40):
+        while (now := (await handle.describe()).run_id) == run_id:
+            await asyncio.sleep(0.1)
+    return now
