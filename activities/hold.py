@@ -1,5 +1,8 @@
 """The automation hold as a worker knows it."""
 
+import asyncio
+from datetime import UTC, datetime
+
 import structlog
 
 from failover.automation import Hold
@@ -7,6 +10,10 @@ from failover.errors import FailoverError
 from failover.ports import HoldStore
 
 log = structlog.get_logger(__name__)
+
+
+PATIENCE = 2.0
+"""Seconds; what stops a start must not hold it up for longer."""
 
 
 class HeldAutomation:
@@ -21,7 +28,14 @@ class HeldAutomation:
         if self._store is None:
             return None
         try:
-            self._last = await self._store.hold()
-        except FailoverError as error:
-            log.warning("the automation hold could not be read; what was known last stands", error=str(error))
+            async with asyncio.timeout(PATIENCE):
+                self._last = await self._store.hold()
+        except (FailoverError, TimeoutError) as error:
+            why = str(error) or "no answer in time"
+            log.warning("the automation hold could not be read; what was known last stands", error=why)
         return self._last
+
+    async def in_force(self) -> Hold | None:
+        """The hold that stops automatic starts now."""
+        hold = await self.known()
+        return hold if hold is not None and hold.in_force(datetime.now(UTC)) else None

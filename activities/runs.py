@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -84,7 +84,7 @@ class Runs:
 
         A hold stops what nobody asked for.
         """
-        held = await self._hold.known() if order.request.get("trigger") == Trigger.AUTOMATIC else None
-        if held is not None and held.in_force(datetime.now(UTC)):
+        held = await self._hold.in_force() if order.request.get("trigger") == Trigger.AUTOMATIC else None
+        if held is not None:
             raise ApplicationError(f"{held}; {order.workflow_id} is people's to start", type="Held", non_retryable=True)
         return (await start_or_join(self._client, self._task_queue, order)).started

@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m bench [shift] [routes] [latency] [degraded] [detection] [loss] [peers] [webhooks] [--full]`."""
+"""`make bench`, or `python -m bench [shift] [routes] [latency] [degraded] [detection] [loss] [peers] [webhooks] [commands]`."""
 
 import argparse
 import asyncio
@@ -7,6 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
+from bench.commands import commands
 from bench.degraded import degraded
 from bench.figures import console
 from bench.incidents import detection, loss
@@ -17,7 +18,7 @@ from bench.webhooks import webhooks
 from starter.settings import Settings
 from starter.temporal_server import find_cli
 
-NAMES = ("shift", "routes", "latency", "degraded", "detection", "loss", "peers", "webhooks")
+NAMES = ("shift", "routes", "latency", "degraded", "detection", "loss", "peers", "webhooks", "commands")
 
 
 async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> None:
@@ -34,6 +35,7 @@ async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> N
         "loss": lambda: loss(cli, settings, full=full),
         "peers": lambda: peers(cli, settings),
         "webhooks": lambda: webhooks(cli, settings, 100 if full else 40),
+        "commands": lambda: commands(cli, settings, 40 if full else 15),
     }
     for name in names or NAMES:
         console.print(f"[dim]{name} …[/dim]")

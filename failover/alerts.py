@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from failover.automation import Hold, Permission, gate, permission
 from failover.config import Config
 from failover.distribution import Distribution, users_of
 from failover.health import Condition, Verdict
@@ -119,17 +120,25 @@ def _named(names: object) -> str:
 
 
 def decide(
-    alert: Alert, sender: str, config: Config, policies: Mapping[str, Distribution] | None, now: datetime
+    alert: Alert,
+    sender: str,
+    config: Config,
+    policies: Mapping[str, Distribution] | None,
+    now: datetime,
+    hold: Hold | None = None,
 ) -> Decision:
-    """What an alert should lead to. `policies` None: the data plane does not answer, and the run itself will look."""
+    """What an alert should lead to. `policies` None: the data plane does not answer, and the run itself will look.
+
+    An alert is no person: what it starts is as automatic as what a detector starts, under the same levels and hold.
+    """
     if alert.status is Status.OTHER:
         return Decision(reason=f"{alert.says or 'its status'} is neither an alert nor its end")
     meant = meaning(alert, sender, config)
     if isinstance(meant, str):
         return Decision(reason=meant)
     if alert.status is Status.RESOLVED:
-        return _resolved(alert, sender, meant, config, policies)
-    return _fired(alert, sender, meant, config, policies, now)
+        return _resolved(alert, sender, meant, config, policies, hold, now)
+    return _fired(alert, sender, meant, config, policies, hold, now)
 
 
 def _fired(
@@ -138,6 +147,7 @@ def _fired(
     meant: Meaning,
     config: Config,
     policies: Mapping[str, Distribution] | None,
+    hold: Hold | None,
     now: datetime,
 ) -> Decision:
     procedure = getattr(config.detection.triggers, meant.trigger.value)
@@ -152,20 +162,50 @@ def _fired(
             about=meant.provider,
             tells=[failover_id(meant.provider)],
         )
-    orders = orders_for(
-        procedure,
-        verdict_of(alert, sender, meant, config, now),
-        others=(),
-        routes=routes,
-        only=None if meant.route is None else [meant.route],
-        requested_by=author(sender, alert),
-        takers={route: config.chain(route, meant.provider) for route in routes},
-    )
+    said = f"{meant.provider} is {meant.trigger.value.replace('_', ' ')}"
+    allowed = permission(config, meant.trigger, routes, hold, now)
+    if allowed.why_not:
+        return Decision(
+            reason=f"{allowed.why_not}; {said}, and what to do about it is people's to start",
+            about=meant.provider,
+            tells=_concerning(meant.provider, routes),
+        )
+    orders = _orders(procedure, alert, sender, meant, config, allowed, routes, now)
     if not orders:
         return Decision(reason=f"nobody is configured to take over from {meant.provider}")
-    # A run that takes everything off the provider is told of lesser trouble too; beside it, a ramp would only be in its way.
-    tells = [] if procedure == "immediate" else [failover_id(meant.provider)]
-    return Decision(reason=f"{meant.provider} is {meant.trigger.value.replace('_', ' ')}", tells=tells, starts=orders)
+    # A run that takes everything off the provider is told of lesser trouble too; beside it, a ramp would only be in its way,
+    # and a question whether to begin what is under way would be asked for nothing.
+    tells = [] if procedure == "immediate" and allowed.act else [failover_id(meant.provider)]
+    return Decision(reason=said, about=meant.provider, tells=tells, starts=orders)
+
+
+def _orders(
+    procedure: str,
+    alert: Alert,
+    sender: str,
+    meant: Meaning,
+    config: Config,
+    allowed: Permission,
+    routes: Sequence[str],
+    now: datetime,
+) -> list[StartOrder]:
+    verdict, by = verdict_of(alert, sender, meant, config, now), author(sender, alert)
+    named = None if meant.route is None else [meant.route]
+    orders = orders_for(
+        procedure,
+        verdict,
+        others=(),
+        routes=routes,
+        only=named,
+        requested_by=by,
+        takers={route: config.chain(route, meant.provider) for route in routes},
+    )
+    return gate(orders, allowed, meant.provider, verdict.reason, by, config)
+
+
+def _concerning(provider: str, routes: Sequence[str]) -> list[str]:
+    """The runs that an alert about the provider may be news to."""
+    return [failover_id(provider), *(f"{kind}/{route}" for route in routes for kind in ("gradual", "canary"))]
 
 
 def _concerned(meant: Meaning, config: Config, policies: Mapping[str, Distribution] | None) -> list[str]:
@@ -179,17 +219,27 @@ def _concerned(meant: Meaning, config: Config, policies: Mapping[str, Distributi
 
 
 def _resolved(
-    alert: Alert, sender: str, meant: Meaning, config: Config, policies: Mapping[str, Distribution] | None
+    alert: Alert,
+    sender: str,
+    meant: Meaning,
+    config: Config,
+    policies: Mapping[str, Distribution] | None,
+    hold: Hold | None,
+    now: datetime,
 ) -> Decision:
     named = [meant.route] if meant.route is not None else list(config.routes)
     away = [route for route in named if _is_away(route, meant.provider, config, policies)]
-    tells = [failover_id(meant.provider), *(f"{kind}/{route}" for route in named for kind in ("gradual", "canary"))]
+    tells = _concerning(meant.provider, named)
     offered = [
         failback_order(route, meant.provider, f"{sender} says that {told(alert)} is over", author(sender, alert))
         for route in away
         if config.webhooks.alerts.on_resolved == "offer" and config.routes[route].failback != "off"
     ]
-    return Decision(reason=f"{told(alert)} is over", about=meant.provider, tells=tells, starts=offered)
+    over = f"{told(alert)} is over"
+    if offered and hold is not None and hold.in_force(now):
+        reason = f"{hold}; {over}, and a return to {meant.provider} is people's to start"
+        return Decision(reason=reason, about=meant.provider, tells=tells)
+    return Decision(reason=over, about=meant.provider, tells=tells, starts=offered)
 
 
 def _is_away(route: str, provider: str, config: Config, policies: Mapping[str, Distribution] | None) -> bool:

@@ -10,6 +10,7 @@ from failover.errors import RequestError
 from failover.health import Condition, Verdict
 from failover.policy import Revision
 from failover.requests import ImmediateFailoverRequest
+from failover.starting import failover_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +83,15 @@ def candidates(request: ImmediateFailoverRequest, routes: Iterable[RouteNow]) ->
 
 
 def _chain(route: RouteNow, failed: str) -> list[str]:
-    """The configured chain, then whoever else serves the route already."""
+    """The configured chain, then whoever else serves the route already; last of all whom the route has just left."""
     others = [name for name, share in sorted(route.distribution.items(), key=lambda item: -item[1]) if share]
-    return [name for name in dict.fromkeys([*route.chain, *others]) if name != failed]
+    names = [name for name in dict.fromkeys([*route.chain, *others]) if name != failed]
+    return sorted(names, key=lambda name: _was_left(route, name))
+
+
+def _was_left(route: RouteNow, name: str) -> bool:
+    """Whether the policy in force is the one by which all traffic left this provider: two alerts are no ping-pong."""
+    return route.changed_by == failover_id(name) and not route.distribution.get(name, 0)
 
 
 def plan(
@@ -156,7 +163,7 @@ def choose(
     if not able:
         said = "; ".join(refusals.values()) or f"the chain of {request.failed_provider!r} is empty"
         return None, f"No provider can take over route {route.route!r}: {said}."
-    target = min(able, key=lambda name: not _known_healthy(name, verdicts))
+    target = min(able, key=lambda name: (_was_left(route, name), not _known_healthy(name, verdicts)))
     share = percent(route.distribution[request.failed_provider])
     passed_over = "".join(f", {why}" for why in refusals.values())
     chosen = "was named as the target" if request.target_provider else "is next in the chain"

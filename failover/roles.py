@@ -24,7 +24,7 @@ class Role(StrEnum):
     APPROVE = "approve"
     """Agree to a step that waits, or refuse it."""
     OVERRIDE = "override"
-    """Everything, also what skips an approval or a wait: escalate, advance."""
+    """Everything, also what skips an approval, a gate or a wait: escalate, advance, starting without them."""
 
 
 class Act(StrEnum):
@@ -32,6 +32,7 @@ class Act(StrEnum):
 
     LOOK = "look"
     START = "start"
+    SKIP_APPROVALS = "start_without_approvals"
     NOTE = "note"
     PAUSE = "pause"
     RESUME = "resume"
@@ -54,6 +55,8 @@ NEEDS: Mapping[Act, frozenset[Role]] = {
     Act.REJECT: _APPROVERS,
     # Whoever may begin a run or agree to it may also end it: an abort puts back what was found.
     Act.ABORT: _STARTERS | _APPROVERS,
+    # Whoever may only start must not drop what a route demands of everybody, by a word in the request.
+    Act.SKIP_APPROVALS: frozenset({Role.OVERRIDE}),
     Act.ADVANCE: frozenset({Role.OVERRIDE}),
     Act.ESCALATE: frozenset({Role.OVERRIDE}),
 }

@@ -122,12 +122,12 @@ class Alerts(BaseModel):
 
 def _usual_senders() -> dict[str, Sender]:
     return {
-        "alertmanager": Sender(kind="alertmanager", secret_env="ALERTMANAGER_WEBHOOK_TOKEN"),
-        "grafana": Sender(kind="grafana", secret_env="GRAFANA_WEBHOOK_TOKEN"),
-        "pagerduty": Sender(kind="pagerduty", secret_env="PAGERDUTY_WEBHOOK_SECRET"),
-        "cloudwatch": Sender(kind="cloudwatch"),
-        "datadog": Sender(kind="datadog", secret_env="DATADOG_WEBHOOK_TOKEN"),
-        "generic": Sender(kind="generic", secret_env="GENERIC_WEBHOOK_TOKEN"),
+        "alertmanager": Sender(kind="alertmanager", proof="bearer", secret_env="ALERTMANAGER_WEBHOOK_TOKEN"),
+        "grafana": Sender(kind="grafana", proof="bearer", secret_env="GRAFANA_WEBHOOK_TOKEN"),
+        "pagerduty": Sender(kind="pagerduty", proof="signature", secret_env="PAGERDUTY_WEBHOOK_SECRET"),
+        "cloudwatch": Sender(kind="cloudwatch", proof="sns"),
+        "datadog": Sender(kind="datadog", proof="bearer", secret_env="DATADOG_WEBHOOK_TOKEN"),
+        "generic": Sender(kind="generic", proof="bearer", secret_env="GENERIC_WEBHOOK_TOKEN"),
     }
 
 

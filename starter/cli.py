@@ -11,9 +11,13 @@ from typing import NoReturn
 import typer
 
 from failover.errors import FailoverError
+from starter.codec import commands as codec
 from starter.commands import detection, driving, incident, moving, setup, stack
 from starter.exit_codes import ExitCode
 from starter.webhooks import commands as webhooks
+
+MALFORMED = "MalformedInput"
+"""As in `workflows.payloads`, which help must not import."""
 
 app = typer.Typer(
     name="failoverctl",
@@ -23,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (incident, moving, driving, stack, setup, detection, webhooks):
+for commands in (incident, moving, driving, stack, setup, detection, webhooks, codec):
     commands.add_to(app)
 
 
@@ -49,6 +53,10 @@ def run(argv: Sequence[str]) -> int:
         print("failoverctl: interrupted; a run that was started goes on.", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except Exception as error:
+        if getattr(error, "type", None) == MALFORMED:
+            # What Temporal keeps could not be read here: most often, it is encrypted and FAILOVER_CODEC_KEYS lacks its key.
+            print(f"failoverctl: what Temporal keeps cannot be read here. {error}", file=sys.stderr)
+            return ExitCode.FAILED
         usage = _usage_error(error)
         if usage is None:
             raise

@@ -8,43 +8,66 @@ from typing import Any, Self
 
 import httpx
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 
-from failover.errors import DataPlaneUnavailable, RequestError, TemporalUnavailable, Unavailable
+from failover.errors import ConfigError, DataPlaneUnavailable, RequestError, TemporalUnavailable, Unavailable
 from starter.running import Stack
 from starter.settings import Settings
-from workflows.payloads import data_converter
+from workflows.payloads import data_converter, encrypting
 
 TEMPORAL_PATIENCE = timedelta(seconds=10)
 
 
 def temporal_environ(environ: Mapping[str, str], stack: Stack) -> dict[str, str]:
     """Temporal's settings for the stack's own server; the environment's, where they name a server."""
-    if environ.get("TEMPORAL_ADDRESS"):
+    if names_a_server(environ):
         return dict(environ)
     kept = {name: value for name, value in environ.items() if not name.startswith("TEMPORAL_")}
     return {**kept, "TEMPORAL_ADDRESS": stack.need("temporal"), "TEMPORAL_NAMESPACE": stack.namespace or "default"}
 
 
+def names_a_server(environ: Mapping[str, str]) -> bool:
+    """Whether Temporal's own settings say where it is: by an address, or by a file or a profile that holds one."""
+    return any(environ.get(name) for name in ("TEMPORAL_ADDRESS", "TEMPORAL_CONFIG_FILE", "TEMPORAL_PROFILE"))
+
+
+def connect_options(settings: Settings, stack: Stack) -> dict[str, Any]:
+    """What the client is told by `temporalio.envconfig`: address, namespace, API key, TLS. ConfigError where it cannot be."""
+    environ = temporal_environ(settings.environ, stack)
+    try:
+        # The file of whoever's home it is says nothing about a stack of ours.
+        loaded = ClientConfig.load_client_connect_config(
+            override_env_vars=environ, disable_file=not names_a_server(settings.environ)
+        )
+    except RuntimeError as error:
+        raise ConfigError(f"Temporal's settings cannot be used: {_short(error)}") from error
+    return dict(loaded)
+
+
 async def connect(settings: Settings, stack: Stack, *, runtime: Runtime | None = None, lazy: bool = False) -> Client:
     """TemporalUnavailable, with the address and what to do, where nobody answers; `lazy`: not before the first call."""
-    own = not settings.temporal_address
-    options: dict[str, Any] = dict(
-        ClientConfig.load_client_connect_config(
-            override_env_vars=temporal_environ(settings.environ, stack), disable_file=own
-        )
-    )
+    own, options = not names_a_server(settings.environ), connect_options(settings, stack)
     address = options.get("target_host", stack.temporal)
     try:
         async with asyncio.timeout(TEMPORAL_PATIENCE.total_seconds()):
-            return await Client.connect(**options, data_converter=data_converter, runtime=runtime, lazy=lazy)
+            return await Client.connect(**options, data_converter=converter(settings), runtime=runtime, lazy=lazy)
     except (RuntimeError, TimeoutError) as error:
         hint = "start a stack with `failoverctl dev`" if own else "check TEMPORAL_ADDRESS"
         why = "no answer" if isinstance(error, TimeoutError) else _refused(error) or _short(error)
         raise TemporalUnavailable(
             f"Temporal does not answer at {address} ({why}). Nothing was started; {hint}, then try again."
         ) from error
+
+
+def converter(settings: Settings) -> DataConverter:
+    """How everything of ours is written for Temporal: encrypted, where there are keys."""
+    if not settings.codec_keys:
+        return data_converter
+    from starter.codec.encryption import AesGcm
+
+    return encrypting(AesGcm(settings.codec_keys))
 
 
 def _refused(error: BaseException) -> str | None:

@@ -3,11 +3,12 @@
 Each is marked as ours by a memo, so that one that is no longer wanted is found and removed, whatever became of its note.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
@@ -16,6 +17,7 @@ from temporalio.client import (
     ScheduleDescription,
     ScheduleHandle,
     ScheduleIntervalSpec,
+    ScheduleListDescription,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
@@ -23,11 +25,13 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from failover.config import Config
 from failover.errors import RequestError, TemporalUnavailable
 from failover.units import render_duration
+from workflows.payloads import KEY_ID
 from workflows.queue import TASK_QUEUE
 
 HEALTH_CHECK = "health-check"
@@ -118,12 +122,20 @@ async def _apply(client: Client, name: str, schedule: Schedule) -> Applied:
         # Watching begins now, not at the next full interval.
         await client.create_schedule(name, schedule, trigger_immediately=True, memo=MANAGED)
     except ScheduleAlreadyRunningError:
-        return await _update(client.get_schedule_handle(name), schedule)
+        return await _update(client, client.get_schedule_handle(name), schedule)
     return Applied.CREATED
 
 
 async def _managed(client: Client) -> list[str]:
-    return [entry.id async for entry in await client.list_schedules() if await entry.memo() == MANAGED]
+    return [entry.id async for entry in await client.list_schedules() if await _is_ours(entry)]
+
+
+async def _is_ours(entry: ScheduleListDescription) -> bool:
+    """One whose memo cannot be read, since its key is gone, is left alone unless it is wanted by its name."""
+    try:
+        return await entry.memo() == MANAGED
+    except ApplicationError:
+        return False
 
 
 async def remove(client: Client, name: str = HEALTH_CHECK) -> Applied:
@@ -137,8 +149,8 @@ async def remove(client: Client, name: str = HEALTH_CHECK) -> Applied:
     return Applied.REMOVED
 
 
-async def _update(handle: ScheduleHandle, schedule: Schedule) -> Applied:
-    if not drift((await handle.describe()).schedule, schedule):
+async def _update(client: Client, handle: ScheduleHandle, schedule: Schedule) -> Applied:
+    if not await _differs(client, (await handle.describe()).schedule, schedule):
         return Applied.UNCHANGED
 
     def updater(found: ScheduleUpdateInput) -> ScheduleUpdate:
@@ -154,6 +166,24 @@ def drift(found: Schedule, wanted: Schedule) -> list[str]:
     """What makes the two do something else, one sentence a difference."""
     there, here = _essence(found), _essence(wanted)
     return [f"{name} is {there[name]}, and should be {here[name]}" for name in here if there[name] != here[name]]
+
+
+async def _differs(client: Client, found: Schedule, wanted: Schedule) -> list[str]:
+    """The drift, and an input that another key than ours seals: once that key is gone, every start would be refused."""
+    action = found.action
+    assert isinstance(action, ScheduleActionStartWorkflow)
+    there = {_key(one) for one in action.args if isinstance(one, Payload)}
+    here = {_key(one) for one in await client.data_converter.encode([{}])}
+    said = [f"its input is encrypted with {_named(there)}, and should be with {_named(here)}"] if there != here else []
+    return [*drift(found, wanted), *said]
+
+
+def _key(payload: Payload) -> str:
+    return payload.metadata.get(KEY_ID, b"").decode(errors="replace")
+
+
+def _named(keys: Collection[str]) -> str:
+    return ", ".join(f"the key {key}" if key else "no key" for key in sorted(keys)) or "no key"
 
 
 def _essence(schedule: Schedule) -> Mapping[str, str]:
@@ -199,7 +229,7 @@ async def _listed(client: Client, name: str, schedule: Schedule | None) -> Liste
         raise
     if schedule is None:
         return _shown(found, ["nothing wants it: `failoverctl schedules apply` removes it"])
-    return _shown(found, drift(found.schedule, schedule))
+    return _shown(found, await _differs(client, found.schedule, schedule))
 
 
 def _shown(found: ScheduleDescription, differs: Sequence[str]) -> Listed:

@@ -4,8 +4,11 @@ What operators decide lives in `failover.yaml`; nothing here changes what a proc
 `temporal.toml` are Temporal's own way (`temporalio.envconfig`) and only handed on.
 """
 
+import base64
+import binascii
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast
@@ -24,6 +27,7 @@ OWN_VARIABLES: Mapping[str, str] = {
     "FAILOVER_SIMULATOR_URL": "control address of the provider simulator",
     "FAILOVER_WORKER_URL": "address of a worker's health endpoint, for the commands",
     "FAILOVER_API_TOKEN": "bearer token of every call that changes something",
+    "FAILOVER_CODEC_KEYS": "keys that encrypt what Temporal keeps, each id:base64; the first encrypts, all decrypt",
     "FAILOVER_LOG_FORMAT": "json or console",
     "FAILOVER_LOG_LEVEL": "debug, info, warning or error",
     "FAILOVER_WORKER_HOST": "host that the worker's health endpoint binds",
@@ -89,6 +93,20 @@ KNOWN_VARIABLES = frozenset(OWN_VARIABLES) | TEMPORAL_VARIABLES | VENDOR_VARIABL
 """Every variable that means something to this product; deployment files may set no other."""
 
 
+CODEC_KEY_BYTES = 32
+"""AES-256."""
+
+_CODEC_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecKey:
+    """A key that encrypts payloads. Its id stands in the clear beside each of them."""
+
+    id: str
+    secret: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The environment as it was at start. None means: not set; the stack or the defaults decide.
@@ -104,6 +122,7 @@ class Settings:
     simulator_url: str | None = None
     worker_url: str | None = None
     api_token: str | None = field(default=None, repr=False)
+    codec_keys: Sequence[CodecKey] = ()
     log_format: LogFormat | None = None
     log_level: LogLevel = "info"
     worker_host: str = "127.0.0.1"
@@ -123,6 +142,7 @@ class Settings:
             simulator_url=_url(environ, "FAILOVER_SIMULATOR_URL", "http", "https"),
             worker_url=_url(environ, "FAILOVER_WORKER_URL", "http", "https"),
             api_token=environ.get("FAILOVER_API_TOKEN") or None,
+            codec_keys=_codec_keys(environ),
             log_format=cast(
                 LogFormat | None,
                 _choice(environ, "FAILOVER_LOG_FORMAT", "json", "console"),
@@ -188,3 +208,25 @@ def _port(environ: Mapping[str, str], name: str) -> int:
     if not value.isascii() or not value.isdigit() or int(value) > 65535:
         raise ConfigError(f"{name} is {value!r}; a port is a number from 0 (any free one) to 65535.")
     return int(value)
+
+
+def _codec_keys(environ: Mapping[str, str]) -> tuple[CodecKey, ...]:
+    keys = tuple(_codec_key(given) for given in environ.get("FAILOVER_CODEC_KEYS", "").split())
+    if len({key.id for key in keys}) != len(keys):
+        raise ConfigError("FAILOVER_CODEC_KEYS names two keys by one id; a payload must say by which it was encrypted.")
+    return keys
+
+
+def _codec_key(given: str) -> CodecKey:
+    id_, separator, encoded = given.partition(":")
+    try:
+        secret = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if not separator or not _CODEC_KEY_ID.fullmatch(id_) or len(secret) != CODEC_KEY_BYTES:
+        # What was given may be a key, so nothing of it is repeated.
+        raise ConfigError(
+            f"FAILOVER_CODEC_KEYS holds what is no key; each is an id, a colon and {CODEC_KEY_BYTES} random bytes in "
+            'base64, such as "2026-11:$(openssl rand -base64 32)"; several are divided by spaces.'
+        )
+    return CodecKey(id=id_, secret=secret)

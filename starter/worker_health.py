@@ -65,8 +65,7 @@ class Readiness:
 
     async def hold(self) -> Hold | None:
         """The automation hold that is in force."""
-        hold = await self._hold.known()
-        return hold if hold is not None and hold.in_force(datetime.now(UTC)) else None
+        return await self._hold.in_force()
 
 
 def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) -> Starlette:

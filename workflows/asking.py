@@ -21,13 +21,12 @@ from failover.driving import (
 )
 from failover.gates import Action, Decision
 from failover.incident import Outcome
-from failover.messages import Asked
 from failover.ramp import Fallback, Step, describe, in_doubt, rising
 from failover.requests import RampRequest
 from failover.units import render_duration
 from workflows import data_plane
 from workflows.claimed_route import ClaimedRoute, me
-from workflows.driven import Driven
+from workflows.driven import Driven, reference
 from workflows.ending import Ended
 from workflows.gate_watch import GateWatch
 from workflows.ramp_ends import RampEnds
@@ -102,13 +101,7 @@ class Asking(Driven):
         asked = self.driving.approval
         assert asked is not None
         self.herald.opened(self.known().plan.subject, asked.text, "approval needed")
-        self.herald.update(f"{asked.text} Run: `{approve_command(asked)}`", urgent=True, asks=_reference(asked))
-
-    def settle(self, text: str) -> None:
-        """The approval is decided, or no longer wanted: people are told, also where they were asked."""
-        asked, self.driving.approval = self.driving.approval, None
-        if asked is not None:
-            self.herald.update(text, settles=_reference(asked))
+        self.herald.update(f"{asked.text} Run: `{approve_command(asked)}`", urgent=True, asks=reference(asked))
 
     async def _answered(self, meanwhile: Callable[[], Awaitable[None]]) -> str | None:
         """Wait for the answer; → why it may not be done, or None: it is approved, or needs no approval any more."""
@@ -303,7 +296,3 @@ def why_refused(asked: ApprovalRequest, now: datetime) -> str | None:
     if now >= asked.deadline:
         return f"Nobody approved {asked.step} within {render_duration(asked.deadline - asked.asked_at)}."
     return None
-
-
-def _reference(asked: ApprovalRequest) -> Asked:
-    return Asked(run=me(), step=asked.step, digest=asked.digest)

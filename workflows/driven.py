@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from failover.driving import Abort, Answer, ApprovalRequest, Decide, Driving, Order, SetPercent, Stage, Verb
 from failover.incident import Outcome, RunRecord
+from failover.messages import Asked
 from failover.requests import LongRequest
 from workflows.ending import Ended, close, undisturbed
 from workflows.herald import Herald
@@ -158,6 +159,12 @@ class Driven(Visible):
             pass
         self._orders_seen = self.driving.orders
 
+    def settle(self, text: str) -> None:
+        """The approval is decided, or no longer wanted: people are told, also where they were asked."""
+        asked, self.driving.approval = self.driving.approval, None
+        if asked is not None:
+            self.herald.update(text, settles=reference(asked))
+
     def take(self, verb: Verb, message: RawValue) -> Answer:
         """One order: understood, accepted or refused, and told in the timeline."""
         said = understand(message, SHAPES.get(verb, Order))
@@ -175,6 +182,11 @@ class Driven(Visible):
         if verb is Verb.ABORT and answer.accepted and self.forward is not None:
             self.forward.cancel()
         return answer
+
+
+def reference(asked: ApprovalRequest) -> Asked:
+    """By which the buttons that ask, and the message that takes them away again, are of one question."""
+    return Asked(run=workflow.info().workflow_id, step=asked.step, digest=asked.digest)
 
 
 def plain_approval(asked: ApprovalRequest | None) -> dict[str, Any] | None:

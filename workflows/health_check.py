@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ApplicationError
 
 from activities.watching import Watching, WatchOrder, WatchPlan
 from failover.requests import HealthCheckRequest
@@ -41,7 +42,12 @@ class HealthCheck:
         return HealthCheckResult(states=list(await asyncio.gather(*watches)))
 
     def _known(self) -> dict[str, WatchState]:
-        last = workflow.get_last_completion_result(HealthCheckResult)
+        try:
+            last = workflow.get_last_completion_result(HealthCheckResult)
+        except ApplicationError as error:
+            # Of another version, or under a key that is gone: watching anew is better than never again.
+            workflow.logger.warning("what the last check knew cannot be read", extra={"why": str(error)})
+            last = None
         return {state.provider: state for state in last.states} if last else {}
 
     async def _watch(self, state: WatchState, until: datetime, plan: WatchPlan) -> WatchState:

@@ -8,7 +8,7 @@ a note in the timeline. Field names and reasons are told, values never.
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Self, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
@@ -16,10 +16,16 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
+    ActivitySerializationContext,
     CompositePayloadConverter,
     DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
     DefaultPayloadConverter,
+    EncodingPayloadConverter,
     JSONPlainPayloadConverter,
+    PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
 )
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
@@ -51,25 +57,81 @@ def _type_of(value: Any) -> Any:
     return type(value) if is_dataclass(value) or isinstance(value, BaseModel) else Any
 
 
+ENCRYPTED = "binary/encrypted"
+"""Encoding of a payload that a codec made. One that arrives here was not opened."""
+
+KEY_ID = "encryption-key-id"
+"""Metadata that names the key, in the clear; the seal covers it."""
+
+PROBLEM = "encryption-problem"
+"""Metadata in which a codec leaves the sentence of why it could not open a payload."""
+
+
+class Unreadable(Exception):
+    """An encrypted payload that this process cannot open. `passing`: another process, or this one with its key, may."""
+
+    def __init__(self, why: str, *, passing: bool) -> None:
+        super().__init__(why)
+        self.passing = passing
+
+
+class Sealed(EncodingPayloadConverter, WithSerializationContext):
+    """Refuses what no codec opened.
+
+    What a run was sent is malformed input then. What its own steps were given or answered was sealed by our own workers: it is
+    waited for until one with the key comes, since a key that one worker lacks must not end a run in the middle of its work.
+    """
+
+    def __init__(self, *, passing: bool = False) -> None:
+        self._passing = passing
+
+    @property
+    def encoding(self) -> str:
+        return ENCRYPTED
+
+    def to_payload(self, value: Any) -> Payload | None:
+        return None
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        why = payload.metadata.get(PROBLEM, b"").decode() or "it is encrypted, and no codec key is configured here"
+        raise Unreadable(why, passing=self._passing)
+
+    def with_context(self, context: SerializationContext) -> Self:
+        return type(self)(passing=isinstance(context, ActivitySerializationContext))
+
+
 class StrictPayloadConverter(CompositePayloadConverter):
     """JSON by types, with what cannot be decoded as an error that is not retried."""
 
     def __init__(self) -> None:
         typed = TypedJson()
         kept = DefaultPayloadConverter.default_encoding_payload_converters
-        super().__init__(*(typed if isinstance(c, JSONPlainPayloadConverter) else c for c in kept))
+        super().__init__(*(typed if isinstance(c, JSONPlainPayloadConverter) else c for c in kept), Sealed())
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         try:
             return super().from_payloads(payloads, type_hints)
         except ApplicationError:
             raise
+        except Unreadable as error:
+            if error.passing:
+                raise
+            raise _malformed(str(error)) from None
         except Exception as error:  # noqa: BLE001 (whatever a decoder raises, the task must not retry it)
             raise _malformed(explain(error)) from None
 
 
 data_converter = replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
-"""For every client and worker of the product."""
+"""For every client and worker of the product that encrypts nothing."""
+
+
+def encrypting(codec: PayloadCodec) -> DataConverter:
+    """The same with a codec; what errors say is encrypted too, since it may quote what was asked."""
+    return replace(
+        data_converter,
+        payload_codec=codec,
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
 
 
 def understand(message: RawValue, shape: type[T]) -> T | str:
@@ -83,6 +145,8 @@ def understand(message: RawValue, shape: type[T]) -> T | str:
 
 def explain(error: BaseException) -> str:
     """Fields and reasons, without a value in sight."""
+    if isinstance(error, ApplicationError) and error.type == MALFORMED and error.details:
+        return str(error.details[0])
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ValidationError):
         cause = cause.__cause__ or cause.__context__
@@ -119,7 +183,8 @@ def _field(location: tuple[int | str, ...]) -> str:
 
 
 def _malformed(why: str) -> ApplicationError:
-    return ApplicationError(f"Malformed input: {why}. Nothing was changed.", type=MALFORMED, non_retryable=True)
+    said = f"Malformed input: {why}. Nothing was changed."
+    return ApplicationError(said, why, type=MALFORMED, non_retryable=True)
 
 
 def why_not_callable(function: Callable[..., Any], args: Sequence[Any]) -> str | None:

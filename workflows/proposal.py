@@ -13,11 +13,10 @@ from failover.config import ApprovalPoint, Approvals
 from failover.driving import Driving, Stage, Verb, ask_approval, next_reminder
 from failover.health import Condition, Verdict
 from failover.incident import Outcome, RunRecord, Trigger
-from failover.messages import Asked
 from failover.requests import RunResult
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.driven import Driven, plain_approval
+from workflows.driven import Driven, plain_approval, reference
 from workflows.ending import Ended, close
 from workflows.herald import Herald
 from workflows.journal import Journal
@@ -66,9 +65,11 @@ class Proposal(Driven):
             asked = self.driving.approval or asked
             if asked.agreed:
                 names = ", ".join(asked.granted)
+                self.settle(f"{names} approved it: {request.workflow_id} is being started.")
                 # From now on a person wants it: no hold, cool-down or budget stands in the way.
                 return f"{names} approved it", {"trigger": Trigger.MANUAL.value, "requested_by": names}
             if asked.rejected_by:
+                self.settle(f"{asked.rejected_by} rejected it. Nothing was started.")
                 raise Ended(Outcome.REJECTED, f"{asked.rejected_by} rejected it. Nothing was started.")
             if workflow.now() >= asked.deadline:
                 return await self._unanswered(), {}
@@ -88,13 +89,14 @@ class Proposal(Driven):
         request = self.request
         command = f"failoverctl approve {workflow.info().workflow_id} --step {STEP} --digest {request.digest}"
         self.herald.opened(request.provider, text, "approval needed")
-        asks = Asked(run=workflow.info().workflow_id, step=STEP, digest=request.digest)
-        self.herald.update(f"{text} Run: `{command}`", urgent=True, asks=asks)
+        asked = self.driving.approval
+        assert asked is not None
+        self.herald.update(f"{text} Run: `{command}`", urgent=True, asks=reference(asked))
 
     async def _unanswered(self) -> str:
         """Nobody answered: as configured, and not where the trouble is over."""
         waited = render_duration(timedelta(seconds=self.request.deadline_seconds))
-        self.driving.approval = None
+        self.settle(f"Nobody answered within {waited}.")
         if self.request.at_deadline == "nothing":
             raise Ended(Outcome.REJECTED, f"Nobody answered within {waited}. Nothing was started.")
         look = await data_plane.look(self.request.routes[0], [self.request.provider])
@@ -107,7 +109,6 @@ class Proposal(Driven):
 
     async def _start(self, why: str, changes: dict[str, Any]) -> Ended:
         request = self.request
-        self.driving.approval = None
         self.journal.announce("start", f"Starting {request.workflow_id}: {why}.")
         order = StartOrder(
             procedure=request.procedure,
@@ -122,6 +123,7 @@ class Proposal(Driven):
         return Ended(Outcome.COMPLETED, f"{request.workflow_id} was started: {why}.")
 
     async def _abandon(self) -> Ended:
+        self.settle("No longer asked: the proposal was withdrawn.")
         return Ended(Outcome.ABORTED, "The proposal was withdrawn. Nothing was started.")
 
     def _record(self, ended: Ended) -> RunRecord:

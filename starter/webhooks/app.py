@@ -1,5 +1,6 @@
 """The webhook server as one application: alerts, Slack, runs, metrics and health."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from activities.hold import HeldAutomation
 from failover.config import Config
-from failover.ports import TrafficPlane
+from failover.ports import HoldStore, TrafficPlane
 from starter.webhooks.alerts_door import AlertsDoor
 from starter.webhooks.answers import HANDLERS
 from starter.webhooks.desk import Desk
@@ -22,6 +24,7 @@ from starter.webhooks.runs_door import Driver, RunsDoor
 from starter.webhooks.slack_door import SlackDoor
 from starter.webhooks.slack_replies import SlackReplies
 from starter.webhooks.sns import Sns
+from starter.webhooks.starts_door import StartsDoor
 from starter.webhooks.temporal import Temporal
 
 
@@ -35,6 +38,7 @@ class Parts:
     secrets: Mapping[str, str]
     api_token: str | None
     sns: Sns
+    hold: HoldStore | None = None
 
 
 class WebhookServer:
@@ -45,9 +49,10 @@ class WebhookServer:
         metrics = Metrics()
         guard = Guard(config, parts.secrets, parts.api_token)
         driver = Driver(temporal, metrics)
-        self._desk = Desk(config, temporal, parts.plane)
+        hold = HeldAutomation(parts.hold)
+        self._desk = Desk(config, temporal, parts.plane, hold)
         alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics)
-        runs = RunsDoor(guard, temporal, driver)
+        runs, starts = RunsDoor(guard, temporal, driver), StartsDoor(config, guard, temporal)
         secret = parts.secrets.get(config.notifications.slack.signing_secret_env)
         self._slack = SlackDoor(config, secret, guard, driver, _replies(parts))
 
@@ -55,8 +60,9 @@ class WebhookServer:
             return JSONResponse({"alive": True})
 
         async def readyz(_: Request) -> Response:
-            why = await temporal.why_not()
-            return JSONResponse({"ready": why is None, "reason": why}, status_code=503 if why else 200)
+            why, held = await asyncio.gather(temporal.why_not(), hold.in_force())
+            told = {"ready": why is None, "reason": why, "automation_hold": str(held) if held else None}
+            return JSONResponse(told, status_code=503 if why else 200)
 
         async def scrape(_: Request) -> Response:
             return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -68,6 +74,7 @@ class WebhookServer:
             routes=[
                 Route("/webhooks/{sender}", alerts.post, methods=["POST"]),
                 Route("/slack/interactive", self._slack.post, methods=["POST"]),
+                Route("/runs", starts.post, methods=["POST"]),
                 Route("/runs", runs.list, methods=["GET"]),
                 Route("/runs/{run:path}/{verb}", runs.act, methods=["POST"]),
                 Route("/runs/{run:path}", runs.look, methods=["GET"]),

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import structlog
 
+from activities.hold import HeldAutomation
 from activities.runs import Standing
 from failover.alerts import Alert, Decision, Meaning, Status, author, decide, meaning, told
 from failover.config import Config
@@ -65,10 +66,13 @@ Same = tuple[Status, Meaning]
 class Desk:
     """Acts on alerts. TemporalUnavailable where it cannot: nothing is remembered then, and the sender tries again."""
 
-    def __init__(self, config: Config, temporal: Temporal, plane: TrafficPlane | None) -> None:
+    def __init__(
+        self, config: Config, temporal: Temporal, plane: TrafficPlane | None, hold: HeldAutomation | None = None
+    ) -> None:
         self._config = config
         self._temporal = temporal
         self._plane = plane
+        self._hold = hold or HeldAutomation(None)
         self._notes = Notes(temporal, config.webhooks.note_interval)
         self._answered = Answered()
         self._gathering: dict[Same, _Batch] = {}
@@ -122,7 +126,8 @@ class Desk:
     async def _act(self, members: Sequence[tuple[str, Alert]]) -> Answer:
         sender, alert = members[0]
         for _ in range(ROUNDS):
-            decision = decide(alert, sender, self._config, await self._policies(), _now())
+            policies, hold = await asyncio.gather(self._policies(), self._hold.known())
+            decision = decide(alert, sender, self._config, policies, _now(), hold)
             answer = await self._tell(decision, members) or await self._start(decision, members)
             if answer is not None:
                 return answer

@@ -13,6 +13,7 @@ from failover.driving import Verb
 from failover.requests import Note
 from failover.senders import Proof, Sender
 from starter.webhooks.runs_door import SHAPES
+from starter.webhooks.starts_door import Start
 
 _SCHEMA = "#/components/schemas/"
 
@@ -66,6 +67,18 @@ _ORDERED = {
     },
 }
 
+_KEY = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 100}}
+
+_STARTED = {
+    "type": "object",
+    "required": ["run", "did", "said"],
+    "properties": {
+        "run": {"type": "string"},
+        "did": {"enum": ["started", "joined", "repeated"]},
+        "said": {"type": "string"},
+    },
+}
+
 _SAID_BY_THE_SERVER = ("actor", "id", "by", "carried")
 """Fields that no sender may give: the server knows them."""
 
@@ -77,7 +90,7 @@ def document(config: Config) -> dict[str, Any]:
     }
     paths |= {f"/runs/{{run}}/{verb}": {"post": _order(verb)} for verb in [*(verb.value for verb in Verb), "note"]}
     paths |= {
-        "/runs": {"get": _look("The open runs, newest first.", [])},
+        "/runs": {"get": _look("The open runs, newest first.", []), "post": _start()},
         "/runs/{run}": {"get": _look("Where a run is, and what has happened in it.", [_run()])},
         "/slack/interactive": {"post": _slack()},
         "/healthz": {"get": _open("Whether the process is alive.", {"200": _json("Alive.", {"type": "object"})})},
@@ -101,7 +114,7 @@ def document(config: Config) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    shapes: list[type[BaseModel]] = [*dict.fromkeys(FORMS.values()), *dict.fromkeys(SHAPES.values()), Note]
+    shapes: list[type[BaseModel]] = [*dict.fromkeys(FORMS.values()), *dict.fromkeys(SHAPES.values()), Note, Start]
     _, made = models_json_schema([(shape, "validation") for shape in shapes], ref_template=_SCHEMA + "{model}")
     schemas: dict[str, Any] = made["$defs"]
     ours: list[type[BaseModel]] = [*SHAPES.values(), Note]
@@ -110,7 +123,7 @@ def _schemas() -> dict[str, Any]:
         for name in _SAID_BY_THE_SERVER:
             schema["properties"].pop(name, None)
         schema["required"] = [name for name in schema.get("required", []) if name not in _SAID_BY_THE_SERVER]
-    return {**schemas, "Error": _ERROR, "Done": _DONE, "Ordered": _ORDERED}
+    return {**schemas, "Error": _ERROR, "Done": _DONE, "Ordered": _ORDERED, "Started": _STARTED}
 
 
 def _webhook(name: str, sender: Sender) -> dict[str, Any]:
@@ -132,12 +145,11 @@ def _security(how: Proof) -> list[dict[str, list[str]]]:
 
 def _order(verb: str) -> dict[str, Any]:
     shape = "Note" if verb == "note" else SHAPES[verb].__name__
-    key = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 100}}
     return {
         "summary": f"{verb.replace('_', ' ')} a run",
         "operationId": f"run-{verb}",
         "security": [{"bearer": []}],
-        "parameters": [_run(), key],
+        "parameters": [_run(), _KEY],
         "requestBody": _body(shape),
         "responses": {
             "200": _json("The run took the order.", {"$ref": f"{_SCHEMA}Ordered"}),
@@ -145,6 +157,20 @@ def _order(verb: str) -> dict[str, Any]:
                 "The run refused it.", {"anyOf": [{"$ref": f"{_SCHEMA}Ordered"}, {"$ref": f"{_SCHEMA}Error"}]}
             ),
             **_errors("401", "403", "404", "413", "415", "422", "429", "503"),
+        },
+    }
+
+
+def _start() -> dict[str, Any]:
+    return {
+        "summary": "Start a procedure",
+        "operationId": "run-start",
+        "security": [{"bearer": []}],
+        "parameters": [_KEY],
+        "requestBody": _body(Start.__name__),
+        "responses": {
+            "200": _json("What was done.", {"$ref": f"{_SCHEMA}Started"}),
+            **_errors("401", "403", "409", "413", "415", "422", "429", "503"),
         },
     }
 

@@ -1,13 +1,11 @@
 """/runs: look at runs and drive them over HTTP. Thin: what an order means is the run's own business."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
@@ -18,14 +16,13 @@ from failover.driving import Answer as Said
 from failover.messages import Asked
 from failover.requests import Note
 from failover.roles import Act, Person
-from starter.webhooks.answers import Refused, read_body
+from starter.webhooks.answers import Refused
 from starter.webhooks.guard import Guard
 from starter.webhooks.metrics import Metrics
+from starter.webhooks.orders import json_of, refuse_unless_json, validated
 from starter.webhooks.temporal import Temporal
 
 log = structlog.get_logger("webhooks")
-
-MOST_BYTES = 64 * 1024
 
 LISTED = 100
 """Runs in one answer."""
@@ -125,32 +122,28 @@ class RunsDoor:
     async def act(self, request: Request) -> Response:
         """One order, or a note."""
         name = request.path_params["verb"]
-        act = next((act for act in Act if act.value == name and act not in (Act.LOOK, Act.START)), None)
+        act = next((act for act in Act if act.value == name and name in (*SHAPES, Act.NOTE)), None)
         if act is None:
             raise Refused(404, f"There is no such order; there are note, {', '.join(verb.value for verb in Verb)}.")
         person = self._guard.permit(request, act)
-        # A form that another page makes a browser send is never JSON.
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise Refused(415, "Orders are sent as application/json.")
-        body = await read_body(request, MOST_BYTES) or b"{}"
+        refuse_unless_json(request)
+        given = await json_of(request)
         run = request.path_params["run"]
         if act is Act.NOTE:
-            return await self._note(run, person, body)
-        order = _order(name, body, person, request)
+            return await self._note(run, person, given)
+        order = _order(name, given, person, request)
         said = await self._driver.order("http", run, Verb(name), order)
         answer = {"run": run, "accepted": said.accepted, "said": said.said, "accepted_now": said.accepted_now}
         return JSONResponse(answer, status_code=200 if said.accepted else 409)
 
-    async def _note(self, run: str, person: Person, body: bytes) -> Response:
-        given = _json(body)
-        note = _validated(Note, {**given, "by": person.name})
+    async def _note(self, run: str, person: Person, given: Mapping[str, Any]) -> Response:
+        note = validated(Note, {**given, "by": person.name})
         if not await self._temporal.tell(run, note):
             raise Refused(404, f"No run {run} is open; GET /runs lists those that are.")
         return JSONResponse({"run": run, "accepted": True, "said": "Noted.", "accepted_now": []})
 
 
-def _order(verb: str, body: bytes, person: Person, request: Request) -> Order:
-    given = _json(body)
+def _order(verb: str, given: Mapping[str, Any], person: Person, request: Request) -> Order:
     for name in ("actor", "id"):
         if name in given:
             raise Refused(
@@ -159,27 +152,8 @@ def _order(verb: str, body: bytes, person: Person, request: Request) -> Order:
     # Only with a key of the sender's own is a second order the same order.
     key = request.headers.get("idempotency-key", "")
     id_ = f"http/{person.name}/{key}"[:200] if key else ""
-    order: Order = _validated(SHAPES[verb], {**given, "actor": person.name, "id": id_})
+    order: Order = validated(SHAPES[verb], {**given, "actor": person.name, "id": id_})
     return order
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        given = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Refused(422, "The body is no JSON.") from error
-    if not isinstance(given, dict):
-        raise Refused(422, "The body must be a JSON object.")
-    return given
-
-
-def _validated(shape: Any, given: dict[str, Any]) -> Any:
-    try:
-        return shape.model_validate(given)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems[:5])
-        raise Refused(422, f"Nothing was done: {said}.") from error
 
 
 def _short(id_: str) -> str:

@@ -12,7 +12,7 @@ from starter.connection import connect
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
-from starter.parts import plane_of
+from starter.parts import hold_of, plane_of
 from starter.running import find, write_atomically
 from starter.settings import Settings
 from starter.showing import named
@@ -47,6 +47,9 @@ async def _serve(
             log.warning("no gateway is known: every alert starts a run, also where nothing is left to be moved")
         else:
             held.push_async_callback(plane.aclose)
+        hold = hold_of(stack) if stack.gateway else None
+        if hold is not None:
+            held.push_async_callback(hold.aclose)
         server = WebhookServer(
             Parts(
                 config=config,
@@ -55,6 +58,7 @@ async def _serve(
                 secrets=settings.environ,
                 api_token=stack.api_token,
                 sns=Sns(),
+                hold=hold,
             )
         )
         held.push_async_callback(server.finish)

@@ -1,7 +1,7 @@
 """Temporal as the webhook server sees it: bounded calls, and one sentence where it does not answer."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -12,10 +12,11 @@ from temporalio.client import (
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.runs import Standing, StartOrder, start_or_join
-from failover.errors import TemporalUnavailable
+from failover.errors import TemporalUnavailable, Unavailable
 from failover.requests import Note
 from workflows.journal import LISTED_ROUTES, PROVIDER, ROUTE_COUNT, ROUTES
 
@@ -55,7 +56,7 @@ class Temporal:
             found = await self.bounded(self.client.get_workflow_handle(workflow_id).describe())
         except RPCError:
             return None
-        memo = await found.memo()
+        memo = await _memo(found)
         asked = str(memo.get(ASKED, ""))
         return Seen(
             workflow_id=workflow_id,
@@ -96,11 +97,22 @@ class Temporal:
             if error.status is RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower():
                 raise
             raise _unavailable(error.message) from error
+        except ApplicationError as error:
+            # Only our own converter raises it here: the answer is encrypted, and not for this process.
+            raise Unavailable(f"What Temporal keeps of it cannot be read here ({error.message})") from error
         except (TimeoutError, RPCTimeoutOrCancelledError) as error:
             raise _unavailable(f"no answer within {self._timeout.total_seconds():g} s") from error
         except RuntimeError as error:
             # A client that connects at its first call tells in this way that it could not.
             raise _unavailable(str(error)) from error
+
+
+async def _memo(found: WorkflowExecutionDescription) -> Mapping[str, Any]:
+    """Nothing where the key is gone by which it was encrypted: then the run's attributes speak alone."""
+    try:
+        return await found.memo()
+    except ApplicationError:
+        return {}
 
 
 def _moved(found: WorkflowExecutionDescription) -> Sequence[str]:

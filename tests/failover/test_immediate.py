@@ -65,6 +65,18 @@ def test_the_known_healthy_come_before_the_unknown_and_never_the_down(verdicts: 
     assert plan.shifts[0].target == target
 
 
+def test_two_alerts_are_no_ping_pong() -> None:
+    """Whom a route has just left is chosen last, however well its probes are answered; and where nobody else is, still."""
+    after = replace(route(google=9000, meta=1000, bedrock=0), chain=["bedrock", "meta"], changed_by="failover/bedrock")
+    google = ImmediateFailoverRequest(failed_provider="google")
+    plan = immediate.plan(google, [after], known(verdict("bedrock")), {})
+    assert plan.shifts[0].after == {"bedrock": 0, "google": 0, "meta": 10_000}
+    alone = immediate.plan(google, [after], known(verdict("bedrock"), verdict("meta", Condition.UNAVAILABLE)), {})
+    assert alone.shifts[0].target == "bedrock"
+    long_ago = replace(after, changed_by="failback/chat")
+    assert immediate.plan(google, [long_ago], known(verdict("bedrock")), {}).shifts[0].target == "bedrock"
+
+
 def test_no_step_raises_the_share_of_a_provider_known_to_be_down() -> None:
     """With every candidate down nothing moves, and the reasons are said."""
     down = known(verdict("google", Condition.UNAVAILABLE), verdict("meta", Condition.UNUSABLE))

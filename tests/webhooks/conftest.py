@@ -118,6 +118,7 @@ class Server:
             secrets=secrets,
             api_token=API_TOKEN,
             sns=sns or Sns(),
+            hold=self.plane,
         )
         server = WebhookServer(parts)
         async with AsyncExitStack() as held:
@@ -138,6 +139,7 @@ class Server:
             notifier=self.notifier,
             evidence=EvidenceStore(self._state / "incidents"),
             board=VerdictBoard(),
+            hold=self.plane,
         )
         async with composition.build_worker(self.client, parts, task_queue=self.task_queue):
             yield

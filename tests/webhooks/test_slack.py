@@ -5,7 +5,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -152,19 +152,25 @@ class Scene:
             return dict(await self.server.run(self.ramp).result())
 
 
-@pytest.fixture
-async def scene(make_server: MakeServer) -> AsyncIterator[Scene]:
+@asynccontextmanager
+async def staged(make_server: MakeServer, **sections: Any) -> AsyncIterator[Scene]:
     slack = Slack()
     app = Starlette(routes=[Route("/api/{method}", slack.call, methods=["POST"])])
     async with AsyncExitStack() as held:
         api = await held.enter_async_context(listening(app, "127.0.0.1", 0)) + "/api"
-        server = make_server(access=ACCESS, notifications={"slack": {"api_url": api}}, procedures=FAST)
+        server = make_server(access=ACCESS, notifications={"slack": {"api_url": api}}, procedures=FAST, **sections)
         server.notifier = SlackNotifier(
             SECRETS["SLACK_BOT_TOKEN"], "#ops-alerts", api_url=api, timeout=timedelta(seconds=5)
         )
         await held.enter_async_context(server.serving())
         await held.enter_async_context(server.working())
         yield Scene(server, slack)
+
+
+@pytest.fixture
+async def scene(make_server: MakeServer) -> AsyncIterator[Scene]:
+    async with staged(make_server) as scene:
+        yield scene
 
 
 async def test_an_approval_is_asked_for_in_the_thread_and_given_by_a_button(scene: Scene) -> None:
@@ -407,3 +413,33 @@ def test_an_alert_cannot_call_a_whole_channel(names: Names) -> None:
     shown = json.dumps([*message.blocks(), *message.headline_blocks()])
     assert "<" not in shown
     assert "&lt;!channel&gt; &amp; &lt;https" in shown
+
+
+@pytest.mark.parametrize(
+    ("verb", "outcome", "said", "started"),
+    [
+        ("approve", "COMPLETED", "anna approved it", 1),
+        ("reject", "REJECTED", "anna rejected it. Nothing was started.", 0),
+        ("abort", "ABORTED", "the proposal was withdrawn", 0),
+    ],
+)
+async def test_a_proposal_is_answered_by_the_same_buttons(
+    make_server: MakeServer, verb: str, outcome: str, said: str, started: int
+) -> None:
+    """What was asked is started, or not; the message that asked says who decided, and has no buttons any more."""
+    async with staged(make_server, detection={"automation": {"unavailable": "propose"}}) as scene:
+        answer = (await scene.server.alert()).json()["alerts"][0]
+        proposal = f"proposal/{scene.server.failover}"
+        assert (answer["did"], answer["runs"]) == ("started", [proposal])
+        [message] = await until(scene.slack.asking)
+        assert (await scene.press(message, verb, ANNA)).status_code == 200
+        async with asyncio.timeout(30):
+            assert (await scene.server.run(proposal).result())["outcome"] == outcome
+        changed = await until(lambda: scene.slack.of(message))
+        assert said in json.dumps(changed[-1]["blocks"])
+        assert all(block["type"] != "actions" for block in changed[-1]["blocks"])
+        if started:
+            async with asyncio.timeout(30):
+                assert (await scene.server.run(scene.server.failover).result())["outcome"] == "COMPLETED"
+        else:
+            assert await scene.server.runs(scene.server.failover) == 0
