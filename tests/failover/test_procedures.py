@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from failover import canary, failback, gradual
 from failover.capacity import Headroom
 from failover.distribution import WHOLE, Distribution, same
-from failover.errors import RequestError
+from failover.errors import Refusal, RequestError
 from failover.ramp import RampBrief, RampPlan, may_write
 from failover.requests import CanaryFailoverRequest, FailbackRequest, GradualFailoverRequest
 from tests.failover.conftest import brief, verdict
@@ -54,7 +54,7 @@ class Case:
         left = replace(self.brief, found=replace(self.brief.found, distribution=dict(found)))
         try:
             return self.plan_from(left)
-        except RequestError:
+        except (Refusal, RequestError):
             return None
 
 
@@ -87,7 +87,7 @@ def planned(case: Case) -> RampPlan:
     """The plan; a route that nothing can be planned for is no case."""
     try:
         return case.plan_from(case.brief)
-    except RequestError:
+    except (Refusal, RequestError):
         assume(False)
         raise
 

@@ -255,7 +255,7 @@ async def test_pause_freezes_the_plan_and_the_gates_are_still_watched(ramps: Ram
 
 async def test_a_paused_run_resumes_where_it_was(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
     """And the time it was paused counts as waiting for people."""
-    run = await ramps.canary()
+    run = await ramps.canary(initial_seconds=3)
     await until(run, "Verified")
     await order(run, "pause")
     await asyncio.sleep(0.7)
