@@ -22,7 +22,7 @@ demo: setup servers ## One real incident, end to end, in under a minute (ARGS="-
 	@$(BIN)/failoverctl demo $(ARGS)
 
 test: setup test-servers ## Every test (ARGS="tests/failover -k policy")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 check: setup ## Format, lint, types, arrows between the layers
 	@$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby
 
 from failover.distribution import Distribution, percent, render
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
@@ -93,7 +94,10 @@ def _timeline(record: RunRecord) -> str:
         ("found unhealthy", record.moments.unhealthy),
     ]
     lines = [_happened(at, zero, "detect", text) for text, at in named if at is not None]
-    lines += [_happened(entry.at, zero, entry.step, entry.text) for entry in record.timeline]
+    for _, alike in groupby(record.timeline, key=lambda entry: (entry.step, entry.text)):
+        first, *more = alike
+        again = f" ({len(more) + 1} times, until {_clock(more[-1].at)})" if more else ""
+        lines.append(_happened(first.at, zero, first.step, first.text + again))
     return "\n".join(["## Timeline (UTC)", "", *lines])
 
 

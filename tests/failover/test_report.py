@@ -178,3 +178,13 @@ def test_evidence_is_kept_once_a_run_and_read_back(tmp_path: Path) -> None:
     latest = store.latest()
     assert latest is not None
     assert latest.run_id == "later67890"
+
+
+def test_what_happened_again_and_again_is_one_line() -> None:
+    """With how often, and until when; what came between keeps its place."""
+    said = ["not good: slow", "not good: slow", "not good: slow", "good: fast", "not good: slow"]
+    timeline = [TimelineEntry(at=at(20 + n), step="validate", text=text) for n, text in enumerate(said)]
+    lines = [line for line in markdown(record(timeline=timeline)).splitlines() if "**validate**" in line]
+    assert len(lines) == 3
+    assert lines[0].endswith("not good: slow (3 times, until 2026-01-31 12:00:22)")
+    assert lines[2].endswith("not good: slow")
