@@ -51,6 +51,7 @@ class ImmediateFailover(Visible):
         self._read_back: dict[str, Written] = {}
         self._samples: list[Sample] = []
         self._writes = 0
+        self._left: dict[str, str] = {}
         self._forsaken: list[str] = []
 
     @workflow.run
@@ -85,7 +86,7 @@ class ImmediateFailover(Visible):
                 await self._verify(request, brief)
                 complaint = await self._validate(request, brief)
                 if complaint is None:
-                    return self._done(request, plan)
+                    return self._done(request)
                 self._journal_failed_validation(complaint)
                 ruled_out |= {shift.target: complaint for shift in self._shifted.values()}
                 routes = self._as_found()
@@ -159,18 +160,20 @@ class ImmediateFailover(Visible):
         self.journal.enter("decide", decision)
         if request.dry_run:
             raise Ended(Outcome.COMPLETED, f"Dry run, nothing was changed. {decision}")
-        if not plan.shifts and plan.stranded:
-            raise self._stranded(request, plan)
+        self._left |= plan.stranded
+        if not plan.shifts and self._left:
+            raise self._stranded(request)
         if not plan.shifts:
             raise Ended(Outcome.COMPLETED, decision)
         self.journal.concerns([shift.route for shift in plan.shifts])
         return plan
 
-    def _stranded(self, request: ImmediateFailoverRequest, plan: Plan) -> Ended:
-        why = " ".join(list(plan.stranded.values())[:3])
+    def _stranded(self, request: ImmediateFailoverRequest) -> Ended:
+        """Routes are left that nobody can take over, whatever became of the others."""
+        why = " ".join(list(self._left.values())[:3])
         if request.target_provider and not self._shifted:
             return Ended(Outcome.REJECTED, f"{why} Nothing was changed; name another target, or none.")
-        self._forsaken = [] if request.target_provider else list(plan.stranded)
+        self._forsaken = [] if request.target_provider else list(self._left)
         return Ended(Outcome.NEEDS_HUMAN, why, immediate.command(request))
 
     # Shift
@@ -188,9 +191,10 @@ class ImmediateFailover(Visible):
                 self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
                 routes = await data_plane.reread(request, [written.route for written in refused])
                 plan = immediate.plan(request, routes, self._verdicts, ruled_out)
-                if plan.stranded:
-                    raise self._stranded(request, plan)
+                self._left |= plan.stranded
             pending = plan.shifts if refused else []
+            if not pending and self._left and not self._shifted:
+                raise self._stranded(request)
             if not pending:
                 self.journal.mark(in_force=workflow.now())
                 return
@@ -212,6 +216,7 @@ class ImmediateFailover(Visible):
             if written.in_force:
                 self._shifted[shift.route] = shift
                 self._read_back[shift.route] = written
+                self._left.pop(shift.route, None)
         return [written for written in results if not written.in_force]
 
     def _change(self, request: ImmediateFailoverRequest, shift: Shift) -> Change:
@@ -295,9 +300,9 @@ class ImmediateFailover(Visible):
 
     # End
 
-    def _done(self, request: ImmediateFailoverRequest, plan: Plan) -> Ended:
-        if plan.stranded:
-            return self._stranded(request, plan)
+    def _done(self, request: ImmediateFailoverRequest) -> Ended:
+        if self._left:
+            return self._stranded(request)
         targets = ", ".join(sorted({shift.target for shift in self._shifted.values()}))
         where = immediate.count(len(self._shifted), "route")
         return Ended(

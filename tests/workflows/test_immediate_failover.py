@@ -213,6 +213,40 @@ async def test_with_nobody_left_the_emergency_begins_and_no_traffic_moves(
     assert record.outcome is Outcome.HELD
 
 
+async def test_a_route_that_nobody_can_take_holds_no_other_up(
+    temporal_client: Client, make_parts: Callable[..., composition.Parts], task_queue: str
+) -> None:
+    """Both writes are refused, and decided anew one of them has nobody left: the other moves all the same."""
+    chat = make_parts().config.routes["chat"]
+    lonely = chat.model_copy(update={"distribution": {"bedrock": 7000, "google": 3000}, "chains": {"bedrock": []}})
+    parts = make_parts(routes={"chat": chat, "lonely": lonely})
+    plane = parts.plane
+    assert isinstance(plane, MemoryPlane)
+
+    def interfere() -> None:
+        overrule(plane, {"bedrock": 10000}, "lonely")
+        overrule(plane, {"bedrock": 5000, "google": 1000, "meta": 4000})
+
+    plane.before_write = interfere
+    emergency = temporal_client.get_workflow_handle("emergency")
+    with contextlib.suppress(RPCError):
+        await emergency.terminate("another test's")
+    async with composition.build_worker(temporal_client, parts, task_queue=task_queue):
+        run = await temporal_client.start_workflow(
+            "ImmediateFailover",
+            {"failed_provider": "bedrock"},
+            id=task_queue,
+            task_queue=task_queue,
+            result_type=RunResult,
+        )
+        result = await run.result()
+        await emergency.terminate("over")
+    assert result.outcome is Outcome.HELD
+    assert "route 'lonely'" in result.reason
+    assert plane.distribution("chat") == {"bedrock": 0, "google": 6000, "meta": 4000}
+    assert plane.distribution("lonely") == {"bedrock": 10000}
+
+
 async def test_an_automatic_failover_starts_its_failback_watch(
     start: Start, plane: MemoryPlane, parts: composition.Parts, temporal_client: Client
 ) -> None:
@@ -350,11 +384,11 @@ async def test_nothing_secret_is_in_the_history(start: Start) -> None:
     assert "api-token" not in history
 
 
-def overrule(plane: MemoryPlane, shares: dict[str, int]) -> None:
+def overrule(plane: MemoryPlane, shares: dict[str, int], route: str = "chat") -> None:
     """Somebody else changes the route."""
-    policy = plane.policy("chat")
+    policy = plane.policy(route)
     change = Change(
-        route="chat",
+        route=route,
         decided_on=policy.revision,
         key="somebody-else",
         distribution=shares,
