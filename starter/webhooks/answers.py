@@ -1,5 +1,6 @@
 """How the webhook server answers: JSON, and a sentence where something was refused."""
 
+import asyncio
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
@@ -80,8 +81,21 @@ DRAINED = 16
 and not a broken connection."""
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """The whole body; 413 where it is longer, of which no more than the limit is ever kept."""
+BODY_PATIENCE = 30.0
+"""Seconds for a whole body: whoever sends a byte now and then would hold a connection for ever."""
+
+
+async def read_body(request: Request, most: int, patience: float = BODY_PATIENCE) -> bytes:
+    """The whole body; 413 where it is longer, of which no more than the limit is ever kept; 408 where it does not come."""
+    try:
+        async with asyncio.timeout(patience):
+            return await _read(request, most)
+    except TimeoutError as error:
+        sentence = f"The body did not come within {patience:g} s; send it again."
+        raise Refused(408, sentence, {"Connection": "close"}) from error
+
+
+async def _read(request: Request, most: int) -> bytes:
     body, length = bytearray(), 0
     async for chunk in request.stream():
         length += len(chunk)

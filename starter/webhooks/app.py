@@ -52,7 +52,7 @@ class WebhookServer:
         hold = HeldAutomation(parts.hold)
         self._desk = Desk(config, temporal, parts.plane, hold)
         alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics)
-        runs, starts = RunsDoor(guard, temporal, driver), StartsDoor(config, guard, temporal)
+        runs, starts = RunsDoor(guard, temporal, driver, hold), StartsDoor(config, guard, temporal)
         secret = parts.secrets.get(config.notifications.slack.signing_secret_env)
         self._slack = SlackDoor(config, secret, guard, driver, _replies(parts))
 
@@ -61,7 +61,8 @@ class WebhookServer:
 
         async def readyz(_: Request) -> Response:
             why, held = await asyncio.gather(temporal.why_not(), hold.in_force())
-            told = {"ready": why is None, "reason": why, "automation_hold": str(held) if held else None}
+            # Whoever asks here is unknown: who holds it and why is told to operators (GET /runs).
+            told = {"ready": why is None, "reason": why, "automation_held": held is not None}
             return JSONResponse(told, status_code=503 if why else 200)
 
         async def scrape(_: Request) -> Response:

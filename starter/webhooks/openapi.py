@@ -134,7 +134,7 @@ def _webhook(name: str, sender: Sender) -> dict[str, Any]:
         "requestBody": _body(FORMS[sender.kind].__name__),
         "responses": {
             "200": _json("What was done.", {"$ref": f"{_SCHEMA}Done"}),
-            **_errors("401", "413", "422", "429", "503"),
+            **_errors("401", "408", "413", "422", "429", "503"),
         },
     }
 
@@ -156,7 +156,7 @@ def _order(verb: str) -> dict[str, Any]:
             "409": _json(
                 "The run refused it.", {"anyOf": [{"$ref": f"{_SCHEMA}Ordered"}, {"$ref": f"{_SCHEMA}Error"}]}
             ),
-            **_errors("401", "403", "404", "413", "415", "422", "429", "503"),
+            **_errors("401", "403", "404", "408", "413", "415", "422", "429", "503"),
         },
     }
 
@@ -170,7 +170,7 @@ def _start() -> dict[str, Any]:
         "requestBody": _body(Start.__name__),
         "responses": {
             "200": _json("What was done.", {"$ref": f"{_SCHEMA}Started"}),
-            **_errors("401", "403", "409", "413", "415", "422", "429", "503"),
+            **_errors("401", "403", "408", "409", "413", "415", "422", "429", "503"),
         },
     }
 
@@ -193,7 +193,7 @@ def _slack() -> dict[str, Any]:
         "summary": "Slack's interactivity request URL",
         "operationId": "slack-interactive",
         "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}},
-        "responses": {"200": {"description": "Taken."}, **_errors("401", "413", "422", "429")},
+        "responses": {"200": {"description": "Taken."}, **_errors("401", "408", "413", "422", "429")},
     }
 
 

@@ -1,5 +1,6 @@
 """/runs: look at runs and drive them over HTTP. Thin: what an order means is the run's own business."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
+from activities.hold import HeldAutomation
 from failover.driving import Abort, Decide, Order, SetPercent, Verb
 from failover.driving import Answer as Said
 from failover.messages import Asked
@@ -81,15 +83,17 @@ class Driver:
 class RunsDoor:
     """Reads need the role view; every order the role that `failover.roles` says."""
 
-    def __init__(self, guard: Guard, temporal: Temporal, driver: Driver) -> None:
+    def __init__(self, guard: Guard, temporal: Temporal, driver: Driver, hold: HeldAutomation) -> None:
         self._guard = guard
         self._temporal = temporal
         self._driver = driver
+        self._hold = hold
 
     async def list(self, request: Request) -> Response:
-        """The open runs of ours, newest first."""
+        """The open runs of ours, newest first; and what keeps others from being started."""
         self._guard.permit(request, Act.LOOK)
-        return JSONResponse({"runs": await self._temporal.bounded(self._open())})
+        runs, held = await asyncio.gather(self._temporal.bounded(self._open()), self._hold.in_force())
+        return JSONResponse({"runs": runs, "automation_hold": str(held) if held else None})
 
     async def _open(self) -> Sequence[dict[str, Any]]:
         found = []

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
+from temporalio.converter import ActivitySerializationContext
 
 from failover.errors import ConfigError
 from starter.codec.encryption import AesGcm
@@ -114,3 +115,18 @@ def test_what_is_no_key_is_refused_and_not_repeated(value: str, said: str) -> No
     assert "hunter2" not in str(refused.value)
     assert encoded(NEW.secret) not in str(refused.value)
     assert STRANGE.id not in str(refused.value)
+
+
+async def test_what_a_runs_own_steps_answered_is_waited_for() -> None:
+    """Only our own workers seal that: no ApplicationError, which would end the run, but one that its task is retried for."""
+    context = ActivitySerializationContext(
+        namespace="default",
+        activity_id="1",
+        activity_type="traffic.apply",
+        activity_task_queue="q",
+        workflow_id="gradual/chat",
+        workflow_type="GradualFailover",
+        is_local=False,
+    )
+    with pytest.raises(Unreadable, match="no codec key is configured here"):
+        StrictPayloadConverter().with_context(context).from_payloads([await sealed()])

@@ -2,16 +2,22 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from failover.automation import Hold
 from failover.config import Level
 from failover.distribution import Distribution
-from tests.webhooks.conftest import MakeServer, Server
+from tests.webhooks.conftest import API_TOKEN, MakeServer, Server
 from tests.webhooks.test_answers import only
 
 NOW = datetime.now(UTC)
 
 HELD = Hold(by="anna", why="a migration of Bedrock", since=NOW)
+
+
+async def look(server: Server) -> dict[str, Any]:
+    answer = await server.http.get("/runs", headers={"Authorization": f"Bearer {API_TOKEN}"})
+    return dict(answer.json())
 
 
 async def test_a_hold_stops_what_alerts_start_and_the_answer_says_whose(server: Server) -> None:
@@ -22,10 +28,13 @@ async def test_a_hold_stops_what_alerts_start_and_the_answer_says_whose(server: 
     assert "Automation is on hold" in answer["said"] and "by anna: a migration of Bedrock" in answer["said"]
     assert await server.runs(server.failover) == 0
     ready = await server.http.get("/readyz")
-    assert (ready.status_code, "by anna" in ready.json()["automation_hold"]) == (200, True)
+    assert (ready.status_code, ready.json()["automation_held"]) == (200, True)
+    assert "anna" not in ready.text, "who and why is for operators"
+    assert "by anna: a migration" in (await look(server))["automation_hold"]
     server.plane.held = Hold(by="anna", why="over", since=NOW - timedelta(hours=2), until=NOW - timedelta(hours=1))
     assert only(await server.alert(id="1"))["did"] == "started"
-    assert (await server.http.get("/readyz")).json()["automation_hold"] is None
+    assert (await server.http.get("/readyz")).json()["automation_held"] is False
+    assert (await look(server))["automation_hold"] is None
     await server.end(server.failover)
 
 

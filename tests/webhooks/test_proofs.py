@@ -10,8 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.types import Message
 
 from failover.senders import Sender
+from starter.webhooks.answers import Refused, read_body
 from starter.webhooks.memory import Answered, Rate
 from tests.webhooks.conftest import MakeServer, Server
 from tests.webhooks.test_alert_forms import sent
@@ -253,3 +256,16 @@ def test_an_answer_is_remembered_for_its_own_time() -> None:
     answered.put("a", "2", "long", 100)
     now[0] += 11
     assert (answered.get("a", "1"), answered.get("a", "2"), answered.get("b", "2")) == (None, "long", None)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    """A sender that trickles holds its connection for so long, and no longer."""
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, trickle)
+    with pytest.raises(Refused, match="did not come within") as refused:
+        await asyncio.wait_for(read_body(request, 1_000_000, patience=0.2), timeout=10)
+    assert refused.value.status == 408
