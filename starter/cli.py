@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from failover.errors import FailoverError
-from starter.commands import detection, driving, incident, moving, setup, stack
+from starter.commands import checking, detection, driving, incident, moving, setup, stack
 from starter.exit_codes import ExitCode
 from starter.webhooks import commands as webhooks
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (incident, moving, driving, stack, setup, detection, webhooks):
+for commands in (incident, checking, moving, driving, stack, setup, detection, webhooks):
     commands.add_to(app)
 
 
