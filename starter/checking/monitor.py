@@ -248,7 +248,7 @@ class _View:
             as_json_line("monitor-sample", {**told, "broken": broken, "beside": beside})
             return
         said = "  ".join(f"{metric.value} {shown(metric, figures.value(metric))}" for metric in self._watch.metrics)
-        self._print(f"{elapsed.total_seconds():7.1f} s  {said}  of {figures.requests} requests")
+        self._print(f"{elapsed.total_seconds():6.1f} s {figures.requests:5d} requests  {said}")
         for line in beside:
             self._print(f"           {line}")
         for line in broken:

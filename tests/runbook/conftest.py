@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from temporalio.client import Client
 
+from activities.evidence import EvidenceStore
 from failover.distribution import render
 from failover.health import Condition, Health
 from failover.policy import Change, ChangedBy, Mode, TrafficPolicy
@@ -37,7 +38,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 FOUND = {"bedrock": 7000, "google": 2000, "meta": 1000}
-RATE = 20
+RATE = 30
 CLEAN = timedelta(seconds=3)
 """The longest window of the configuration."""
 
@@ -62,11 +63,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A block that was run: its own exit code, what it printed, and its commands in order."""
+    """A block that was run: its own exit code, what it printed, its commands in order, and how their runs ended."""
 
     code: int
     out: str
     commands: Sequence[Said]
+    ends: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,10 @@ class World:
         out, _ = await process.communicate()
         lines = record.read_text().splitlines() if record.exists() else []
         said = [Said(**json.loads(line)) for line in lines]
-        return Ran(code=process.returncode or 0, out=out.decode(), commands=said)
+        store = EvidenceStore(Path(self.stack.addresses.state) / EVIDENCE)
+        records = [store.load(folder) for folder in store.list()]
+        ends = [f"{record.workflow_id} {record.outcome.value}: {record.reason}" for record in records]
+        return Ran(code=process.returncode or 0, out=out.decode(), commands=said, ends=ends)
 
     async def ctl(self, command: str) -> Said:
         """One command as it stands in the runbook."""

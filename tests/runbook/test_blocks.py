@@ -28,9 +28,9 @@ LATER = {
 def check(ran: Any, expected: Sequence[tuple[str, int, str]]) -> None:
     """Command by command: how it begins, its exit code, what its answer must match."""
     seen = [f"{one.command} → {one.code}\n{one.out}{one.err}" for one in ran.commands]
-    assert len(ran.commands) == len(expected), "\n".join(seen)
+    assert len(ran.commands) == len(expected), "\n".join([*seen, *ran.ends])
     for one, (begins, code, said) in zip(ran.commands, expected, strict=True):
-        shown = f"{one.command} → {one.code}\n{one.out}{one.err}"
+        shown = "\n".join([f"{one.command} → {one.code}\n{one.out}{one.err}", *ran.ends])
         assert one.command.startswith(begins), shown
         assert one.code == code, shown
         assert re.search(said, one.out + (one.err if code == 2 else "")), shown
@@ -255,7 +255,10 @@ async def test_an_outage_of_everybody(found: Any, every_block: list[str]) -> Non
     )
     policy = await found.policy()
     assert policy.mode.value == "degraded" and await found.shares() == "bedrock:70,google:20,meta:10"
-    assert (policy.degraded["cache_ttl_seconds"], policy.degraded["queue_size"]) == (7200, 10000), policy.degraded
+    assert (policy.degraded["cache"], policy.degraded["queue"]) == (
+        {"ttl": "2h", "serve_stale": True},
+        {"size": 10000, "timeout": "5m"},
+    )
     [told] = found.slack
     assert (told["channel"], told["text"]) == ("#ops-alerts", " CRITICAL: Multi-provider AI outage detected")
 
