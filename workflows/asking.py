@@ -153,7 +153,8 @@ class Asking(Driven):
             if not failed and decision.action is Action.PROCEED and not self.driving.paused:
                 self.driving.question = None
                 self.journal.note(f"No longer in doubt: {decision.reason}")
-                return True
+                # Where a person's order is waited for, good data alone is none: it holds on.
+                return not step.waits_for_orders
             if not failed:
                 await self.act_on_failure(decision)
 
