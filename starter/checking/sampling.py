@@ -19,7 +19,7 @@ from starter.checking.place import Place
 from starter.output import say
 from starter.settings import Settings
 
-AT_ONCE = 4
+AT_ONCE = 8
 """How many of our requests are under way together: a sample, no load test."""
 
 MOST = 10_000

@@ -3,6 +3,11 @@
 import re
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+"""Blocks are long, and machines are busy."""
+
 BEDROCK_IS_DOWN = [
     ("status --provider bedrock --health-only", r"\AUNHEALTHY\n\Z"),
     ("status --failover-status", r"bedrock is down and has 70 % of route chat"),

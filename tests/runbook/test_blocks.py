@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)
+"""Blocks are long, and machines are busy."""
+
 RUNBOOK = "tsx quality-gates-cli.ts "
 
 MOVED = {"google": 9000, "meta": 1000, "bedrock": 0}
