@@ -129,7 +129,7 @@ class World:
             route="chat",
             decided_on=policy.revision,
             key=f"test/{policy.revision}",
-            distribution=shares,
+            distribution=dict(shares),
             mode=Mode.NORMAL,
             degraded={},
             claim="",
