@@ -46,7 +46,7 @@ SHRUNK = [
     ("monitor --canary-mode", "--duration", "4s"),
     ("monitor", "--duration", "2s"),
     ("canary --source", "--duration", "1"),
-    ("config set", "--transition-duration", "1"),
+    ("config set", "--transition-duration", "0.4"),
 ]
 """Command, option, and what it is in place of the runbook's minutes."""
 
