@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError
 from failover.errors import RequestError, Unavailable
 from failover.messages import IncidentMessage, MessageRef
 from starter.checking.place import Place
+from starter.logs import configure
 from starter.output import as_json, say
 from starter.parts import notifier
 from starter.settings import Settings
@@ -19,6 +20,7 @@ def run_notify(settings: Settings, state: Path | None, channel: str, text: str, 
     place = Place.find(settings, state)
     if not text.strip():
         raise RequestError("There is nothing to say: the text is empty.")
+    configure("console")
     ref = asyncio.run(_post(place, channel, text))
     slack = place.config.notifications.slack
     if ref.channel == "console":

@@ -11,6 +11,7 @@ from starter.arguments import percent
 from starter.checking.checks import Check, failed, passed, told, unknown
 from starter.checking.place import Place, policy_of
 from starter.examining import Examined, examine
+from starter.logs import configure
 from starter.output import say
 from starter.settings import Settings
 
@@ -66,6 +67,7 @@ async def graded(place: Place, asking: Asking) -> Check:
     least = place.config.procedures.validation.success_threshold_percent
     least = least if asking.threshold is None else asking.threshold
     about = f"{asking.provider} {asking.suite} suite"
+    configure("console", "warning")  # The answer alone is for stdout.
     try:
         found = await examine(place.settings, place.loaded, place.home, asking.provider, asking.suite)
     except RequestError:

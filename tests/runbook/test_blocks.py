@@ -1,7 +1,9 @@
 """Every bash block of the runbook, in bash, with our program's name: what it says, how it exits, what it does to traffic."""
 
 import asyncio
+import json
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -299,12 +301,20 @@ def test_the_other_blocks_hold_no_command_of_ours(every_block: list[str]) -> Non
     assert [number for number, block in enumerate(every_block) if RUNBOOK not in block] == [14, 15, 19]
 
 
-async def test_a_real_process_says_the_same(found_as_it_is: Any) -> None:
+async def test_a_real_process_says_the_same(found: Any) -> None:
     """What the blocks run through a process that forks is what a shell would start."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "starter", "status", "--provider", "bedrock", "--health-only"),
-        env={**found_as_it_is.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**found.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
     assert (process.returncode, out) == (0, b"HEALTHY\n")
+
+
+async def test_the_answer_for_machines_is_alone_on_stdout(found: Any) -> None:
+    """Also where a first baseline is recorded, which the log tells."""
+    shutil.rmtree(Path(found.stack.addresses.state) / "baselines", ignore_errors=True)
+    said = await found.ctl("offline --model-id gemini-pro --quick-validation --json")
+    told = json.loads(said.out)
+    assert (said.code, told["kind"], told["data"]["passed"]) == (0, "offline", True), said.out
