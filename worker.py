@@ -25,8 +25,6 @@ from activities.board import VerdictBoard
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
-from activities.notifiers.console import ConsoleNotifier
-from activities.notifiers.slack import SlackNotifier
 from activities.notify import Notifier, Notify
 from activities.probing import Prober, Probing
 from activities.ramping import Ramping
@@ -44,7 +42,16 @@ from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlan
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
-from starter.parts import EVIDENCE, SAMPLES, examiner, gateway_plane, hold_store, passive_sources, provider_clients
+from starter.parts import (
+    EVIDENCE,
+    SAMPLES,
+    examiner,
+    gateway_plane,
+    hold_store,
+    notifier,
+    passive_sources,
+    provider_clients,
+)
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -181,15 +188,6 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         hold=hold_store(settings),
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
     )
-
-
-def notifier(config: Config, settings: Settings) -> Notifier:
-    """Slack where its token is set, the log otherwise."""
-    slack = config.notifications.slack
-    token = settings.environ.get(slack.token_env)
-    if not token:
-        return ConsoleNotifier()
-    return SlackNotifier(token, slack.channel, api_url=slack.api_url, timeout=config.notifications.timeout)
 
 
 async def connect_worker(settings: Settings, metrics: str) -> Client:

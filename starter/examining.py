@@ -33,7 +33,9 @@ async def examine(
     `state` holds the baselines. A run that is cut to a size is compared with none, and becomes none. RequestError for a
     provider or suite that is not there; ConfigError for one that cannot be used.
     """
-    clients = await provider_clients(loaded.config, settings)
+    known = loaded.config.providers
+    # Only the one that is asked: another vendor's SDK takes seconds to load.
+    clients = await provider_clients(loaded.config, settings, only=[provider] if provider in known else known)
     try:
         asking = examiner(loaded, clients, state)
         found = await asking.examine(provider, suite, size=size, told=told)

@@ -1,10 +1,11 @@
 """The adapters that processes are put together from, as settings and configuration wire them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from activities.accuracy import BaselineStore, Examiner
+from activities.notify import Notifier
 from failover.config import Config, Source
 from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, Unavailable
@@ -27,8 +28,15 @@ BASELINES = "baselines"
 """Where under the state directory the baselines of golden prompts are kept."""
 
 
-async def provider_clients(config: Config, settings: Settings) -> dict[str, ProviderClient]:
-    """One client for each configured provider; those that the configuration points at the simulator speak to it."""
+async def provider_clients(
+    config: Config, settings: Settings, only: Collection[str] | None = None
+) -> dict[str, ProviderClient]:
+    """One client for each configured provider, or for `only` these: no other vendor's SDK is loaded then.
+
+    Those that the configuration points at the simulator speak to it.
+    """
+    if only is not None:
+        config = config.model_copy(update={"providers": {key: config.providers[key] for key in only}})
     simulator = await _simulator_addresses(settings) if simulated(config) else None
     return dict(build_clients(config, secrets=settings.environ, simulator=simulator))
 
@@ -66,6 +74,18 @@ def _passive_source(name: str, source: Source, settings: Settings) -> PassiveSou
 def gateway_plane(settings: Settings) -> TrafficPlane:
     """The embedded gateway, where settings or the running stack say that it is."""
     return plane_of(find(settings))
+
+
+def notifier(config: Config, settings: Settings, channel: str | None = None) -> Notifier:
+    """Slack where its token is set (to the configured channel, unless another is named), the log otherwise."""
+    from activities.notifiers.console import ConsoleNotifier
+    from activities.notifiers.slack import SlackNotifier
+
+    slack = config.notifications.slack
+    token = settings.environ.get(slack.token_env)
+    if not token:
+        return ConsoleNotifier()
+    return SlackNotifier(token, channel or slack.channel, api_url=slack.api_url, timeout=config.notifications.timeout)
 
 
 def hold_store(settings: Settings) -> HoldStore:

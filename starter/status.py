@@ -1,7 +1,7 @@
 """`failoverctl status`: health, shares and open runs, each from whoever knows it; what cannot be asked is said."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from pydantic import TypeAdapter
 from failover.automation import Hold
 from failover.distribution import render
 from failover.errors import FailoverError, Unavailable
-from failover.health import Verdict
-from failover.policy import TrafficPolicy
+from failover.health import Health, Verdict
+from failover.policy import Mode, TrafficPolicy
 from failover.telemetry import Telemetry
 from starter.automating import hold_in
 from starter.checks import Watched, last_completed, watched
 from starter.connection import Http, connect
+from starter.exit_codes import ExitCode
 from starter.output import alarm, as_json, say, table
 from starter.parts import closing, plane_of
 from starter.running import Stack, find
@@ -30,29 +31,33 @@ WINDOW = timedelta(seconds=60)
 _VERDICTS = TypeAdapter(list[Verdict])
 
 
-def run_status(settings: Settings, state: Path | None, *, health: bool, traffic: bool, json: bool) -> int:
-    """Exit code: that of the last part that could not be asked, else 0."""
+def run_status(
+    settings: Settings, state: Path | None, *, health: bool, traffic: bool, compact: bool = False, json: bool = False
+) -> int:
+    """Exit code: that of the last part that could not be asked, else whether something is wrong."""
     stack = find(settings, state)
-    asked = asyncio.run(_ask(settings, stack, health=health, traffic=traffic))
+    asked = asyncio.run(look(settings, stack, health=health, traffic=traffic))
     missing = {part: answer for part, answer in asked.items() if isinstance(answer, FailoverError)}
     if json:
         as_json(
             "status", {part: {"error": str(answer)} if part in missing else answer for part, answer in asked.items()}
         )
+    elif compact:
+        print(_compact(asked))
     else:
-        for part, answer in asked.items():
-            if part not in missing:
-                _SHOW[part](answer)
+        show(asked)
     for error in {str(error): error for error in missing.values()}.values():
         say(f"failoverctl: {error}")
-    return max((error.exit_code for error in missing.values()), default=0)
+    return code_of(asked, only_health=not traffic)
 
 
-async def _ask(settings: Settings, stack: Stack, *, health: bool, traffic: bool) -> dict[str, Any]:
+Asked = Mapping[str, Any]
+"""Every part of the status: its answer, or the FailoverError that says why there is none."""
+
+
+async def look(settings: Settings, stack: Stack, *, health: bool, traffic: bool) -> Asked:
     """Every part asked at once → its answer, or why there is none."""
-    questions: dict[str, Awaitable[Any]] = {}
-    if health:
-        questions["providers"] = verdicts(stack)
+    questions: dict[str, Awaitable[Any]] = {"providers": verdicts(stack)}
     questions |= {"automation": hold_in(stack), "watched": _watched(settings, stack)}
     if traffic:
         questions |= {"routes": _policies(stack), "served": _served(stack), "runs": _runs(settings, stack)}
@@ -60,7 +65,61 @@ async def _ask(settings: Settings, stack: Stack, *, health: bool, traffic: bool)
     for answer in answers:
         if isinstance(answer, BaseException) and not isinstance(answer, FailoverError):
             raise answer
-    return dict(zip(questions, answers, strict=True))
+    asked = dict(zip(questions, answers, strict=True))
+    if not health:
+        asked["down"] = _only_down(asked.pop("providers"))
+    return asked
+
+
+def _only_down(found: Any) -> Any:
+    """Of a status that is not about health: those who are down, since they must not have traffic."""
+    return found if isinstance(found, FailoverError) else [verdict for verdict in found if verdict.down]
+
+
+def show(asked: Asked) -> None:
+    """All of it as tables; what could not be asked is left out."""
+    for part, answer in asked.items():
+        if not isinstance(answer, FailoverError):
+            _SHOW[part](answer)
+    for trouble in troubles(asked):
+        alarm(trouble)
+
+
+def code_of(asked: Asked, *, only_health: bool) -> int:
+    """Unreachable before anything else; then whether users are in trouble or, asked for health, any provider is."""
+    missing = max((one.exit_code for one in asked.values() if isinstance(one, FailoverError)), default=0)
+    if missing:
+        return missing
+    if only_health:
+        well = asked["providers"] and all(one.health is Health.HEALTHY for one in asked["providers"])
+        return ExitCode.DONE if well else ExitCode.NOT_PROVED
+    return ExitCode.NOT_PROVED if troubles(asked) else ExitCode.DONE
+
+
+def troubles(asked: Asked) -> list[str]:
+    """Why users are in trouble now, in sentences."""
+    routes, providers = asked.get("routes"), asked.get("providers", asked.get("down"))
+    if not isinstance(routes, Sequence) or not isinstance(providers, Sequence):
+        return []
+    down = {verdict.provider: verdict for verdict in providers if verdict.down}
+    return [
+        *(
+            f"{name} is down and has {policy.distribution[name] / 100:g} % of route {policy.route}: {verdict.reason}."
+            for policy in routes
+            for name, verdict in down.items()
+            if policy.distribution.get(name)
+        ),
+        *(f"Service of route {policy.route} is degraded." for policy in routes if policy.mode is Mode.DEGRADED),
+    ]
+
+
+def _compact(asked: Asked) -> str:
+    """One line, for a terminal that shows it again and again."""
+    found = asked["providers"]
+    if isinstance(found, FailoverError):
+        return f"providers: {Health.UNKNOWN.value.upper()}"
+    words = [f"{one.provider} {one.health.value.upper()} ({one.condition.value.replace('_', ' ')})" for one in found]
+    return "  ".join(words) or "no verdict yet"
 
 
 async def verdicts(stack: Stack) -> list[Verdict]:
@@ -101,6 +160,11 @@ def _show_health(found: Sequence[Verdict]) -> None:
     table("Providers", ("provider", "health", "condition", "age", "why"), rows)
     if not found:
         say("The worker has no verdict yet: is the schedule applied? (`failoverctl schedules apply`)")
+
+
+def _show_down(found: Sequence[Verdict]) -> None:
+    if found:
+        _show_health(found)
 
 
 def _show_routes(policies: Sequence[TrafficPolicy]) -> None:
@@ -168,6 +232,7 @@ _SHOW: dict[str, Any] = {
     "automation": _show_hold,
     "watched": _show_watched,
     "providers": _show_health,
+    "down": _show_down,
     "routes": _show_routes,
     "served": _show_served,
     "runs": _show_runs,

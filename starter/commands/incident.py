@@ -1,5 +1,6 @@
 """Commands that look at an incident, and the one that breaks the glass."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,24 +14,67 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
+class Dashboard(StrEnum):
+    FAILOVER = "failover"
+
+
 def status(
-    provider_health: Annotated[bool, typer.Option(help="Only the providers' health.")] = False,
-    failover_status: Annotated[bool, typer.Option(help="Only shares and open runs.")] = False,
+    provider: Annotated[
+        str | None, typer.Option(metavar="PROVIDER", show_default=False, help="Only this one: ask it afresh.")
+    ] = None,
+    health_only: Annotated[
+        bool, typer.Option("--health-only", help="One word: HEALTHY, UNHEALTHY or UNKNOWN. Exit code 0, 3 or 5.")
+    ] = False,
+    comprehensive: Annotated[
+        bool, typer.Option("--comprehensive", help="Every check of --provider, or of all: control plane, completions.")
+    ] = False,
+    provider_health: Annotated[
+        bool, typer.Option("--provider-health", help="Only the providers' health; 3 where one is not healthy.")
+    ] = False,
+    compact: Annotated[bool, typer.Option("--compact", help="On one line.")] = False,
+    failover_status: Annotated[bool, typer.Option("--failover-status", help="Only shares and open runs.")] = False,
+    dashboard: Annotated[
+        Dashboard | None, typer.Option(show_default=False, help="Live, until Ctrl-C; once where it is piped.")
+    ] = None,
+    refresh: Annotated[str, typer.Option(metavar="DURATION", help="Of the dashboard: seconds, 90s, 5m.")] = "10",
     state: StateDir = None,
     json: Json = False,
 ) -> int:
     """The providers' health, the policies in force, the share really served, and the open runs.
 
+    Exit code 3 where users are in trouble: a provider that is down has traffic, or service is degraded.
+
     \b
     failoverctl status
-    failoverctl status --provider-health
+    failoverctl status --provider bedrock --health-only
+    failoverctl status --provider bedrock --comprehensive
+    failoverctl status --provider-health --compact
     failoverctl status --failover-status --json
+    failoverctl status --dashboard failover --refresh 10
     """
+    if health_only and provider is None:
+        raise typer.BadParameter("--health-only is about one provider; name it with --provider")
+    if health_only and comprehensive:
+        raise typer.BadParameter("give one of --health-only and --comprehensive")
+    if provider is not None and (provider_health or failover_status or compact or dashboard):
+        raise typer.BadParameter("--provider goes with --health-only or --comprehensive alone")
+    if health_only and provider is not None:
+        from starter.checking.providers import run_health_only
+
+        return run_health_only(environment(), state, provider, json=json)
+    if comprehensive or provider is not None:
+        from starter.checking.providers import run_comprehensive
+
+        return run_comprehensive(environment(), state, provider, json=json)
+    if dashboard is not None:
+        from starter.dashboard import run_dashboard
+
+        return run_dashboard(environment(), state, refresh, json=json)
     from starter.status import run_status
 
-    everything = provider_health == failover_status
-    parts = {"health": everything or provider_health, "traffic": everything or failover_status}
-    return run_status(environment(), state, **parts, json=json)
+    everything = (provider_health or compact) == failover_status
+    parts = {"health": everything or provider_health or compact, "traffic": everything or failover_status}
+    return run_status(environment(), state, **parts, compact=compact, json=json)
 
 
 def runs(

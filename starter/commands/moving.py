@@ -155,6 +155,12 @@ def canary(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Put back what the canary found; exits 0 where nothing is left to.")
     ] = False,
+    validation_mode: Annotated[
+        bool, typer.Option("--validation-mode", help="Move nothing: send real requests through the route, and judge.")
+    ] = False,
+    sample_size: Annotated[
+        int | None, typer.Option(min=1, show_default=False, help="Of --validation-mode: how many. Default: 100.")
+    ] = None,
     run: Annotated[str | None, typer.Option(help="Which canary. Default: the route's.", show_default=False)] = None,
     route: OneRoute = None,
     reason: Reason = "",
@@ -180,12 +186,23 @@ def canary(
     failoverctl canary --source-provider bedrock --target-provider google --traffic-percentage 5 --duration 300
     failoverctl canary --update-traffic 25
     failoverctl canary --rollback
+    failoverctl canary --validation-mode --sample-size 100 --success-threshold 95%
     """
+    if validation_mode:
+        if source_provider or update_traffic or rollback:
+            raise typer.BadParameter("--validation-mode moves nothing; it goes with no other order")
+        from starter.checking.sampling import run_sample
+
+        return run_sample(environment(), state, route, sample_size, success_threshold, json=json)
+    if sample_size is not None:
+        raise typer.BadParameter("--sample-size goes with --validation-mode")
     from starter.procedures import canary as starting
     from starter.procedures import canary_steering as steering
 
     if (source_provider is not None) + (update_traffic is not None) + rollback != 1:
-        raise typer.BadParameter("give one of --source-provider (start), --update-traffic and --rollback")
+        raise typer.BadParameter(
+            "give one of --source-provider (start), --update-traffic, --rollback and --validation-mode"
+        )
     meant = steering.Meant(run=run, route=route, actor=actor, comment=reason)
     how = manner(wait=bool(wait) if source_provider else wait is not False, yes=yes, json=json, state=state)
     if rollback:

@@ -44,6 +44,7 @@ COMMANDS = (
     *("failover", "rollback", "canary", "failback", "emergency", "plan"),
     *("approve", "reject", "abort", "pause", "resume", "advance", "escalate", "retry"),
     *("status", "runs", "watch", "report", "restore"),
+    *("monitor", "validate", "offline", "notify"),
     "version",
 )
 

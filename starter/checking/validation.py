@@ -1,0 +1,226 @@
+"""`failoverctl validate`: does the service serve as it owes, by the targets in force? Measured now, and proved or not."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from activities.evidence import EvidenceStore
+from activities.probing import Prober
+from failover.config import Targets
+from failover.distribution import render
+from failover.errors import ProviderError
+from failover.gates import Judgement
+from failover.incident import Outcome, RunRecord
+from failover.monitoring import Figures, Limit, Metric, figures_of, judge, limits_of
+from failover.policy import Mode, TrafficPolicy
+from failover.ports import TrafficPlane
+from failover.restoration import lagging
+from failover.units import milliseconds
+from starter.arguments import percent
+from starter.checking import providers
+from starter.checking.canaries import trial
+from starter.checking.checks import Check, failed, passed, told
+from starter.checking.golden import Asking, graded
+from starter.checking.place import Place, counted, policy_of
+from starter.output import say
+from starter.parts import EVIDENCE
+from starter.settings import Settings
+
+LOOK_EVERY = timedelta(milliseconds=250)
+
+FAILOVERS = ("ImmediateFailover", "GradualFailover")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What is asked for, as the options say it; nothing of it: the users' side of every route."""
+
+    post_failover: bool = False
+    all_providers: bool = False
+    comprehensive: bool = False
+    performance: bool = False
+    canary: bool = False
+    provider: str | None = None
+    suite: str | None = None
+    threshold: str | None = None
+    route: str | None = None
+
+
+def run_validate(settings: Settings, state: Path | None, asked: Validation, *, json: bool) -> int:
+    place = Place.find(settings, state)
+    if asked.suite is not None and asked.provider is None:
+        raise providers.no_provider("--test-suite")
+    if asked.provider is not None:
+        place.provider(asked.provider)
+    say("Measuring …")
+    checks = asyncio.run(_validate(place, asked, percent("--success-threshold", asked.threshold)))
+    return told("validation", "Validation", checks, json=json)
+
+
+async def _validate(place: Place, asked: Validation, threshold: float | None) -> list[Check]:
+    checks: list[Check] = []
+    if asked.provider is not None:
+        checks += await _provider(place, asked, threshold)
+    if asked.canary or asked.provider is None:
+        async with place.plane() as plane:
+            checks += await _service(place, plane, asked, threshold)
+    return checks
+
+
+async def _provider(place: Place, asked: Validation, threshold: float | None) -> list[Check]:
+    assert asked.provider is not None
+    checks = await providers.checked(place, [asked.provider])
+    suite = asked.suite or ("comprehensive" if asked.comprehensive else None)
+    if suite is not None:
+        checks.append(await graded(place, Asking(provider=asked.provider, suite=suite, threshold=threshold)))
+    return checks
+
+
+async def _service(place: Place, plane: TrafficPlane, asked: Validation, threshold: float | None) -> list[Check]:
+    if asked.canary:
+        return await _canary(place, plane, asked, threshold)
+    routes = place.routes(asked.route)
+    each = await asyncio.gather(*(_route(place, plane, route, asked, threshold) for route in routes))
+    checks = [check for found in each for check in found]
+    if asked.all_providers or asked.comprehensive:
+        shares = _shares(await plane.read())
+        checks += await providers.serving(place, shares)
+    if asked.comprehensive:
+        checks += await _control_planes(place, [name for name, share in _shares(await plane.read()).items() if share])
+    return checks
+
+
+async def _route(
+    place: Place, plane: TrafficPlane, route: str, asked: Validation, threshold: float | None
+) -> list[Check]:
+    policy = await policy_of(plane, route)
+    checks = []
+    if asked.post_failover:
+        checks += await _obeyed(plane, policy)
+        checks += _failed_over(place, policy)
+    targets = place.targets(policy)
+    if threshold is not None:
+        targets = targets.model_copy(update={"success_percent": threshold})
+    checks += await _users(place, plane, policy, targets, needed=asked.performance)
+    if not asked.performance or asked.post_failover:
+        checks.append(await _questions(place, plane, policy))
+    return checks
+
+
+async def _obeyed(plane: TrafficPlane, policy: TrafficPolicy) -> list[Check]:
+    """What is stored is obeyed, by every live instance."""
+    about, behind = f"{policy.route} policy", lagging([policy], await plane.obeyed())
+    said = f"{render(policy.distribution)}, revision {policy.revision}"
+    found = [failed(about, "; ".join(behind)) if behind else passed(about, f"{said}, obeyed by every instance")]
+    if policy.mode is Mode.DEGRADED:
+        found.append(failed(f"{policy.route} service", "it is degraded: an emergency lasts"))
+    return found
+
+
+def _failed_over(place: Place, policy: TrafficPolicy) -> list[Check]:
+    """The last failover on record ended well, and left nothing behind."""
+    record = _last_failover(place, policy.route)
+    about = f"{policy.route} failover"
+    if record is None:
+        said = "no failover of this route is on record here"
+        return [Check(about=about, judgement=Judgement.INCONCLUSIVE, said=said, decides=False)]
+    share = policy.distribution.get(record.provider, 0)
+    said = f"{record.workflow_id} ended as {record.outcome.value}: {record.reason}"
+    if record.outcome is not Outcome.COMPLETED:
+        return [failed(about, said)]
+    back = f"; since then {record.provider} has {share / 100:g} % again" if share else ""
+    return [passed(about, said + back)]
+
+
+def _last_failover(place: Place, route: str) -> RunRecord | None:
+    store = EvidenceStore(place.home / EVIDENCE)
+    for folder in store.list()[:50]:
+        record = store.load(folder)
+        if record.procedure in FAILOVERS and record.provider and any(one.route == route for one in record.routes):
+            return record
+    return None
+
+
+async def _users(
+    place: Place, plane: TrafficPlane, policy: TrafficPolicy, targets: Targets, *, needed: bool
+) -> list[Check]:
+    """What users got since the shares of now are in force. A route without users is judged by questions, if it may be."""
+    limits = [limit for limit in limits_of(targets) if limit.metric is not Metric.ERROR_RATE]
+    figures = await _measured(place, plane, policy.route, policy.changed_at)
+    checks = _judged(place, f"{policy.route} users", figures, limits)
+    if figures.requests or needed:
+        return checks
+    return [replace(check, decides=False) for check in checks]
+
+
+def _judged(place: Place, about: str, figures: Figures, limits: Sequence[Limit]) -> list[Check]:
+    minimum = place.config.procedures.gating.minimum_requests
+    judged = [judge(limit, figures, minimum) for limit in limits]
+    return [Check(about=about, judgement=found, said=said) for found, said in judged]
+
+
+async def _measured(
+    place: Place, plane: TrafficPlane, route: str, since: datetime, provider: str | None = None
+) -> Figures:
+    """Of the last window, no further back than `since`; too few requests are waited for, for a window at most."""
+    gating = place.config.procedures.gating
+    deadline = asyncio.get_running_loop().time() + gating.window.total_seconds()
+    while True:
+        recent = await plane.observe(window=gating.window)
+        if recent is None or recent.since < since:
+            recent = await counted(plane, since)
+        figures = figures_of(recent, route, provider)
+        if figures.requests >= gating.minimum_requests or asyncio.get_running_loop().time() >= deadline:
+            return figures
+        await asyncio.sleep(LOOK_EVERY.total_seconds())
+
+
+async def _questions(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -> Check:
+    """The route is asked, as a user asks: every question must get a sensible answer."""
+    settings, prober = place.config.procedures.immediate, Prober(place.config, {})
+    timeout, count = place.config.detection.probe.timeout, settings.validate_good_samples
+    about = f"{policy.route} questions"
+    by: dict[str, int] = {}
+    for number in range(1, count + 1):
+        try:
+            served_by, answer = await plane.ask(policy.route, prober.question, timeout=timeout)
+        except ProviderError as error:
+            return failed(about, f"question {number} of {count} was not answered: {error}")
+        if not prober.makes_sense(answer.text):
+            return failed(about, f"question {number} of {count}: {served_by} gave an answer that makes no sense")
+        by[served_by or "a remembered answer"] = by.get(served_by or "a remembered answer", 0) + 1
+    who = ", ".join(f"{name} {times}" for name, times in sorted(by.items()))
+    return passed(about, f"{count} of {count} were answered well, by {who}")
+
+
+async def _canary(place: Place, plane: TrafficPlane, asked: Validation, threshold: float | None) -> list[Check]:
+    """The provider under test: its tries since the shares of now are in force."""
+    found = await trial(place, plane, place.default_route(asked.route))
+    if found.gave_up:
+        assert found.outcome is not None
+        return [failed(found.run, f"it ended as {found.outcome.value}: {found.reason}")]
+    targets = place.config.routes[found.route].targets
+    least = place.config.procedures.canary.success_threshold_percent if threshold is None else threshold
+    limits = [
+        Limit(metric=Metric.SUCCESS_RATE, above=False, value=least),
+        Limit(metric=Metric.LATENCY, above=True, value=float(milliseconds(targets.response_time))),
+    ]
+    figures = await _measured(place, plane, found.route, found.since, found.target)
+    return _judged(place, f"{found.target} in {found.run}", figures, limits)
+
+
+def _shares(policies: Sequence[TrafficPolicy]) -> dict[str, int]:
+    """The largest share that each provider has of any route, in basis points."""
+    largest: dict[str, int] = {}
+    for policy in policies:
+        shares: Mapping[str, int] = policy.distribution
+        for name, share in shares.items():
+            largest[name] = max(largest.get(name, 0), share)
+    return largest
+
+
+async def _control_planes(place: Place, names: Sequence[str]) -> list[Check]:
+    """Everything that can be asked of those who carry traffic; the probe of each was asked already."""
+    return [check for check in await providers.checked(place, names) if not check.about.endswith(" probe")]
