@@ -177,7 +177,7 @@ async def test_an_order_that_comes_while_something_is_looked_at_is_obeyed_at_onc
     ramps: Ramps, plane: GatedPlane, ramp_parts: composition.Parts
 ) -> None:
     """And not after another interval between samples."""
-    slow = Procedures.model_validate({**SHORT, "gating": {**SHORT["gating"], "sample_interval": "6s"}})
+    slow = Procedures.model_validate({**SHORT, "gating": {**SHORT["gating"], "sample_interval": "6s", "window": "6s"}})
     object.__setattr__(ramp_parts.config, "procedures", slow)
     run = await ramps.canary(initial_seconds=300, percents=[100], step_seconds=0)
     await until_details(run, lambda now: now.get("stage") == "holding")
