@@ -258,11 +258,10 @@ async def test_a_paused_run_resumes_where_it_was(ramps: Ramps, ramp_plane: Memor
     run = await ramps.canary(initial_seconds=3)
     await until(run, "Verified")
     await order(run, "pause")
-    await asyncio.sleep(0.7)
+    await until_details(run, lambda now: now["waited_seconds"] >= 0.5)
     await order(run, "resume")
     result = await ended(run)
     assert result.outcome is Outcome.COMPLETED
-    assert (await run.query("status"))["details"]["waited_seconds"] >= 0.5
 
 
 async def test_a_dry_run_plans_and_changes_nothing(ramps: Ramps, ramp_plane: MemoryPlane) -> None:
