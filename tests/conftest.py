@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
@@ -25,6 +26,10 @@ from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 
 _SETTINGS = Settings.from_env(os.environ)
+
+# How long one example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(trylast=True)
