@@ -161,7 +161,7 @@ HEAVY = {
     "temporalio",
     "boto3",
     "botocore",
-    "google",
+    "google.auth",
     "grpc",
     "httpx",
     "openai",
