@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m bench [shift] [routes] [latency] [degraded] [detection] [loss] [peers] [webhooks] [commands]`."""
+"""`make bench`, or `python -m bench` with the names of some of them (NAMES) and --full."""
 
 import argparse
 import asyncio
@@ -13,12 +13,25 @@ from bench.figures import console
 from bench.incidents import detection, loss
 from bench.latency import latency
 from bench.peers import peers
+from bench.ramps import aborts, histories
 from bench.shift import routes, shift
 from bench.webhooks import webhooks
 from starter.settings import Settings
-from starter.temporal_server import find_cli
+from starter.temporal_server import find_cli, find_test_server
 
-NAMES = ("shift", "routes", "latency", "degraded", "detection", "loss", "peers", "webhooks", "commands")
+NAMES = (
+    "shift",
+    "routes",
+    "aborts",
+    "histories",
+    "latency",
+    "degraded",
+    "detection",
+    "loss",
+    "peers",
+    "webhooks",
+    "commands",
+)
 
 
 async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> None:
@@ -29,6 +42,8 @@ async def main(names: list[str], full: bool, cli: Path, settings: Settings) -> N
     jobs = {
         "shift": lambda: shift(cli, 200 if full else 60),
         "routes": lambda: routes(cli),
+        "aborts": lambda: aborts(cli, 40 if full else 15),
+        "histories": lambda: histories(find_test_server(settings.cache_directory(), print)),
         "latency": lambda: latency(4000 if full else 1000),
         "degraded": lambda: degraded(2000 if full else 1000, 10_000),
         "detection": lambda: detection(cli, settings, full=full, times=5 if full else 3),

@@ -293,6 +293,7 @@ async def test_a_template_is_the_last_resort(gateway: Any) -> None:
     await switch(gateway, {**STALE, "template": "no answer", "queue": {"size": 1, "timeout": "200ms"}})
     assert (await ask(gateway)).headers["X-Failover-Source"] == "live"
     fail(gateway)
+    await asyncio.sleep(0.01)
     assert (await ask(gateway)).headers["X-Failover-Source"] == "stale"
     assert (await ask(gateway, "another")).headers["X-Failover-Source"] == "template"
 
