@@ -28,7 +28,7 @@ CANARY: dict[str, Any] = {"route": "chat", "source_provider": "bedrock", "target
 WAITS: Mapping[str, tuple[dict[str, Any], str]] = {
     "a hold": ({"initial_seconds": 300}, "holding"),
     "a pause": ({"initial_seconds": 300}, "paused"),
-    "an approval": ({"initial_seconds": 0, "percents": [100], "approvals": {"points": ["full"]}}, "approval"),
+    "an approval": ({"approvals": {"points": ["first_shift"]}}, "approval"),
     "a question": ({"initial_seconds": 0.1}, "question"),
     "orders": ({"initial_seconds": 0, "manual": True, "synthetic_per_sample": 20}, "orders"),
 }
