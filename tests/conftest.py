@@ -78,7 +78,7 @@ async def time_skipping_env() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-async def _started(server: Path, tries: int = 4) -> WorkflowEnvironment:
+async def _started(server: Path, tries: int = 8) -> WorkflowEnvironment:
     """The SDK waits five seconds for it, which a Java machine may need on a busy computer."""
     try:
         return await WorkflowEnvironment.start_time_skipping(
