@@ -24,9 +24,9 @@ demo: setup servers ## One real incident, end to end, in under a minute (ARGS="-
 test: setup test-servers ## Every test (ARGS="tests/failover -k policy")
 ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
-else # The crash matrix fills the machine by itself, and wants no neighbours.
-	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/crashes
-	@$(BIN)/pytest tests/crashes
+else # Whole stacks under traffic, and the crash matrix, want the machine for themselves.
+	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/crashes --ignore tests/e2e
+	@$(BIN)/pytest tests/e2e tests/crashes
 endif
 
 check: setup ## Format, lint, types, arrows between the layers
