@@ -12,9 +12,6 @@ export FAILOVER_CACHE
 export UV_CACHE_DIR ?= $(FAILOVER_CACHE)/uv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Neighbours take free ports and the processor from one another; what is broken fails alone too.
-ALONE := { echo "Once more, alone: what failed beside others …"; $(BIN)/pytest --last-failed --last-failed-no-failures none; }
-
 .DEFAULT_GOAL := help
 .PHONY: help setup servers test-servers demo test check format bench histories clean
 
@@ -25,12 +22,7 @@ demo: setup servers ## One real incident, end to end, in under a minute (ARGS="-
 	@$(BIN)/failoverctl demo $(ARGS)
 
 test: setup test-servers ## Every test (ARGS="tests/failover -k policy")
-ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
-else # Whole stacks under traffic, and the crash matrix, want the machine for themselves.
-	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/crashes --ignore tests/e2e || $(ALONE)
-	@$(BIN)/pytest tests/e2e tests/crashes || $(ALONE)
-endif
 
 check: setup ## Format, lint, types, arrows between the layers
 	@$(BIN)/ruff format --check .
