@@ -16,7 +16,8 @@ from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
 from bench.figures import facts, table
 from bench.shift import QUEUE, Place, place, shift_once
-from failover.config import Emergency, Gating, Procedures
+from failover.config.emergency import Emergency
+from failover.config.procedures import Gating, Procedures
 from failover.failure import FailureKind
 from providers.memory import MemoryClient
 from starter.stack import demo_config, load

@@ -12,9 +12,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from failover.config import Config, Level, Name
+from failover.config import Config
+from failover.config.automation import Level
 from failover.health import Condition
 from failover.requests import Request
+from failover.section import Name
 from failover.starting import StartOrder
 from failover.triggers import Response
 from failover.units import PositiveSeconds

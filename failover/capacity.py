@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from failover.config import Capacity
+from failover.config.providers import Capacity
 from failover.distribution import WHOLE, Distribution, Shares, check, percent
 from failover.telemetry import Telemetry
 

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from failover.config import Count, Emergency
+from failover.config.emergency import Emergency
+from failover.section import Count
 from failover.units import PositiveDuration
 
 _UNESCAPED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")

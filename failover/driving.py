@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from failover.config import ApprovalPoint, Approvals
+from failover.config.routes import ApprovalPoint, Approvals
 from failover.gates import Action, Decision
 from failover.requests import Request
 

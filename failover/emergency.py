@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from failover.capacity import Headroom
-from failover.config import Capacity, Emergency, Kpis
+from failover.config.emergency import Emergency
+from failover.config.kpis import Kpis
+from failover.config.providers import Capacity
 from failover.distribution import WHOLE, Distribution, check, percent
 from failover.health import Condition, Verdict
 from failover.immediate import count

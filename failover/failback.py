@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from failover.config import ApprovalPoint, Approvals, Failback
+from failover.config.procedures import Failback
+from failover.config.routes import ApprovalPoint, Approvals
 from failover.distribution import apportion, percent, render, same
 from failover.errors import Refusal, RequestError
 from failover.ramp import (

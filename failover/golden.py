@@ -10,8 +10,8 @@ from jsonschema.exceptions import SchemaError
 from pydantic import Field, field_validator, model_validator
 from referencing import Registry
 
-from failover.config import Count, Section
 from failover.config_file import checked
+from failover.section import Count, Section
 
 LONGEST = 20_000
 """Characters of an answer that are looked at."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from failover.accuracy import Assessment, Quality
-from failover.config import Detection
+from failover.config.detection import Detection
 from failover.failure import UNAVAILABLE_KINDS, UNUSABLE_KINDS, Failure, FailureKind
 from failover.telemetry import ProviderWindow, Telemetry
 from failover.units import milliseconds, render_duration

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from failover.capacity import Headroom, fit
-from failover.config import Immediate, Kpis
+from failover.config.kpis import Kpis
+from failover.config.procedures import Immediate
 from failover.distribution import Distribution, Shares, move_all, percent, render
 from failover.errors import RequestError
 from failover.health import Condition, Verdict

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from failover.config import Kpis
+from failover.config.kpis import Kpis
 from failover.distribution import Shares
 from failover.health import Condition, Verdict
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from failover.config import Targets
+from failover.config.routes import Targets
 from failover.errors import RequestError
 from failover.gates import Judgement
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry

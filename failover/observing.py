@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from failover.config import Targets
+from failover.config.routes import Targets
 from failover.failure import FailureKind
 from failover.gates import GateSample, Reading
 from failover.policy import TrafficPolicy

@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from failover.capacity import Fitted, Headroom, fit
-from failover.config import ApprovalPoint, Approvals, Gating, Kpis, Procedures, Targets
+from failover.config.kpis import Kpis
+from failover.config.procedures import Gating, Procedures
+from failover.config.routes import ApprovalPoint, Approvals, Targets
 from failover.distribution import WHOLE, Distribution, Shares, apportion, check, percent, render, same
 from failover.errors import RequestError
 from failover.gates import Consequence, Gate, Metric

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from failover.config import Approvals, Name
+from failover.config.routes import Approvals
 from failover.distribution import Shares
 from failover.health import Verdict
 from failover.incident import Moments, Outcome, RouteShift, TimelineEntry, Trigger
+from failover.section import Name
 from failover.units import Percent, PositiveSeconds, Seconds
 
 

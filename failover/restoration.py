@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from failover.config import Targets
+from failover.config.routes import Targets
 from failover.distribution import WHOLE
 from failover.incident import Impact, Sample
 from failover.policy import Mode, TrafficPolicy

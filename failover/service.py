@@ -6,11 +6,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from failover import degraded
-from failover.config import Count, Name
 from failover.degraded import CacheSettings, DegradedService, QueueSettings
 from failover.errors import RequestError
 from failover.incident import Trigger
 from failover.requests import Request
+from failover.section import Count, Name
 from failover.units import PositiveSeconds, parse_duration, render_duration
 
 NAME = "ServiceSettings"

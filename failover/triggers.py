@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from failover.config import Detection
+from failover.config.detection import Detection
 from failover.distribution import Distribution, users_of
 from failover.health import Condition, ProbeHistory, Verdict
 

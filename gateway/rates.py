@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from failover.config import Capacity
+from failover.config.providers import Capacity
 from failover.waiting import LONGEST_PAUSE, Rate
 
 DOUBT = LONGEST_PAUSE

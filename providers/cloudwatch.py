@@ -11,7 +11,7 @@ import boto3
 import botocore.exceptions as boto
 from botocore.config import Config as BotoConfig
 
-from failover.config import Source
+from failover.config.detection import Source
 from failover.errors import Unavailable
 from failover.failure import FailureKind
 from failover.telemetry import ProviderWindow

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from failover.config import SIMULATOR, Config, Provider
+from failover.config import Config
+from failover.config.providers import SIMULATOR, Provider
 from failover.errors import ConfigError
 from failover.ports import ProviderClient
 

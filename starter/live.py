@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from failover.config import Kpis
+from failover.config.kpis import Kpis
 from failover.distribution import render
 from failover.health import Health, Verdict
 from failover.units import milliseconds

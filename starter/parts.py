@@ -6,7 +6,8 @@ from pathlib import Path
 
 from activities.accuracy import BaselineStore, Examiner
 from activities.notify import Notifier
-from failover.config import Config, Source
+from failover.config import Config
+from failover.config.detection import Source
 from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, Unavailable
 from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane

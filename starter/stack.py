@@ -16,7 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from failover.config import SIMULATOR, Config
+from failover.config import Config
+from failover.config.providers import SIMULATOR
 from failover.config_file import LoadedConfig, parse
 from failover.errors import ConfigError
 from starter.ports import LOOPBACK, choose

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from failover.config import Source, SourceQueries
+from failover.config.detection import Source, SourceQueries
 from failover.errors import Unavailable
 from failover.failure import FailureKind, failure_of
 from failover.telemetry import ProviderWindow

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 
-from failover.config import ApprovalPoint
+from failover.config.routes import ApprovalPoint
 from failover.distribution import Distribution, render
 from failover.driving import (
     ApprovalRequest,

@@ -7,7 +7,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from activities.ramping import BriefOrder, Ramping
-from failover import config, failback
+from failover import failback
+from failover.config.procedures import Failback as FailbackSettings
 from failover.driving import Stage
 from failover.errors import RequestError
 from failover.failback import Recovery, RecoveryProbe
@@ -69,7 +70,7 @@ class Failback(Ramp):
             self.journal.note(f"{request.original_provider} is not fit yet: {why}. Watching on.")
             self.recovery = None
 
-    async def _watch(self, provider: str, window: timedelta, threshold: float, settings: config.Failback) -> None:
+    async def _watch(self, provider: str, window: timedelta, threshold: float, settings: FailbackSettings) -> None:
         self.driving.stage = Stage.WATCHING
         if self.recovery is None:
             self.recovery = Recovery(since=workflow.now())

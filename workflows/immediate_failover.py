@@ -12,7 +12,7 @@ from activities.restoration import SampleOrder
 from activities.runs import StartOrder
 from activities.traffic import Traffic, Written
 from failover import immediate
-from failover.config import Kpis
+from failover.config.kpis import Kpis
 from failover.emergency import NAME as EMERGENCY
 from failover.failback import NAME as FAILBACK
 from failover.health import Verdict

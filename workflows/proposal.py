@@ -9,7 +9,7 @@ from temporalio import workflow
 
 from activities.runs import StartOrder
 from failover.automation import ProposalRequest
-from failover.config import ApprovalPoint, Approvals
+from failover.config.routes import ApprovalPoint, Approvals
 from failover.driving import Driving, Stage, Verb, ask_approval, next_reminder
 from failover.health import Condition, Verdict
 from failover.incident import Outcome, RunRecord, Trigger

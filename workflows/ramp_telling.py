@@ -5,7 +5,7 @@ from typing import Any
 
 from temporalio import workflow
 
-from failover.config import Kpis
+from failover.config.kpis import Kpis
 from failover.driving import ApprovalRequest, Driving, Stage
 from failover.gates import would_have_failed
 from failover.incident import RouteShift, RunRecord

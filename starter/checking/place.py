@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from failover.config import Config, Targets
+from failover.config import Config
+from failover.config.routes import Targets
 from failover.config_file import LoadedConfig
 from failover.errors import RequestError, Unavailable
 from failover.policy import Mode, TrafficPolicy

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from activities.evidence import EvidenceStore
 from activities.probing import Prober
-from failover.config import Targets
+from failover.config.routes import Targets
 from failover.distribution import render
 from failover.errors import ProviderError
 from failover.gates import Judgement

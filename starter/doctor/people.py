@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel
 
 from failover.automation import Hold
-from failover.config import Config, Slack
+from failover.config import Config
+from failover.config.notifications import Slack
 from starter.doctor.findings import Finding, failed, ok, warning
 
 NEEDED = ("chat:write", "channels:read", "channels:history")

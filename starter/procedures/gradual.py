@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from failover.config import ApprovalPoint, Approvals, Config
+from failover.config import Config
+from failover.config.routes import ApprovalPoint, Approvals
 from failover.distribution import Distribution, parse, render, same
 from failover.gradual import NAME, why_not_start
 from failover.immediate import refuse

@@ -15,7 +15,9 @@ import worker as composition
 from activities.accuracy import FIRST_RUN, Accuracy, AccuracyOrder, BaselineStore, Examiner
 from failover.accuracy import Quality, Score
 from failover.completion import Answer, Completion
-from failover.config import Config, Detection, Gating, Probe, Procedures
+from failover.config import Config
+from failover.config.detection import Detection, Probe
+from failover.config.procedures import Gating, Procedures
 from failover.errors import RequestError
 from failover.failure import FailureKind
 from failover.gates import Judgement

@@ -8,7 +8,8 @@ import pytest
 
 import worker as composition
 from activities.sources import Readings
-from failover.config import Config, Detection, Source
+from failover.config import Config
+from failover.config.detection import Detection, Source
 from failover.config_file import parse
 from failover.errors import ConfigError
 from failover.failure import FailureKind, failure_of

@@ -26,7 +26,8 @@ import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from activities.probing import Prober
 from activities.watching import Watching, WatchOrder
-from failover.config import Detection, Immediate, Probe, Procedures
+from failover.config.detection import Detection, Probe
+from failover.config.procedures import Immediate, Procedures
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, ProbeHistory, Verdict
 from failover.health import Probe as Probed

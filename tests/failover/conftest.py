@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from failover.capacity import Headroom
-from failover.config import Approvals, Kpis, Procedures, Targets
+from failover.config.kpis import Kpis
+from failover.config.procedures import Procedures
+from failover.config.routes import Approvals, Targets
 from failover.gates import GateSample, Reading
 from failover.health import Condition, Verdict
 from failover.incident import Sample

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from failover.automation import Hold, Permission, ProposalRequest, gate, level, permission, permitted, proposal
-from failover.config import Config, Detection, Level
+from failover.config import Config
+from failover.config.automation import Level
+from failover.config.detection import Detection
 from failover.config_file import parse
 from failover.errors import ConfigError
 from failover.failure import FailureKind

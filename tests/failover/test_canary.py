@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from failover import canary
 from failover.capacity import Headroom
-from failover.config import Procedures
+from failover.config.procedures import Procedures
 from failover.distribution import WHOLE, move_all
 from failover.errors import FailoverError, Refusal, RequestError
 from failover.gates import Metric

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failover.capacity import Headroom, declares, fit, headroom
-from failover.config import Capacity
+from failover.config.providers import Capacity
 from failover.distribution import WHOLE
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 from tests.failover.conftest import FOUND, NOW

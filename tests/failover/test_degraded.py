@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from failover.config import Emergency
+from failover.config.emergency import Emergency
 from failover.degraded import (
     NORMAL,
     CacheSettings,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failover.config import ApprovalPoint, Approvals
+from failover.config.routes import ApprovalPoint, Approvals
 from failover.driving import (
     KEPT_ANSWERS,
     Abort,

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from failover import emergency
 from failover.capacity import Headroom
-from failover.config import Capacity, Emergency, Kpis
+from failover.config.emergency import Emergency
+from failover.config.kpis import Kpis
+from failover.config.providers import Capacity
 from failover.distribution import WHOLE
 from failover.emergency import Standing, back, distribution_over, next_look, why_not_normal, why_not_start
 from failover.health import Condition

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from failover import failback
 from failover.capacity import Headroom
-from failover.config import ApprovalPoint, Approvals, Failback
+from failover.config.procedures import Failback
+from failover.config.routes import ApprovalPoint, Approvals
 from failover.distribution import WHOLE
 from failover.errors import FailoverError, Refusal, RequestError
 from failover.failback import Recovery, RecoveryProbe, longest_gap, next_look, why_not_recovered

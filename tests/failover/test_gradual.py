@@ -8,7 +8,8 @@ import pytest
 
 from failover import gradual
 from failover.capacity import Headroom
-from failover.config import Approvals, Procedures
+from failover.config.procedures import Procedures
+from failover.config.routes import Approvals
 from failover.errors import FailoverError, Refusal, RequestError
 from failover.gates import Consequence, Metric
 from failover.gradual import phase_of

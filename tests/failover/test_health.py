@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from failover.config import Detection
+from failover.config.detection import Detection
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, Health, Probe, ProbeHistory, Verdict, judge, note, note_latency
 from failover.telemetry import ProviderWindow, Telemetry

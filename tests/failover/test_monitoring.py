@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from failover.config import Targets
+from failover.config.routes import Targets
 from failover.errors import RequestError
 from failover.failure import FailureKind
 from failover.gates import Judgement

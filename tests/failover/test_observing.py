@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from failover.config import Targets
+from failover.config.routes import Targets
 from failover.failure import FailureKind
 from failover.gates import GateSample
 from failover.observing import OwnRequests, Synthetic, counting_ours, gate_sample, throttled_percent, with_synthetic

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from failover import canary
 from failover.capacity import Headroom
-from failover.config import ApprovalPoint, Approvals, Gating
+from failover.config.procedures import Gating
+from failover.config.routes import ApprovalPoint, Approvals
 from failover.distribution import WHOLE, apportion
 from failover.errors import RequestError
 from failover.failure import Failure, FailureKind

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from failover.config import Targets
+from failover.config.routes import Targets
 from failover.restoration import Asked, Expectation, contradictions, enough_tries, judge_sample
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from failover.config import Detection, Triggers
+from failover.config.detection import Detection, Triggers
 from failover.health import Condition, Verdict
 from failover.triggers import WatchState, after, respond
 

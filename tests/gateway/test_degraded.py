@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from failover.config import AnswerCache, Config
+from failover.config import Config
+from failover.config.gateway import AnswerCache
 from failover.failure import FailureKind
 from gateway.app import create_app
 from gateway.counters import utc_now

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from failover.config import Capacity, Config
+from failover.config import Config
+from failover.config.providers import Capacity
 from failover.distribution import from_percents
 from failover.failure import FailureKind
 from failover.policy import Change, ChangedBy

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from failover.config import Source
+from failover.config.detection import Source
 from failover.errors import Unavailable
 from failover.failure import FailureKind
 from failover.telemetry import ProviderWindow

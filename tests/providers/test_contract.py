@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from failover.completion import Answer, Chunk, Completion, FinishReason, Message, Role
-from failover.config import Config, Provider
+from failover.config import Config
+from failover.config.providers import Provider
 from failover.errors import ProviderError
 from failover.failure import FailureKind
 from failover.ports import ProviderClient

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from failover.completion import Completion, Message, Role
-from failover.config import Config, Provider
+from failover.config import Config
+from failover.config.providers import Provider
 from failover.errors import ConfigError, ProviderError
 from failover.failure import FailureKind
 from failover.ports import ProviderClient

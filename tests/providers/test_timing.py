@@ -13,7 +13,8 @@ import pytest
 from google.cloud import aiplatform_v1
 
 from failover.completion import Chunk, Completion, Message, Role
-from failover.config import Config, Provider
+from failover.config import Config
+from failover.config.providers import Provider
 from failover.errors import ProviderError
 from failover.failure import FailureKind
 from failover.ports import ProviderClient

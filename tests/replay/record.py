@@ -22,7 +22,9 @@ import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
-from failover.config import Detection, Emergency, Probe, Procedures
+from failover.config.detection import Detection, Probe
+from failover.config.emergency import Emergency
+from failover.config.procedures import Procedures
 from failover.failure import FailureKind
 from failover.policy import Change, ChangedBy
 from providers.memory import MemoryClient

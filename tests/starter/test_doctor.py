@@ -20,7 +20,10 @@ from activities.accuracy import BaselineStore
 from activities.hold import HeldAutomation
 from failover.accuracy import Examination, Score, baseline_of
 from failover.automation import Hold
-from failover.config import Config, Detection, Provider, Slack, Source
+from failover.config import Config
+from failover.config.detection import Detection, Source
+from failover.config.notifications import Slack
+from failover.config.providers import Provider
 from failover.errors import DataPlaneUnavailable
 from failover.failure import FailureKind
 from failover.telemetry import ProviderWindow

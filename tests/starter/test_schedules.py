@@ -10,7 +10,10 @@ import pytest
 from pydantic import ValidationError
 from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverlapPolicy, ScheduleUpdate
 
-from failover.config import Config, Detection, Provider, Route
+from failover.config import Config
+from failover.config.detection import Detection
+from failover.config.providers import Provider
+from failover.config.routes import Route
 from failover.errors import RequestError
 from starter.schedules import HEALTH_CHECK, MANAGED, Applied, apply, listed, pause, resume
 from starter.temporal_server import start_dev_server

@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from failover.config import Config, Source
+from failover.config import Config
+from failover.config.detection import Source
 from failover.config_file import parse
 from failover.errors import Unavailable
 from failover.failure import FailureKind

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from failover.automation import Hold
-from failover.config import Level
+from failover.config.automation import Level
 from failover.distribution import Distribution
 from tests.webhooks.conftest import API_TOKEN, MakeServer, Server
 from tests.webhooks.test_answers import only

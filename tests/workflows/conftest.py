@@ -9,7 +9,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, Work
 from temporalio.exceptions import ApplicationError
 
 import worker as composition
-from failover.config import Procedures
+from failover.config.procedures import Procedures
 from failover.driving import Answer
 from failover.incident import Outcome
 from failover.requests import RunResult

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import worker as composition
-from failover.config import Procedures
+from failover.config.procedures import Procedures
 from failover.incident import Outcome
 from tests.workflows.conftest import SHORT, Ramps, ended, order, said, until, until_details
 from traffic.memory import MemoryPlane

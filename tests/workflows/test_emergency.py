@@ -11,7 +11,9 @@ from temporalio.exceptions import ApplicationError
 
 import worker as composition
 from activities.notifiers.memory import MemoryNotifier
-from failover.config import Capacity, Emergency, Immediate, Procedures
+from failover.config.emergency import Emergency
+from failover.config.procedures import Immediate, Procedures
+from failover.config.providers import Capacity
 from failover.failure import FailureKind
 from failover.incident import Outcome
 from failover.policy import Change, ChangedBy, Mode

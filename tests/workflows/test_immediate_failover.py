@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 import worker as composition
 from activities.notifiers.memory import MemoryNotifier
-from failover.config import Immediate, Procedures
+from failover.config.procedures import Immediate, Procedures
 from failover.failure import FailureKind
 from failover.incident import Outcome
 from failover.policy import Change, ChangedBy, Mode, Revision

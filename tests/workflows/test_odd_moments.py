@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 import worker as composition
 from activities.notifiers.memory import MemoryNotifier
-from failover.config import Procedures
+from failover.config.procedures import Procedures
 from failover.incident import Outcome
 from failover.messages import IncidentMessage, MessageRef
 from failover.policy import ChangeResult

@@ -14,7 +14,9 @@ import worker as composition
 from activities.hold import HeldAutomation
 from activities.notifiers.memory import MemoryNotifier
 from failover.automation import Hold
-from failover.config import Automation, Detection, Probe, Procedures
+from failover.config.automation import Automation
+from failover.config.detection import Detection, Probe
+from failover.config.procedures import Procedures
 from failover.failure import FailureKind
 from failover.incident import Outcome
 from failover.requests import RunResult

@@ -8,7 +8,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 import worker as composition
-from failover.config import Capacity
+from failover.config.providers import Capacity
 from failover.failure import FailureKind
 from failover.health import Condition, Verdict
 from failover.incident import Outcome

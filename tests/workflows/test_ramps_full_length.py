@@ -11,7 +11,8 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 import worker as composition
-from failover.config import Emergency, Gating, Procedures
+from failover.config.emergency import Emergency
+from failover.config.procedures import Gating, Procedures
 from failover.distribution import Distribution
 from failover.failure import FailureKind
 from failover.incident import Outcome, RunRecord

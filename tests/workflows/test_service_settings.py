@@ -9,7 +9,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import ApplicationError
 
 import worker as composition
-from failover.config import Immediate, Procedures
+from failover.config.procedures import Immediate, Procedures
 from failover.incident import Outcome
 from failover.policy import Change, ChangedBy
 from failover.requests import RunResult
