@@ -47,19 +47,27 @@ def _until(text: str | None, now: datetime) -> datetime | None:
     """A duration from now, or a moment with its time zone."""
     if text is None:
         return None
-    try:
-        return now + parse_duration(text)
-    except (ValueError, OverflowError):
-        pass
+    until = _moment(text) or _after(text, now)
+    if until is None:
+        raise RequestError(f"--until is {text!r}; give a duration (90s, 2h) or a time in UTC (2026-01-31T12:00:00Z).")
+    if until <= now:
+        raise RequestError(f"--until {text} is over already.")
+    return until
+
+
+def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise RequestError(f"--until is {text!r}; give a duration (90s, 2h) or a time in UTC (2026-01-31T12:00:00Z).")
-    if moment <= now:
-        raise RequestError(f"--until {text} is over already.")
-    return moment
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _after(text: str, now: datetime) -> datetime | None:
+    try:
+        return now + parse_duration(text)
+    except (ValueError, OverflowError):
+        return None
 
 
 async def hold_in(stack: Stack) -> Hold | None:

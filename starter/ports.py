@@ -1,5 +1,6 @@
 """Ports of this machine: which are free, and what to say about one that is not."""
 
+import random
 import socket
 from collections.abc import Callable
 
@@ -8,12 +9,17 @@ from failover.errors import BadInput
 LOOPBACK = "127.0.0.1"
 
 
+SPAN = range(12_000, 32_000)
+"""Below the ports that the system itself hands out, to connections and to whoever binds 0: none of these takes one of ours
+between its being looked for and its being used."""
+
+
 def free_port() -> int:
     """A port that nobody listens on now. Somebody may take it before it is used: bind 0 where that is possible."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = random.choice(SPAN)
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:

@@ -31,6 +31,9 @@ CLI_MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
 
 TEST_SERVER = "io.temporal:temporal-test-server:1.31.0"
 
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""It lives for seconds: what a Java machine does to be fast later only makes it late now."""
+
 DOWNLOADS = ("temporal.download", 443)
 """Where the SDK fetches its servers from. Asked first, since behind a firewall the SDK itself waits for minutes."""
 
@@ -163,7 +166,7 @@ def _assemble_test_server(libraries: Path, script: Path, report: Report) -> str 
     # Without --enable-time-skipping: the SDK takes a server whose clock starts locked, and unlocks it while it waits. One
     # that starts unlocked leaps before there is anything to wait for.
     script.write_text(
-        f'#!/bin/sh\nexec "{java}" -cp "{libraries.resolve()}/*" io.temporal.testserver.TestServer "$1"\n'
+        f'#!/bin/sh\nexec "{java}" {JAVA_OPTIONS} -cp "{libraries.resolve()}/*" io.temporal.testserver.TestServer "$1"\n'
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return None

@@ -80,7 +80,7 @@ class MultiProviderEmergency(Driven):
         carried = carried_by(request, Carried)
         if carried is None:
             self.journal.open("", decided=workflow.info().start_time, first_bad=None, unhealthy=None)
-            self.journal.enter("observe", f"Emergency: {self.request.reason or 'no provider serves'}")
+            self.journal.enter("observe", f"Emergency: {self.request.reason or self._declared()}")
             return
         self._know(carried.state)
         self.driving = carried.driving
@@ -88,6 +88,10 @@ class MultiProviderEmergency(Driven):
         self.journal.notes, self.journal.phase = carried.notes, "watch"
         self.herald = Herald(carried.subject, carried.thread)
         self.journal.routes = [route.route for route in carried.state.brief.routes]
+
+    def _declared(self) -> str:
+        by = self.request.requested_by
+        return f"declared by {by}" if by else "no provider serves"
 
     def _know(self, state: EmergencyState) -> None:
         self.state = state

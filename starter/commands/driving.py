@@ -82,6 +82,7 @@ def reject(
     comment: Comment = "",
     actor: Actor = None,
     order_id: OrderId = None,
+    yes: Yes = False,
     state: StateDir = None,
     json: Json = False,
 ) -> int:
@@ -91,7 +92,7 @@ def reject(
     failoverctl reject canary/chat --comment "google is slow today"
     """
     said = {"step": step, "digest": digest}
-    return _order("reject", run, comment=comment, actor=actor, id=order_id, state=state, json=json, said=said)
+    return _order("reject", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes, said=said)
 
 
 def abort(
@@ -132,6 +133,7 @@ def pause(
     comment: Comment = "",
     actor: Actor = None,
     order_id: OrderId = None,
+    yes: Yes = False,
     state: StateDir = None,
     json: Json = False,
 ) -> int:
@@ -140,7 +142,7 @@ def pause(
     \b
     failoverctl pause canary/chat --comment "looking into it"
     """
-    return _order("pause", run, comment=comment, actor=actor, id=order_id, state=state, json=json)
+    return _order("pause", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)
 
 
 def resume(
@@ -148,6 +150,7 @@ def resume(
     comment: Comment = "",
     actor: Actor = None,
     order_id: OrderId = None,
+    yes: Yes = False,
     state: StateDir = None,
     json: Json = False,
 ) -> int:
@@ -156,7 +159,7 @@ def resume(
     \b
     failoverctl resume canary/chat
     """
-    return _order("resume", run, comment=comment, actor=actor, id=order_id, state=state, json=json)
+    return _order("resume", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)
 
 
 def advance(
