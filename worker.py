@@ -21,6 +21,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.accuracy import Accuracy, Examiner
+from activities.aftercare import Aftercare
 from activities.board import VerdictBoard
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
@@ -60,6 +61,7 @@ from starter.worker_health import Readiness, create_app
 from workflows.canary_failover import CanaryFailover
 from workflows.emergency import MultiProviderEmergency
 from workflows.failback import Failback
+from workflows.follow_up import FollowUp
 from workflows.gradual_failover import GradualFailover
 from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
@@ -80,6 +82,7 @@ WORKFLOWS: Sequence[type] = (
     MultiProviderEmergency,
     ServiceSettings,
     Proposal,
+    FollowUp,
 )
 
 
@@ -120,6 +123,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
+    aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, parts.samples)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
@@ -128,6 +132,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(runs.is_open, runs.start),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
+        *(aftercare.begin, aftercare.settings, aftercare.thresholds, aftercare.keep),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
     ]
     return Worker(

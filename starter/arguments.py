@@ -2,7 +2,7 @@
 
 import getpass
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,34 @@ def seconds(option: str, text: str | None) -> float | None:
         return parse_duration(text) / timedelta(seconds=1)
     except ValueError as error:
         raise RequestError(f"{option}: {error}.") from error
+
+
+def moment(option: str, text: str | None) -> datetime | None:
+    """A duration from now (90s, 2h, 3d), or a moment with its time zone; None where it was not given."""
+    if text is None:
+        return None
+    now = datetime.now(UTC)
+    at = _written(text) or _later(text, now)
+    if at is None:
+        raise RequestError(f"{option} is {text!r}; give a duration (90s, 2h) or a time in UTC (2026-01-31T12:00:00Z).")
+    if at <= now:
+        raise RequestError(f"{option} {text} is over already.")
+    return at
+
+
+def _written(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
+def _later(text: str, now: datetime) -> datetime | None:
+    try:
+        return now + parse_duration(text)
+    except (ValueError, OverflowError):
+        return None
 
 
 def percent(option: str, text: str | None) -> float | None:

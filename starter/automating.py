@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from failover.automation import Hold, levels_of
-from failover.errors import RequestError
-from failover.units import parse_duration
+from starter.arguments import moment
 from starter.output import as_json, say, table
 from starter.parts import hold_of
 from starter.running import Stack, find
@@ -18,7 +17,7 @@ from starter.stack import load
 
 def run_hold(settings: Settings, why: str, until: str | None, by: str | None, state: Path | None, *, json: bool) -> int:
     now = datetime.now(UTC)
-    hold = Hold(by=by or getpass.getuser(), why=why, since=now, until=_until(until, now))
+    hold = Hold(by=by or getpass.getuser(), why=why, since=now, until=moment("--until", until))
     asyncio.run(_keep(find(settings, state), hold))
     _tell(hold, json=json)
     return 0
@@ -41,33 +40,6 @@ def run_show(settings: Settings, config: Path | None, state: Path | None, *, jso
     rows = [(route, verdict.replace("_", " "), level) for route, by in levels.items() for verdict, level in by.items()]
     table("What starts by itself", ("route", "verdict", "level"), rows)
     return 0
-
-
-def _until(text: str | None, now: datetime) -> datetime | None:
-    """A duration from now, or a moment with its time zone."""
-    if text is None:
-        return None
-    until = _moment(text) or _after(text, now)
-    if until is None:
-        raise RequestError(f"--until is {text!r}; give a duration (90s, 2h) or a time in UTC (2026-01-31T12:00:00Z).")
-    if until <= now:
-        raise RequestError(f"--until {text} is over already.")
-    return until
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
-
-
-def _after(text: str, now: datetime) -> datetime | None:
-    try:
-        return now + parse_duration(text)
-    except (ValueError, OverflowError):
-        return None
 
 
 async def hold_in(stack: Stack) -> Hold | None:

@@ -9,14 +9,16 @@ from typing import Any, TypeVar
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
+from activities.aftercare import Aftercare
 from activities.evidence import Evidence, EvidenceRef
+from failover.aftercare import FOLLOWED, request_about
 from failover.errors import NON_RETRYABLE
 from failover.incident import Outcome, RunRecord
 from failover.requests import RunResult
 from workflows import data_plane
 from workflows.herald import Herald
 from workflows.journal import LISTED_ROUTES
-from workflows.options import HELPER
+from workflows.options import BEGIN, HELPER
 
 T = TypeVar("T")
 
@@ -112,7 +114,9 @@ async def close(herald: Herald, record: RunRecord, *, dry_run: bool = False) -> 
 async def _tell_and_keep(herald: Herald, record: RunRecord) -> str:
     herald.closed(record)
     unfinished = await herald.finish(PATIENCE)
-    return await _keep(replace(record, unfinished_helpers=unfinished))
+    kept = await _keep(replace(record, unfinished_helpers=unfinished))
+    await _begin_after_care(record)
+    return kept
 
 
 async def _keep(record: RunRecord) -> str:
@@ -124,3 +128,15 @@ async def _keep(record: RunRecord) -> str:
         workflow.logger.error("the evidence could not be kept", extra={"why": data_plane.why(error)})
         return ""
     return kept.path
+
+
+async def _begin_after_care(record: RunRecord) -> None:
+    """The follow-up of an incident, a run of its own: nothing here waits for what it does."""
+    if record.procedure not in FOLLOWED:
+        return
+    try:
+        await workflow.execute_activity_method(
+            Aftercare.begin, request_about(record), summary="begin the after-care", **BEGIN
+        )
+    except ActivityError as error:
+        workflow.logger.error("the after-care could not be begun", extra={"why": data_plane.why(error)})

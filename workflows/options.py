@@ -72,3 +72,6 @@ HELPER: dict[str, Any] = {
     "retry_policy": PATIENT,
 }
 """Slack, evidence: their failure is noted, and holds nothing up."""
+
+BEGIN: dict[str, Any] = {**HELPER, "schedule_to_close_timeout": timedelta(seconds=10)}
+"""Begins what goes on by itself after the run."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
+from failover.config.follow_up import FollowUp
 from failover.config.gateway import Gateway
 from failover.config.kpis import Kpis
 from failover.config.notifications import Notifications
@@ -36,6 +37,7 @@ class Config(Section):
     emergency: Emergency = Emergency()
     kpis: Kpis = Kpis()
     notifications: Notifications = Notifications()
+    follow_up: FollowUp = FollowUp()
     gateway: Gateway = Gateway()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()

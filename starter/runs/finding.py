@@ -16,7 +16,10 @@ from starter.runs.following import Run, look_at
 from starter.runs.situation import waits_for
 from workflows.journal import OUTCOME, PHASE, PROVIDER, ROUTES
 
-PROCEDURES = 'WorkflowType != "HealthCheck"'
+BESIDE = ("HealthCheck", "FollowUp")
+"""Workflows that are no procedures: they change no traffic."""
+
+PROCEDURES = " AND ".join(f'WorkflowType != "{name}"' for name in BESIDE)
 
 OPEN = f'{PROCEDURES} AND ExecutionStatus = "Running"'
 

@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import (
     WorkflowExecutionStatus,
+    WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -81,12 +83,12 @@ async def _order(settings: Settings, stack: Stack, wanted: Wanted) -> int:
     run = await the_one(client, wanted.run, _types(wanted.verb))
     procedure, status = await type_of(run)
     if status is not WorkflowExecutionStatus.RUNNING:
-        return _tell(await _over(run, wanted, status), wanted)
+        return tell(await _over(run, wanted, status), json=wanted.json)
     message = {"actor": wanted.actor or operator(), "comment": wanted.comment, **wanted.said}
     if wanted.verb in (Verb.APPROVE, Verb.REJECT):
         bound = await _bound(run, wanted)
         if bound is None:
-            return _tell(await _nothing_waits(run, wanted), wanted)
+            return tell(await _nothing_waits(run, wanted), json=wanted.json)
         message |= bound
     if wanted.verb in ASKED_ABOUT:
         # Asking blocks: nothing else goes on in this process meanwhile.
@@ -96,7 +98,7 @@ async def _order(settings: Settings, stack: Stack, wanted: Wanted) -> int:
         ordered = await _cancel(run, wanted, message)
     else:
         ordered = await deliver(run, wanted.verb, message, wanted.id)
-    code = _tell(ordered, wanted)
+    code = tell(ordered, json=wanted.json)
     if wanted.verb is Verb.ABORT and wanted.wait and code is ExitCode.DONE:
         return await _until_aborted(run, wanted, before)
     return code
@@ -106,7 +108,9 @@ def _types(verb: Verb) -> tuple[str, ...]:
     return (*DRIVEABLE, "ImmediateFailover") if verb is Verb.ABORT else DRIVEABLE
 
 
-async def deliver(run: Run, verb: Verb, message: Mapping[str, Any], id: str | None = None) -> Ordered:
+async def deliver(
+    run: WorkflowHandle[Any, Any], verb: StrEnum, message: Mapping[str, Any], id: str | None = None
+) -> Ordered:
     """One order by Update. Where no worker answers in time it is left as a Signal of the same id, and obeyed once."""
     order_id = id or uuid.uuid4().hex[:12]
     said = {**message, "id": order_id}
@@ -136,7 +140,7 @@ async def deliver(run: Run, verb: Verb, message: Mapping[str, Any], id: str | No
     )
 
 
-async def _leave(run: Run, verb: Verb, said: Mapping[str, Any]) -> Ordered:
+async def _leave(run: WorkflowHandle[Any, Any], verb: StrEnum, said: Mapping[str, Any]) -> Ordered:
     try:
         await run.signal(verb.value, dict(said))
     except RPCError as error:
@@ -223,8 +227,9 @@ async def _question(run: Run, wanted: Wanted) -> str:
             return f"Let {run.id} try again: {step}?"
 
 
-def _tell(ordered: Ordered, wanted: Wanted) -> ExitCode:
-    if wanted.json:
+def tell(ordered: Ordered, *, json: bool) -> ExitCode:
+    """What became of an order → exit code."""
+    if json:
         as_json("order", ordered)
     elif ordered.code is ExitCode.DONE:
         print(ordered.text(), flush=True)

@@ -1,0 +1,101 @@
+"""After-care: whether a run needs any, what the product finds out for it by itself, and the record of it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydantic import TypeAdapter
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.evidence import EvidenceStore
+from activities.runs import start_or_join
+from activities.samples import SampleLog
+from failover import aftercare, suggestions
+from failover.aftercare import CareItem, Finding, FollowUpRequest
+from failover.config import Config
+from failover.config.follow_up import FollowUp
+from failover.incident import RunRecord
+from failover.starting import StartOrder
+
+FILE = "aftercare.json"
+
+AROUND = timedelta(hours=1)
+"""How much of what was recorded around an incident other thresholds are tried on."""
+
+_ITEMS = TypeAdapter(list[CareItem])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CareRecord:
+    """How the after-care of a run stands, for its evidence."""
+
+    request: FollowUpRequest
+    items: Sequence[CareItem]
+
+
+class Aftercare:
+    """The activities of follow-ups. All of them look, write reports, or start a follow-up; none moves traffic."""
+
+    def __init__(
+        self, config: Config, client: Client, task_queue: str, evidence: EvidenceStore, samples: SampleLog | None
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._task_queue = task_queue
+        self._evidence = evidence
+        self._samples = samples
+
+    @activity.defn(name="aftercare.begin")
+    async def begin(self, request: FollowUpRequest) -> str:
+        """Start the follow-up of a run, or find it there; → its workflow id, or "" where it needs none."""
+        if aftercare.why_none(request, self._config.follow_up) is not None:
+            return ""
+        order = StartOrder(
+            procedure=aftercare.NAME,
+            workflow_id=aftercare.follow_up_id(request.workflow_id, request.run_id),
+            request=request.model_dump(mode="json"),
+            summary=f"after {request.workflow_id}",
+        )
+        return (await start_or_join(self._client, self._task_queue, order)).workflow_id
+
+    @activity.defn(name="aftercare.settings")
+    async def settings(self) -> FollowUp:
+        """What the configuration says of follow-ups now."""
+        return self._config.follow_up
+
+    @activity.defn(name="aftercare.thresholds")
+    async def thresholds(self, request: FollowUpRequest) -> Finding:
+        """Which thresholds would have acted sooner, by the detectors' own samples; people decide."""
+        return await asyncio.to_thread(self._thresholds, request)
+
+    def _thresholds(self, request: FollowUpRequest) -> Finding:
+        record = self._record(request)
+        if record is None or record.verdict is None:
+            return Finding(done=False, said="No detector started this run: there is no threshold to judge by it.")
+        since, until = record.moments.decided - AROUND, request.closed + AROUND
+        kept = [one for one in self._samples.read(since) if one.at <= until] if self._samples else []
+        if not kept:
+            return Finding(
+                done=False, said="The detectors' samples of this incident are not kept: nothing can be suggested."
+            )
+        found = suggestions.suggest(record, kept, self._config)
+        if not found:
+            return Finding(done=False, said="No other single threshold would have acted sooner on this incident.")
+        return Finding(done=False, said="Would have acted sooner: " + "; ".join(one.said for one in found) + ".")
+
+    def _record(self, request: FollowUpRequest) -> RunRecord | None:
+        folder = self._evidence.find(request.workflow_id, request.run_id)
+        return None if folder is None else self._evidence.load(folder)
+
+    @activity.defn(name="aftercare.keep")
+    async def keep(self, record: CareRecord) -> None:
+        """Write how it stands beside the run's record; the last write counts."""
+        await asyncio.to_thread(self._keep, record)
+
+    def _keep(self, record: CareRecord) -> None:
+        request = record.request
+        folder = self._evidence.find(request.workflow_id, request.run_id)
+        if folder is not None:
+            self._evidence.attach(folder, FILE, _ITEMS.dump_json(list(record.items), indent=2))

@@ -1,0 +1,348 @@
+"""The runbook's after-care of one incident: what is to be done, by whom, until when, and what became of it.
+
+Pure: who calls says what time it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import Field, field_validator
+
+from failover.config.follow_up import FollowedProcedure, FollowUp
+from failover.driving import Answer, Order
+from failover.incident import Outcome, RunRecord
+from failover.requests import Request
+from failover.section import Name
+
+NAME = "FollowUp"
+
+FOLLOWED: dict[str, FollowedProcedure] = {
+    "ImmediateFailover": "immediate",
+    "GradualFailover": "gradual",
+    "CanaryFailover": "canary",
+    "MultiProviderEmergency": "emergency",
+}
+"""Procedures that can be incidents, and their names in the configuration."""
+
+
+class FollowUpRequest(Request):
+    """Of which run. `routes` are the first twenty that it changed; `decided` and `closed` are the run's own moments."""
+
+    workflow_id: str = Field(min_length=1, max_length=200)
+    run_id: str = Field(min_length=1, max_length=64)
+    procedure: str
+    provider: str = ""
+    subject: str = Field(default="", max_length=500)
+    outcome: Outcome
+    requested_by: str = ""
+    routes: list[Name] = Field(default_factory=list)
+    decided: datetime
+    closed: datetime
+
+    @field_validator("decided", "closed")
+    @classmethod
+    def _with_zone(cls, at: datetime) -> datetime:
+        if at.tzinfo is None:
+            raise ValueError("a moment has no time zone; write it in UTC, such as 2026-01-31T12:00:00Z")
+        return at
+
+
+FOLLOWED_ROUTES = 20
+
+
+def request_about(record: RunRecord) -> FollowUpRequest:
+    """The follow-up of a run that is over."""
+    moments = record.moments
+    return FollowUpRequest(
+        workflow_id=record.workflow_id,
+        run_id=record.run_id,
+        procedure=record.procedure,
+        provider=record.provider,
+        subject=(record.subject or record.provider)[:500],
+        outcome=record.outcome,
+        requested_by=record.requested_by,
+        routes=[shift.route for shift in record.routes[:FOLLOWED_ROUTES]],
+        decided=moments.decided,
+        closed=moments.closed or (record.timeline[-1].at if record.timeline else moments.decided),
+    )
+
+
+def follow_up_id(workflow_id: str, run_id: str) -> str:
+    """Of the one follow-up of a run."""
+    return f"follow-up/{workflow_id}/{run_id[:8]}"
+
+
+def why_none(request: FollowUpRequest, settings: FollowUp) -> str | None:
+    """Why a run needs no after-care; None where it does."""
+    if not settings.enabled:
+        return "follow_up.enabled is false"
+    if FOLLOWED.get(request.procedure) not in settings.procedures:
+        return f"follow_up.procedures does not name {request.procedure}"
+    if request.outcome is Outcome.SUPERSEDED:
+        return "another run took it over, and has a follow-up of its own"
+    if not request.routes and request.outcome is not Outcome.NEEDS_HUMAN:
+        return "no traffic was moved"
+    return None
+
+
+class Phase(StrEnum):
+    """When, after an incident."""
+
+    IMMEDIATE = "immediate"
+    SHORT_TERM = "short term"
+    LONG_TERM = "long term"
+
+
+class State(StrEnum):
+    OPEN = "open"
+    DONE = "done"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CareItem:
+    """One thing to be done. `begins`: when the product tries it by itself; None: it is people's, or was tried.
+
+    `command` does it by hand. `by` and `at`: who settled it, and when; `note`: what was found, or why not.
+    """
+
+    key: str
+    phase: Phase
+    title: str
+    due: datetime
+    begins: datetime | None = None
+    command: str = ""
+    owner: str = ""
+    state: State = State.OPEN
+    by: str = ""
+    at: datetime | None = None
+    note: str = ""
+    file: str = ""
+
+    @property
+    def settled(self) -> bool:
+        return self.state is not State.OPEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What the product's own work on an item came to. Not `done`: it is left to people, with what was found."""
+
+    done: bool
+    said: str
+    file: str = ""
+
+
+VALIDATION = "validation"
+INCIDENT_REPORT = "incident-report"
+STATUS_PAGE = "status-page"
+PERFORMANCE = "performance-analysis"
+ROOT_CAUSE = "root-cause"
+EFFECTIVENESS = "effectiveness"
+THRESHOLDS = "monitoring-thresholds"
+NEXT_DRILL = "next-drill"
+
+_IMMEDIATE = {
+    VALIDATION: ("Verify service restoration", "failoverctl validate --post-failover --comprehensive"),
+    INCIDENT_REPORT: ("Document the incident", "failoverctl report --type incident --event failover"),
+    STATUS_PAGE: ("Tell stakeholders: update the status page", ""),
+}
+_SHORT_TERM = {
+    PERFORMANCE: (
+        "Performance analysis",
+        "failoverctl report --type performance-impact --period failover-window --compare baseline",
+    ),
+    ROOT_CAUSE: (
+        "Root cause investigation",
+        "failoverctl analyze --event failover --root-cause-analysis --include-logs",
+    ),
+    EFFECTIVENESS: ("Failover effectiveness review", "failoverctl report --type failover-effectiveness"),
+}
+_LONG_TERM = {
+    "failover-procedures": ("Review failover procedures", ""),
+    "automation-scripts": ("Update automation", ""),
+    THRESHOLDS: ("Enhance monitoring thresholds", "failoverctl replay --policy new.yaml"),
+    "runbook-update": ("Update runbooks based on learnings", ""),
+    "failover-automation": ("Improve failover automation", ""),
+    "monitoring-coverage": ("Enhance monitoring coverage", ""),
+    "drill-review": ("Conduct failover drill review", ""),
+    "training-materials": ("Update team training materials", ""),
+    NEXT_DRILL: ("Schedule the next failover drill", "failoverctl drill schedule"),
+}
+
+BY_ITSELF = (*_IMMEDIATE, *_SHORT_TERM, THRESHOLDS, NEXT_DRILL)
+"""What the product tries before people are asked."""
+
+PRODUCT = "failover"
+"""As whom the product settles items."""
+
+
+def items(request: FollowUpRequest, settings: FollowUp) -> list[CareItem]:
+    """Everything that the runbook wants done after this incident."""
+    owner = settings.owner or request.requested_by or "on-call"
+    phases = (
+        (Phase.IMMEDIATE, _IMMEDIATE, timedelta(0), settings.immediate_within),
+        (Phase.SHORT_TERM, _SHORT_TERM, settings.short_term_after, settings.short_term_within),
+        (Phase.LONG_TERM, _LONG_TERM, settings.short_term_after, settings.long_term_within),
+    )
+    return [
+        CareItem(
+            key=key,
+            phase=phase,
+            title=title,
+            due=request.closed + within,
+            begins=request.closed + after if key in BY_ITSELF else None,
+            command=command,
+            owner=owner,
+        )
+        for phase, entries, after, within in phases
+        for key, (title, command) in entries.items()
+    ]
+
+
+class ItemVerb(StrEnum):
+    DONE = "done"
+    SKIP = "skip"
+    ASSIGN = "assign"
+    REOPEN = "reopen"
+
+
+class ItemOrder(Order):
+    """A person's word on one item; the comment stands beside it."""
+
+    item: str = Field(min_length=1, max_length=100)
+
+
+class Assign(ItemOrder):
+    """Give an item another owner, another date, or both."""
+
+    owner: str | None = Field(default=None, min_length=1, max_length=200)
+    due: datetime | None = None
+
+    @field_validator("due")
+    @classmethod
+    def _with_zone(cls, due: datetime | None) -> datetime | None:
+        if due is not None and due.tzinfo is None:
+            raise ValueError("a moment has no time zone; write it in UTC, such as 2026-01-31T12:00:00Z")
+        return due
+
+
+@dataclass(slots=True, kw_only=True)
+class Care:
+    """The after-care of one incident, while it lasts."""
+
+    items: list[CareItem] = field(default_factory=list)
+    settings: FollowUp = field(default_factory=FollowUp)
+    reminded_at: datetime | None = None
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    @property
+    def open(self) -> list[CareItem]:
+        return [item for item in self.items if not item.settled]
+
+    def next_work(self, now: datetime) -> CareItem | None:
+        """What the product is to try now."""
+        return next((item for item in self.open if item.begins is not None and item.begins <= now), None)
+
+    def overdue(self, now: datetime) -> list[CareItem]:
+        return [item for item in self.open if item.due <= now]
+
+    def reminder_at(self) -> datetime | None:
+        """When people are told next of what is overdue; None where nothing is open."""
+        first = min((item.due for item in self.open), default=None)
+        if first is None or self.reminded_at is None:
+            return first
+        return max(first, self.reminded_at + self.settings.remind_every)
+
+    def next_moment(self, now: datetime) -> datetime:
+        """When there is something to do, unless somebody gives an order before; now where there is nothing."""
+        begins = [item.begins for item in self.open if item.begins is not None]
+        reminder = self.reminder_at()
+        return min([*begins, *([reminder] if reminder else [])], default=now)
+
+    def found(self, key: str, finding: Finding, now: datetime) -> None:
+        """What the product's own work came to. What a person settled meanwhile stays as it is."""
+        item = self._item(key)
+        if item is None or item.settled:
+            return
+        tried = replace(item, begins=None, note=finding.said[:2000], file=finding.file)
+        self._put(replace(tried, state=State.DONE, by=PRODUCT, at=now) if finding.done else tried)
+
+    def take(self, verb: ItemVerb, order: ItemOrder, now: datetime) -> Answer:
+        """One order; the same id again gets the same answer and changes nothing."""
+        if order.id and order.id in self.answers:
+            return self.answers[order.id]
+        item = self._item(order.item)
+        why = _unknown(order.item, self.items) if item is None else why_not(verb, order, item)
+        if why is not None or item is None:
+            answer = Answer(accepted=False, said=f"Refused: {why}.")
+        else:
+            self._put(changed(verb, order, item, now))
+            answer = Answer(accepted=True, said=_told(verb, order, item))
+        if order.id:
+            self.answers[order.id] = answer
+        return answer
+
+    def _item(self, key: str) -> CareItem | None:
+        return next((item for item in self.items if item.key == key), None)
+
+    def _put(self, changed: CareItem) -> None:
+        self.items = [changed if item.key == changed.key else item for item in self.items]
+
+
+def why_not(verb: ItemVerb, order: ItemOrder, item: CareItem) -> str | None:
+    """Why an order about an item is refused; None where it is obeyed."""
+    if verb is ItemVerb.REOPEN:
+        return None if item.settled else f"{item.key} is open"
+    if item.settled:
+        return f"{item.key} is {item.state.value} already, by {item.by}; reopen it first"
+    if verb is ItemVerb.SKIP and not order.comment:
+        return "whoever skips an item says why (comment)"
+    if isinstance(order, Assign) and order.owner is None and order.due is None:
+        return "say to whom (owner) or until when (due)"
+    return None
+
+
+def changed(verb: ItemVerb, order: ItemOrder, item: CareItem, now: datetime) -> CareItem:
+    """The item after an order that is obeyed."""
+    if isinstance(order, Assign):
+        return replace(item, owner=order.owner or item.owner, due=order.due or item.due)
+    if verb is ItemVerb.REOPEN:
+        begins = now if item.key in BY_ITSELF else None
+        return replace(item, state=State.OPEN, by="", at=None, begins=begins)
+    state = State.DONE if verb is ItemVerb.DONE else State.SKIPPED
+    return replace(item, state=state, by=order.actor, at=now, begins=None, note=order.comment or item.note)
+
+
+def _unknown(key: str, known: Sequence[CareItem]) -> str:
+    return f"there is no item {key!r}; the items are {', '.join(item.key for item in known)}"
+
+
+def _told(verb: ItemVerb, order: ItemOrder, item: CareItem) -> str:
+    if isinstance(order, Assign):
+        to = f" to {order.owner}" if order.owner else ""
+        until = f" until {order.due:%Y-%m-%d %H:%M} UTC" if order.due else ""
+        return f"{item.key} is assigned{to}{until}."
+    return f"{item.key} is {'open again' if verb is ItemVerb.REOPEN else _word(verb)}."
+
+
+def _word(verb: ItemVerb) -> str:
+    return "done" if verb is ItemVerb.DONE else "skipped"
+
+
+def line(item: CareItem) -> str:
+    """An item as one line of a checklist, in Markdown."""
+    box = {State.OPEN: " ", State.DONE: "x", State.SKIPPED: "-"}[item.state]
+    who = f"{item.by}, {item.at:%m-%d %H:%M}" if item.at else f"{item.owner}, until {item.due:%m-%d %H:%M}"
+    note = f": {' '.join(item.note.split())}" if item.note else ""
+    return f"- [{box}] {item.title} ({who}){note[:200]}"
+
+
+def summary(items: Sequence[CareItem]) -> str:
+    """How far it is, in one sentence."""
+    counts = {state: sum(item.state is state for item in items) for state in State}
+    return (
+        f"{counts[State.DONE]} of {len(items)} items done, {counts[State.SKIPPED]} skipped, {counts[State.OPEN]} open"
+    )

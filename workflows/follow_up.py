@@ -1,0 +1,240 @@
+"""FollowUp: the runbook's after-care of one incident. It moves no traffic, and nothing ever waits for it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from activities.aftercare import Aftercare, CareRecord
+from activities.probing import CandidateProbe, Probing
+from activities.restoration import SampleOrder
+from failover import aftercare
+from failover.aftercare import Assign, Care, CareItem, Finding, FollowUpRequest, ItemOrder, ItemVerb
+from failover.config.follow_up import FollowUp as Settings
+from failover.driving import Answer
+from failover.health import Condition
+from failover.incident import Outcome, Sample
+from workflows import data_plane
+from workflows.herald import Herald
+from workflows.journal import Journal, Visible
+from workflows.options import HELPER, PATIENT, candidates
+from workflows.payloads import MALFORMED, understand
+
+WINDOW = timedelta(seconds=60)
+"""What the validation looks back on."""
+
+PROBE_TIMEOUT = timedelta(seconds=5)
+
+READ_AT_LEISURE: dict[str, Any] = {"start_to_close_timeout": timedelta(seconds=10), "retry_policy": PATIENT}
+"""Without it there is nothing to do: it is tried until it works."""
+
+ANALYSIS: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(minutes=2),
+    "schedule_to_close_timeout": timedelta(minutes=10),
+    "retry_policy": PATIENT,
+}
+"""Reads everything that is kept of a run; nobody waits for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUpResult:
+    """How the after-care ended. `open`: what nobody did."""
+
+    done: list[str]
+    skipped: list[str]
+    open: list[str]
+
+
+def _shape(verb: ItemVerb) -> type[ItemOrder]:
+    return Assign if verb is ItemVerb.ASSIGN else ItemOrder
+
+
+def _update(verb: ItemVerb, description: str) -> Any:
+    @workflow.update(name=verb.value, description=description)
+    def order(self, message: RawValue) -> Answer:  # type: ignore[no-untyped-def]  # the SDK skips only a bare self
+        answer: Answer = self.take(verb, message)
+        return answer
+
+    @order.validator
+    def check(self, message: RawValue) -> None:  # type: ignore[no-untyped-def]
+        said = understand(message, _shape(verb))
+        if isinstance(said, str):
+            raise ApplicationError(f"Malformed input: {said}. Nothing was changed.", type=MALFORMED)
+
+    return order
+
+
+def _signal(verb: ItemVerb, description: str) -> Callable[..., None]:
+    @workflow.signal(name=verb.value, description=description)
+    def order(self, message: RawValue) -> None:  # type: ignore[no-untyped-def]
+        self.take(verb, message)
+
+    return order
+
+
+@workflow.defn(name=aftercare.NAME)
+class FollowUp(Visible):
+    """Does what the product can do by itself, reminds people of the rest, and keeps what became of each item."""
+
+    done = _update(ItemVerb.DONE, "An item is done (actor, item)")
+    done_by_signal = _signal(ItemVerb.DONE, "An item is done (actor, item)")
+    skip = _update(ItemVerb.SKIP, "An item is not to be done (actor, item, comment)")
+    skip_by_signal = _signal(ItemVerb.SKIP, "An item is not to be done (actor, item, comment)")
+    assign = _update(ItemVerb.ASSIGN, "Another owner or date of an item (actor, item, owner, due)")
+    assign_by_signal = _signal(ItemVerb.ASSIGN, "Another owner or date of an item (actor, item, owner, due)")
+    reopen = _update(ItemVerb.REOPEN, "An item is to be done after all (actor, item)")
+    reopen_by_signal = _signal(ItemVerb.REOPEN, "An item is to be done after all (actor, item)")
+
+    def __init__(self) -> None:
+        self.care = Care()
+        self.journal = Journal(aftercare.NAME, (), lambda: [aftercare.line(item) for item in self.care.items])
+        self.journal.details = self._details
+        self.herald = Herald()
+        self._orders = 0
+
+    @workflow.run
+    async def run(self, request: FollowUpRequest) -> FollowUpResult:
+        self.request = request
+        self.journal.open(request.provider, decided=workflow.info().start_time, first_bad=None, unhealthy=None)
+        settings: Settings = await workflow.execute_activity_method(
+            Aftercare.settings, summary="read the configuration", **READ_AT_LEISURE
+        )
+        self.care = Care(items=aftercare.items(request, settings), settings=settings)
+        ends = request.closed + settings.give_up_after
+        self.journal.announce("follow up", f"After-care of {request.workflow_id}: {len(self.care.items)} items")
+        while self.care.open and workflow.now() < ends:
+            await self._turn(ends)
+        return await self._end()
+
+    def _details(self) -> dict[str, Any]:
+        return {"subject": self.request.subject, "run": self.request.workflow_id, "items": self.care.items}
+
+    async def _turn(self, ends: datetime) -> None:
+        """One thing: work, a reminder, or the wait for what comes next."""
+        now, reminder = workflow.now(), self.care.reminder_at()
+        item = self.care.next_work(now)
+        if item is not None:
+            self.care.found(item.key, await self._work(item), workflow.now())
+            await self._keep()
+        elif reminder is not None and reminder <= now:
+            self._remind()
+        elif not await self._ordered(min(self.care.next_moment(now), ends) - now):
+            return
+        else:
+            await self._keep()
+        self.journal.refresh()
+
+    async def _ordered(self, timeout: timedelta) -> bool:
+        """Until an order comes (True), or the time is over."""
+        seen = self._orders
+        try:
+            await workflow.wait_condition(
+                lambda: self._orders != seen, timeout=timeout, timeout_summary="until there is something to do"
+            )
+        except TimeoutError:
+            return False
+        return True
+
+    @workflow.query(name="items")
+    def items(self) -> list[CareItem]:
+        """Everything that is to be done, and what became of it."""
+        return self.care.items
+
+    # What the product does by itself
+
+    async def _work(self, item: CareItem) -> Finding:
+        try:
+            finding = await self._works()[item.key]()
+        except ActivityError as error:
+            finding = Finding(done=False, said=f"It could not be done by itself: {data_plane.why(error)}")
+        self.journal.note(f"{item.title}: {finding.said}")
+        return finding
+
+    def _works(self) -> dict[str, Callable[[], Awaitable[Finding]]]:
+        return {
+            aftercare.VALIDATION: self._validate,
+            aftercare.THRESHOLDS: lambda: self._analysis(Aftercare.thresholds),
+        }
+
+    async def _analysis(self, method: Any) -> Finding:
+        finding: Finding = await workflow.execute_activity_method(
+            method, self.request, summary="after-care", **ANALYSIS
+        )
+        return finding
+
+    async def _validate(self) -> Finding:
+        """The users' side of the routes, and one deep probe of the provider that failed."""
+        routes = self.request.routes
+        order = SampleOrder(routes=routes, since=workflow.now() - WINDOW, window=WINDOW, evacuated="", moved=[])
+        sample = await data_plane.sample(order) if routes else "the run changed no route"
+        said = sample if isinstance(sample, str) else f"{sample.requests} requests in a minute: {sample.reason}"
+        good = isinstance(sample, Sample) and sample.good
+        return Finding(done=good, said=f"{said}.{await self._well()}")
+
+    async def _well(self) -> str:
+        if not self.request.provider:
+            return ""
+        probe = CandidateProbe(providers=[self.request.provider], timeout=PROBE_TIMEOUT)
+        verdicts = await workflow.execute_activity_method(
+            Probing.candidates, probe, summary=f"probe {self.request.provider}", **candidates(PROBE_TIMEOUT)
+        )
+        state = ", ".join(
+            f"{one.provider} is {'well' if one.condition is Condition.HEALTHY else 'not well'} ({one.reason})"
+            for one in verdicts
+        )
+        return f" {state}."
+
+    # People
+
+    def take(self, verb: ItemVerb, message: RawValue) -> Answer:
+        """One order: understood, obeyed or refused, and told in the timeline."""
+        said = understand(message, _shape(verb))
+        if isinstance(said, str):
+            self.note_dropped(verb.value, said)
+            return Answer(accepted=False, said=f"Malformed input: {said}.")
+        update = workflow.current_update_info()
+        order = said.model_copy(update={"id": update.id}) if update and not said.id else said
+        answer = self.care.take(verb, order, workflow.now())
+        self._orders += 1
+        comment = f" ({order.comment})" if order.comment else ""
+        self.journal.note(f"{order.actor}, {verb.value} {order.item}{comment}: {answer.said}")
+        return answer
+
+    def _remind(self) -> None:
+        self.care.reminded_at = workflow.now()
+        overdue = self.care.overdue(workflow.now())
+        told = "; ".join(f"{item.title} ({item.owner})" for item in overdue)
+        self.journal.note(f"Overdue: {told}")
+        self._say(f"Overdue after {self.request.workflow_id}: {told}. `failoverctl follow-up show` has the list.")
+
+    def _say(self, text: str) -> None:
+        if self.herald.subject:
+            self.herald.update(text)
+        else:
+            self.herald.opened(self.request.subject or self.request.workflow_id, text, "follow-up")
+
+    # Evidence, and the end
+
+    async def _keep(self) -> None:
+        record = CareRecord(request=self.request, items=self.care.items)
+        try:
+            await workflow.execute_activity_method(Aftercare.keep, record, summary="keep the after-care", **HELPER)
+        except ActivityError as error:
+            self.journal.note(f"The after-care could not be kept beside the evidence: {data_plane.why(error)}")
+
+    async def _end(self) -> FollowUpResult:
+        items = self.care.items
+        self.journal.close(Outcome.HELD if self.care.open else Outcome.COMPLETED, aftercare.summary(items))
+        await self._keep()
+        await self.herald.finish(timedelta(seconds=10))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        states = {state: [item.key for item in items if item.state is state] for state in aftercare.State}
+        return FollowUpResult(
+            done=states[aftercare.State.DONE],
+            skipped=states[aftercare.State.SKIPPED],
+            open=states[aftercare.State.OPEN],
+        )
