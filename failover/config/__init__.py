@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
+from failover.config.evidence import Evidence
 from failover.config.gateway import Gateway
 from failover.config.kpis import Kpis
 from failover.config.notifications import Notifications
@@ -37,6 +38,7 @@ class Config(Section):
     kpis: Kpis = Kpis()
     notifications: Notifications = Notifications()
     gateway: Gateway = Gateway()
+    evidence: Evidence = Evidence()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
 
