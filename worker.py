@@ -23,6 +23,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.accuracy import Accuracy, Examiner
 from activities.aftercare import Aftercare
 from activities.board import VerdictBoard
+from activities.course import CourseOfUse
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
@@ -44,8 +45,8 @@ from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
 from starter.parts import (
-    EVIDENCE,
     SAMPLES,
+    evidence_store,
     examiner,
     gateway_plane,
     hold_store,
@@ -131,8 +132,9 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(ramping.brief, ramping.look, ramping.sample, ramping.recovery, ramping.comprehensive),
         *(runs.is_open, runs.start),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
-        *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
         *(aftercare.begin, aftercare.settings, aftercare.thresholds, aftercare.keep),
+        *(Probing(prober).candidates, Notify(parts.notifier).post),
+        *(CourseOfUse(parts.plane).taken, evidence.keep, evidence.attach),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
     ]
     return Worker(
@@ -186,7 +188,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         clients=clients,
         plane=gateway_plane(settings),
         notifier=notifier(config, settings),
-        evidence=EvidenceStore(state / EVIDENCE),
+        evidence=evidence_store(config, state),
         board=VerdictBoard(),
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),

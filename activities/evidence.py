@@ -2,17 +2,28 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
-from pydantic import TypeAdapter
+import structlog
+from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 
+from activities.archive import DirectoryArchive
+from failover.errors import RequestError
 from failover.incident import RunRecord
+from failover.ports import Archive
 from failover.report import file_name, markdown
 
+log = structlog.get_logger(__name__)
+
+RECORD = "record.json"
+
 _RECORD = TypeAdapter(RunRecord)
+_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,45 +34,102 @@ class EvidenceRef:
     report: str
 
 
-class EvidenceStore:
-    """A directory of incidents, one folder a run: record.json and the report."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file about a run beside its record, such as communications.json; `decided` is the run's own moment of it."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    workflow_id: str
+    run_id: str
+    decided: datetime
+    name: str
+    text: str
+
+
+def folder_of(decided: datetime, workflow_id: str, run_id: str) -> str:
+    """The name of a run's folder; names sort by the moment at which the run was decided."""
+    return f"{decided:%Y%m%dT%H%M%S}-{_slug(workflow_id)}-{run_id[:8]}"
+
+
+def _slug(workflow_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", workflow_id).strip("-")[:60]
+
+
+class EvidenceStore:
+    """One folder a run: record.json, its report, and whatever else was said of the run. Blocking.
+
+    Everything raises Unavailable where the archive does not answer.
+    """
+
+    def __init__(self, archive: Archive | Path) -> None:
+        self._archive = DirectoryArchive(archive) if isinstance(archive, Path) else archive
+
+    @property
+    def where(self) -> str:
+        """For people: the directory, or the bucket's address."""
+        return self._archive.where("")
 
     def keep(self, record: RunRecord) -> EvidenceRef:
         """Write both files, whole; a second time for the same run replaces the first."""
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", record.workflow_id).strip("-")[:60]
-        folder = self._directory / f"{record.moments.decided:%Y%m%dT%H%M%S}-{slug}-{record.run_id[:8]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        report = folder / file_name(record)
-        _replace(report, markdown(record).encode())
-        _replace(folder / "record.json", _RECORD.dump_json(record, indent=2))
-        return EvidenceRef(path=str(folder), report=str(report))
+        folder = folder_of(record.moments.decided, record.workflow_id, record.run_id)
+        report = f"{folder}/{file_name(record)}"
+        self._archive.put(report, markdown(record).encode())
+        self._archive.put(f"{folder}/{RECORD}", _RECORD.dump_json(record, indent=2))
+        return EvidenceRef(path=self._archive.where(folder), report=self._archive.where(report))
 
-    def list(self) -> Sequence[Path]:
-        """The folders of all runs, newest first."""
-        if not self._directory.is_dir():
-            return []
-        return sorted((record.parent for record in self._directory.glob("*/record.json")), reverse=True)
+    def list(self, since: datetime | None = None, until: datetime | None = None) -> Sequence[str]:
+        """The folders of runs decided in [since, until), newest first."""
+        first = f"{since:%Y%m%dT%H%M%S}" if since else ""
+        last = f"{until:%Y%m%dT%H%M%S}" if until else "~"
+        keys = self._archive.keys(after=first)
+        folders = {folder for key in keys for folder, _, name in [key.partition("/")] if name == RECORD}
+        return sorted((folder for folder in folders if first <= folder < last), reverse=True)
 
-    def load(self, folder: Path) -> RunRecord:
-        return _RECORD.validate_json((folder / "record.json").read_bytes())
+    def load(self, folder: str) -> RunRecord:
+        """RequestError where there is none; ValueError where it cannot be read."""
+        content = self._archive.get(f"{folder}/{RECORD}")
+        if content is None:
+            raise RequestError(f"There is no record in {self._archive.where(folder)}.")
+        return _RECORD.validate_json(content)
+
+    def records(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[tuple[str, RunRecord]]:
+        """Folder and record of the runs decided then, newest first; what cannot be read is left out, and logged."""
+        for folder in self.list(since, until):
+            try:
+                yield folder, self.load(folder)
+            except ValidationError as error:
+                log.warning("a record cannot be read", folder=folder, errors=error.error_count())
 
     def latest(self) -> RunRecord | None:
         """Of the run that closed last; None where there was none."""
-        records = [self.load(folder) for folder in self.list()[:20]]
+        records = [record for _, record in islice(self.records(), 20)]
         return max(records, key=lambda record: record.moments.closed or record.moments.decided, default=None)
 
+    def find(self, workflow_id: str, run_id: str | None = None) -> str | None:
+        """The folder of a run, the newest of that id where no run is named."""
+        for folder in self.list():
+            slug, _, run = folder.partition("-")[2].rpartition("-")
+            if slug == _slug(workflow_id) and (run_id is None or run == run_id[:8]):
+                return folder
+        return None
 
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    def attach(self, folder: str, name: str, content: bytes) -> str:
+        """A file beside the record, which may come later; the same name again replaces it. → where it lies."""
+        if not _FILE.fullmatch(name) or name == RECORD:
+            raise RequestError(f"{name!r} is no name for a file beside a record.")
+        self._archive.put(f"{folder}/{name}", content)
+        return self._archive.where(f"{folder}/{name}")
+
+    def read(self, folder: str, name: str) -> bytes | None:
+        """A file of a run's folder; None where there is none."""
+        return self._archive.get(f"{folder}/{name}")
+
+    def files(self, folder: str) -> Sequence[str]:
+        """Names of everything that a run's folder holds."""
+        return sorted(key.removeprefix(f"{folder}/") for key in self._archive.keys(folder=folder))
 
 
 class Evidence:
-    """The activity that keeps it."""
+    """The activities that keep it."""
 
     def __init__(self, store: EvidenceStore) -> None:
         self._store = store
@@ -70,3 +138,9 @@ class Evidence:
     async def keep(self, record: RunRecord) -> EvidenceRef:
         """Keep a run's record and write its report."""
         return await asyncio.to_thread(self._store.keep, record)
+
+    @activity.defn(name="evidence.attach")
+    async def attach(self, attachment: Attachment) -> str:
+        """Keep a file about a run in the run's folder; → where it lies."""
+        folder = folder_of(attachment.decided, attachment.workflow_id, attachment.run_id)
+        return await asyncio.to_thread(self._store.attach, folder, attachment.name, attachment.text.encode())

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from temporalio import activity
 
@@ -30,6 +31,9 @@ KNOWN_FOR = timedelta(seconds=30)
 
 HOUR = timedelta(hours=1)
 """What the budget of automatic changes is counted over."""
+
+LONGEST_RUN = timedelta(days=7)
+"""How long before the end of a run that counts it may have been decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +124,7 @@ class Ramping:
     def _automatic(self, route: str) -> list[datetime]:
         """Ends of the automatic runs that changed the route within the last hour, by the evidence that is kept here."""
         since = datetime.now(UTC) - HOUR
-        records = (self._evidence.load(folder) for folder in self._evidence.list()[:100])
+        records = (record for _, record in islice(self._evidence.records(since - LONGEST_RUN), 100))
         return [
             record.moments.closed
             for record in records
@@ -153,8 +157,7 @@ class Ramping:
         return Origin(distribution=before, workflow_id=record.workflow_id, run_id=record.run_id)
 
     def _failover_on_record(self, order: BriefOrder) -> RunRecord | None:
-        for folder in self._evidence.list()[:200]:
-            record = self._evidence.load(folder)
+        for _, record in islice(self._evidence.records(), 200):
             if _undone_by(record, order):
                 return record
         return None

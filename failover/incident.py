@@ -6,8 +6,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from failover.config.kpis import Kpis
+from failover.config.routes import Targets
 from failover.distribution import Shares
 from failover.health import Condition, Verdict
+from failover.policy import Mode
+from failover.telemetry import ProviderWindow
 
 
 class Outcome(StrEnum):
@@ -51,6 +54,48 @@ class Sample:
     first_tries: Mapping[str, int]
     good: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """What was counted in one stretch of a run, its routes together, on the data plane's clock.
+
+    Latencies are of answered requests, the worst route's; None without any. `providers` are tries, with `route` "".
+    """
+
+    since: datetime
+    until: datetime
+    requests: int
+    failed: int
+    lost: int
+    empty: int
+    latency_p50: timedelta | None = None
+    latency_p95: timedelta | None = None
+    providers: Sequence[ProviderWindow] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyWrite:
+    """One change that a run brought into force: when, on which route, in which of its steps, and the shares since.
+
+    `mode` None: the service's mode was left as it was.
+    """
+
+    at: datetime
+    route: str
+    step: str
+    shares: Shares
+    revision: str = ""
+    mode: Mode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One step of a ramp as planned last: the shares it was to bring, and how long they were to be watched."""
+
+    name: str
+    shares: Shares
+    hold: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +166,16 @@ class RunRecord:
     digest: str = ""
     undoes: str = ""
     """Of a failback: the workflow id of the failover that it undoes."""
+    concerns: Sequence[str] = ()
+    """The routes that it was about, whether or not anything was moved there."""
+    writes: Sequence[PolicyWrite] = ()
+    """The policy over time: every change of this run that came into force, oldest first."""
+    course: Sequence[Slice] = ()
+    """What the data plane counted, from before the trouble to the end of the run, as far back as it remembers."""
+    steps: Sequence[PlannedStep] = ()
+    """Of a ramp: what it was measured against. Empty otherwise."""
+    targets: Targets | None = None
+    """Of a ramp: what its route owed to users."""
 
     @property
     def condition(self) -> Condition | None:

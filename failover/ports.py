@@ -105,3 +105,26 @@ class HoldStore(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+class Archive(Protocol):
+    """Files that outlive the runs that they speak of; a key is "folder/name". Blocking: called from threads.
+
+    Everything raises Unavailable where the place does not answer.
+    """
+
+    def put(self, key: str, content: bytes) -> None:
+        """Whole or not at all; what was there under the same key is replaced."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """None where there is nothing."""
+        ...
+
+    def keys(self, *, folder: str = "*", after: str = "") -> Sequence[str]:
+        """All keys, or those of one folder, that come after `after` in the order of text."""
+        ...
+
+    def where(self, key: str) -> str:
+        """For people: where the file lies. "" is all of it."""
+        ...

@@ -18,7 +18,7 @@ from starter.arguments import operator
 from starter.connection import connect
 from starter.exit_codes import ExitCode, NotNow
 from starter.output import as_json, table
-from starter.parts import evidence_store
+from starter.parts import evidence_of
 from starter.running import Stack, find
 from starter.runs.finding import executions
 from starter.runs.orders import deliver, tell
@@ -163,7 +163,7 @@ def run_begin(settings: Settings, named: str, state: Path | None, *, json: bool)
 
 
 async def _begin(settings: Settings, stack: Stack, named: str) -> tuple[str, bool]:
-    store = evidence_store(settings, stack)
+    store = evidence_of(settings, stack)
     folder = store.find(named)
     if folder is None:
         raise RequestError(f"No evidence of a run {named!r} is kept; `failoverctl report --list` shows what there is.")

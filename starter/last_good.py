@@ -8,7 +8,6 @@ the configured distribution.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from temporalio.client import Client
 
@@ -20,7 +19,7 @@ from failover.incident import Outcome, RunRecord
 from failover.policy import TrafficPolicy
 from failover.ramp import RampPlan
 from failover.requests import RunResult
-from starter.parts import EVIDENCE
+from starter.parts import evidence_of
 from starter.running import Stack
 from starter.runs.following import ask
 from starter.settings import Settings
@@ -46,7 +45,7 @@ async def last_good(
     unknown: list[str],
 ) -> Good:
     """What was good on the route that is `found`; what cannot be known about that is added to `unknown`."""
-    about = _records(stack, found.route, unknown)
+    about = _records(settings, stack, found.route, unknown)
     good = _by_its_author(about, found) or await _by_its_plan(temporal, found)
     if good is not None:
         return good
@@ -55,9 +54,9 @@ async def last_good(
     return _on_record(about, found.route) or _configured(settings, stack, found.route)
 
 
-def _records(stack: Stack, route: str, unknown: list[str]) -> list[RunRecord]:
+def _records(settings: Settings, stack: Stack, route: str, unknown: list[str]) -> list[RunRecord]:
     """Closed runs that concerned the route, the last first."""
-    store = EvidenceStore((stack.state or stack.home) / EVIDENCE)
+    store = evidence_of(settings, stack)
     records = [record for folder in store.list()[:200] if (record := _load(store, folder, unknown))]
     about = [record for record in records if any(shift.route == route for shift in record.routes)]
     return sorted(about, key=_ended, reverse=True)
@@ -105,10 +104,10 @@ def _of_author(record: RunRecord, route: str) -> Good:
     return Good(distribution=shift.before, why=f"what {record.workflow_id} found; it ended {record.outcome.value}")
 
 
-def _load(store: EvidenceStore, folder: Path, unknown: list[str]) -> RunRecord | None:
+def _load(store: EvidenceStore, folder: str, unknown: list[str]) -> RunRecord | None:
     try:
         return store.load(folder)
-    except (OSError, ValueError):
+    except (FailoverError, ValueError):
         unknown.append(f"what the record in {folder} says: it cannot be read")
         return None
 

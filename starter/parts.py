@@ -5,18 +5,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from activities.accuracy import BaselineStore, Examiner
+from activities.archive import CopiedArchive, DirectoryArchive
+from activities.evidence import RECORD, EvidenceStore
 from activities.notify import Notifier
 from failover.config import Config
 from failover.config.detection import Source
 from failover.config_file import LoadedConfig
-from failover.errors import ConfigError, Unavailable
+from failover.errors import ConfigError, FailoverError, Unavailable
 from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
 from starter.golden import load_suites
 from starter.running import Stack, find
 from starter.settings import Settings
-from starter.stack import simulated
+from starter.showing import named
+from starter.stack import load, simulated
 from traffic.gateway import GatewayPlane
 
 EVIDENCE = "incidents"
@@ -87,6 +90,26 @@ def notifier(config: Config, settings: Settings, channel: str | None = None) -> 
     if not token:
         return ConsoleNotifier()
     return SlackNotifier(token, channel or slack.channel, api_url=slack.api_url, timeout=config.notifications.timeout)
+
+
+def evidence_store(config: Config | None, state: Path) -> EvidenceStore:
+    """Where records are kept as configured; under the state directory where nothing else is said."""
+    settings = config.evidence if config is not None else None
+    directory = Path(settings.directory) if settings and settings.directory else state / EVIDENCE
+    if settings is None or settings.bucket is None:
+        return EvidenceStore(directory)
+    from providers.s3 import S3Archive
+
+    return EvidenceStore(CopiedArchive(S3Archive(settings), DirectoryArchive(directory), settled=RECORD))
+
+
+def evidence_of(settings: Settings, stack: Stack) -> EvidenceStore:
+    """The same for commands, where the configuration may be out of reach: its default then."""
+    try:
+        config = load(stack.config or named(settings, None)).config
+    except FailoverError:
+        config = None
+    return evidence_store(config, stack.state or stack.home)
 
 
 def hold_store(settings: Settings) -> HoldStore:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from activities.evidence import EvidenceStore
 from failover.errors import BadInput
 from failover.incident import RunRecord
 from failover.kpis import Kpi, measure
 from failover.report import markdown
 from starter.output import as_json, say
-from starter.parts import EVIDENCE
+from starter.parts import evidence_of
 from starter.running import find
 from starter.settings import Settings
 
@@ -20,10 +19,10 @@ _RECORD = TypeAdapter(RunRecord)
 def run_report(settings: Settings, *, output: Path | None, state: Path | None, json: bool) -> int:
     stack = find(settings, state)
     # A stack that has ended leaves its incidents behind; they can still be read.
-    home = stack.state or stack.home
-    record = EvidenceStore(home / EVIDENCE).latest()
+    store = evidence_of(settings, stack)
+    record = store.latest()
     if record is None:
-        raise BadInput(f"There is no incident under {home / EVIDENCE} yet; name another directory with --state.")
+        raise BadInput(f"There is no incident in {store.where} yet; name another directory with --state.")
     if output:
         write(output, markdown(record))
         say(f"Report of {record.workflow_id} written to {output}.")

@@ -99,6 +99,7 @@ class ClaimedRoute:
             if written.in_force:
                 assert written.revision is not None
                 state.revision, state.now, state.read_back = written.revision, dict(distribution), written
+                self._journal.wrote(change, step, written.revision)
                 return written
             if written.status is ChangeStatus.REFUSED:
                 state.written = before  # Known not to be ours: there may be nothing to put back.

@@ -108,6 +108,9 @@ class Degrading:
             results = await data_plane.write(changes, f"{step}: {count(len(changes), 'route')}")
         except data_plane.WriteFailed as error:
             raise Unproved(f"the data plane took no change: {error}") from error
+        for change, written in zip(changes, results, strict=True):
+            if written.in_force:
+                self._journal.wrote(change, step, written.revision)
         return [written.route for written in results if not written.in_force]
 
     def _expect(self, expected: list[Expectation]) -> None:

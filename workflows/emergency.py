@@ -1,7 +1,7 @@
 """MultiProviderEmergency: degraded service while nobody serves; the first provider back gets traffic, then all is normal."""
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from failover.distribution import Distribution, render, same
 from failover.driving import Driving, Stage, Verb
 from failover.emergency import EmergencyRoute, Standing
 from failover.immediate import count
-from failover.incident import Moments, Outcome, RouteShift, RunRecord, TimelineEntry
+from failover.incident import Moments, Outcome, PolicyWrite, RouteShift, RunRecord, TimelineEntry
 from failover.messages import MessageRef
 from failover.policy import Mode
 from failover.requests import EmergencyRequest, RunResult
@@ -46,6 +46,7 @@ class Carried:
     notes: list[str]
     subject: str
     thread: MessageRef | None
+    writes: list[PolicyWrite] = field(default_factory=list)
 
 
 @workflow.defn(name=emergency.NAME)
@@ -86,6 +87,7 @@ class MultiProviderEmergency(Driven):
         self.driving = carried.driving
         self.journal.moments, self.journal.timeline = carried.moments, carried.timeline
         self.journal.notes, self.journal.phase = carried.notes, "watch"
+        self.journal.writes = carried.writes
         self.herald = Herald(carried.subject, carried.thread)
         self.journal.routes = [route.route for route in carried.state.brief.routes]
 
@@ -344,6 +346,7 @@ class MultiProviderEmergency(Driven):
             moments=self.journal.moments,
             timeline=self.journal.timeline,
             notes=self.journal.notes,
+            writes=self.journal.writes,
             subject=self.herald.subject,
             thread=self.herald.thread,
         )
@@ -372,6 +375,8 @@ class MultiProviderEmergency(Driven):
             timeline=self.journal.timeline,
             samples=state.samples if state else [],
             notes=self.journal.notes,
+            concerns=self.journal.routes,
+            writes=self.journal.writes,
         )
 
     def _route_shift(self, route: EmergencyRoute) -> RouteShift:

@@ -1,7 +1,7 @@
 """How every run ends: helpers waited for a little, evidence kept, the outcome told."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -10,15 +10,16 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from activities.aftercare import Aftercare
+from activities.course import CourseOfUse, CourseOrder
 from activities.evidence import Evidence, EvidenceRef
 from failover.aftercare import FOLLOWED, request_about
 from failover.errors import NON_RETRYABLE
-from failover.incident import Outcome, RunRecord
+from failover.incident import Outcome, RunRecord, Slice
 from failover.requests import RunResult
 from workflows import data_plane
 from workflows.herald import Herald
 from workflows.journal import LISTED_ROUTES
-from workflows.options import BEGIN, HELPER
+from workflows.options import BEGIN, COUNTED, HELPER
 
 T = TypeVar("T")
 
@@ -91,6 +92,9 @@ def _told(error: FailureError) -> BaseException | None:
 PATIENCE = timedelta(seconds=10)
 """How long a run that is over waits for its messages to go out."""
 
+LEAD = timedelta(minutes=1)
+"""How much of the time before the trouble belongs to its record: what is normal is seen by it."""
+
 
 async def close(herald: Herald, record: RunRecord, *, dry_run: bool = False) -> RunResult:
     """Tell, keep the evidence, and return; a run that needs a person fails with the command in its message.
@@ -114,9 +118,29 @@ async def close(herald: Herald, record: RunRecord, *, dry_run: bool = False) -> 
 async def _tell_and_keep(herald: Herald, record: RunRecord) -> str:
     herald.closed(record)
     unfinished = await herald.finish(PATIENCE)
-    kept = await _keep(replace(record, unfinished_helpers=unfinished))
+    course, why = await _course(record)
+    kept = await _keep(
+        replace(record, unfinished_helpers=unfinished, course=course, notes=[*record.notes, *([why] if why else [])])
+    )
     await _begin_after_care(record)
     return kept
+
+
+async def _course(record: RunRecord) -> tuple[Sequence[Slice], str | None]:
+    """What the data plane counted while it lasted, and why that is not known where it is not."""
+    moments = record.moments
+    if not record.concerns or moments.closed is None:
+        return (), None
+    order = CourseOrder(
+        routes=record.concerns, since=(moments.first_bad or moments.decided) - LEAD, until=moments.closed
+    )
+    try:
+        course: Sequence[Slice] = await workflow.execute_activity_method(
+            CourseOfUse.taken, order, summary="what was counted", **COUNTED
+        )
+    except ActivityError as error:
+        return (), f"What was counted over the run could not be read: {data_plane.why(error)}"
+    return course, None
 
 
 async def _keep(record: RunRecord) -> str:

@@ -212,8 +212,9 @@ class ImmediateFailover(Visible):
             raise Ended(
                 Outcome.NEEDS_HUMAN, f"The data plane took no change: {error}", immediate.command(request)
             ) from error
-        for shift, written in zip(shifts, results, strict=True):
+        for shift, change, written in zip(shifts, changes, results, strict=True):
             if written.in_force:
+                self.journal.wrote(change, "shift", written.revision)
                 self._shifted[shift.route] = shift
                 self._read_back[shift.route] = written
                 self._left.pop(shift.route, None)
@@ -429,6 +430,8 @@ class ImmediateFailover(Visible):
             impact=impact,
             notes=self.journal.notes,
             kpis=self._brief.kpis if self._brief else Kpis(),
+            concerns=self.journal.routes,
+            writes=self.journal.writes,
         )
 
     def _route_shift(self, route: str) -> RouteShift:

@@ -8,7 +8,8 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdate
 
-from failover.incident import Moments, Outcome, TimelineEntry
+from failover.incident import Moments, Outcome, PolicyWrite, TimelineEntry
+from failover.policy import Change, Revision
 from failover.requests import Note, RunStatus
 from workflows.payloads import understand
 
@@ -31,6 +32,10 @@ KEPT_ENTRIES = 500
 """Bound of a timeline: how it began and what happened last are kept; in the middle a long run says the same again."""
 
 
+KEPT_WRITES = 1_000
+"""Bound of the policy over time, in the same way: an emergency may write for days."""
+
+
 class Journal:
     """One run's memory. `steps` are the checklist of its current details, in order."""
 
@@ -46,6 +51,7 @@ class Journal:
         self.moments: Moments | None = None
         self.timeline: list[TimelineEntry] = []
         self.notes: list[str] = []
+        self.writes: list[PolicyWrite] = []
         self.details: Callable[[], dict[str, Any]] = dict
 
     def open(self, provider: str, decided: datetime, first_bad: datetime | None, unhealthy: datetime | None) -> None:
@@ -79,6 +85,21 @@ class Journal:
         if len(self.timeline) > KEPT_ENTRIES:
             del self.timeline[KEPT_ENTRIES // 2]
         self.refresh()
+
+    def wrote(self, change: Change, step: str, revision: Revision | None) -> None:
+        """A change of this run is in force now."""
+        self.writes.append(
+            PolicyWrite(
+                at=workflow.now(),
+                route=change.route,
+                step=step,
+                shares=dict(change.distribution),
+                revision=str(revision or ""),
+                mode=change.mode,
+            )
+        )
+        if len(self.writes) > KEPT_WRITES:
+            del self.writes[KEPT_WRITES // 2]
 
     def mark(self, **moments: datetime) -> None:
         assert self.moments is not None

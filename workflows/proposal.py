@@ -147,6 +147,7 @@ class Proposal(Driven):
             subject=f"Proposal: {request.summary or request.workflow_id}",
             plan=[f"start {request.procedure} as {request.workflow_id}"],
             digest=request.digest,
+            concerns=request.routes,
         )
 
     def _details(self) -> dict[str, Any]:

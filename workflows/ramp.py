@@ -368,6 +368,7 @@ class Ramp(Asking):
             moments=self.journal.moments,
             timeline=self.journal.timeline,
             notes=self.journal.notes,
+            writes=self.journal.writes,
             phase=self.journal.phase,
             subject=self.herald.subject,
             thread=self.herald.thread,
@@ -381,6 +382,7 @@ class Ramp(Asking):
             self._know(carried.state)
         self.journal.moments, self.journal.timeline = carried.moments, carried.timeline
         self.journal.notes, self.journal.phase = carried.notes, carried.phase
+        self.journal.writes = carried.writes
         self.journal.routes = [self.request.route]
         self.journal.provider = self.provider
         self.herald = Herald(carried.subject, carried.thread)

@@ -9,7 +9,7 @@ from failover.driving import Driving
 from failover.failback import Recovery
 from failover.gates import GateState
 from failover.health import Verdict
-from failover.incident import Moments, Outcome, Sample, TimelineEntry
+from failover.incident import Moments, Outcome, PolicyWrite, Sample, TimelineEntry
 from failover.messages import MessageRef
 from failover.observing import OwnRequests
 from failover.policy import Revision
@@ -82,3 +82,4 @@ class Carried:
     phase: str
     subject: str
     thread: MessageRef | None
+    writes: list[PolicyWrite] = field(default_factory=list)

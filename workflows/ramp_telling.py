@@ -8,7 +8,7 @@ from temporalio import workflow
 from failover.config.kpis import Kpis
 from failover.driving import ApprovalRequest, Driving, Stage
 from failover.gates import would_have_failed
-from failover.incident import RouteShift, RunRecord
+from failover.incident import PlannedStep, RouteShift, RunRecord
 from failover.ramp import describe
 from failover.requests import RampRequest
 from failover.units import render_duration
@@ -116,6 +116,15 @@ def record(request: RampRequest, provider: str, state: RampState | None, journal
         plan=state.plan.describe() if state else [],
         digest=state.plan.digest if state else "",
         undoes=state.brief.origin.workflow_id if state and state.brief.origin else "",
+        concerns=[request.route],
+        writes=journal.writes,
+        steps=[
+            PlannedStep(name=step.name, shares=dict(step.distribution), hold=step.settle + step.hold)
+            for step in state.plan.steps
+        ]
+        if state
+        else [],
+        targets=state.brief.targets if state else None,
     )
 
 

@@ -123,6 +123,8 @@ class ServiceSettings(Visible):
             [written] = await data_plane.write([change], f"{step}: {service.describe(wanted)}"[:200])
         except data_plane.WriteFailed as error:
             raise Ended(Outcome.NEEDS_HUMAN, f"The data plane took no change: {error}", self._command()) from error
+        if written.in_force:
+            self.journal.wrote(change, step, written.revision)
         return written.in_force
 
     async def _verify(self, look: RouteLook, wanted: DegradedService, timeout: timedelta) -> None:
@@ -188,6 +190,8 @@ class ServiceSettings(Visible):
             routes=[shift] if look else [],
             timeline=self.journal.timeline,
             notes=self.journal.notes,
+            concerns=[self.request.route],
+            writes=self.journal.writes,
         )
 
     def _command(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
+from failover.config.evidence import Evidence
 from failover.config.follow_up import FollowUp
 from failover.config.gateway import Gateway
 from failover.config.kpis import Kpis
@@ -39,6 +40,7 @@ class Config(Section):
     notifications: Notifications = Notifications()
     follow_up: FollowUp = FollowUp()
     gateway: Gateway = Gateway()
+    evidence: Evidence = Evidence()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
+from activities.evidence import EvidenceStore
 from failover.config import Config
 from failover.config.routes import Targets
 from failover.config_file import LoadedConfig
@@ -15,7 +16,7 @@ from failover.policy import Mode, TrafficPolicy
 from failover.ports import ProviderClient, TrafficPlane
 from failover.telemetry import Telemetry
 from starter.arguments import route_of
-from starter.parts import closing, plane_of, provider_clients
+from starter.parts import closing, evidence_store, plane_of, provider_clients
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
 from starter.showing import named
@@ -42,6 +43,10 @@ class Place:
     def home(self) -> Path:
         """The state directory: incidents and baselines lie there."""
         return self.stack.state or self.settings.state or DEFAULT_HOME
+
+    def evidence(self) -> EvidenceStore:
+        """The records of closed runs."""
+        return evidence_store(self.config, self.home)
 
     def provider(self, name: str) -> str:
         """RequestError for one that is not configured."""

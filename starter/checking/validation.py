@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from activities.evidence import EvidenceStore
 from activities.probing import Prober
 from failover.config.routes import Targets
 from failover.distribution import render
@@ -25,7 +24,6 @@ from starter.checking.checks import Check, failed, passed, told
 from starter.checking.golden import Asking, graded
 from starter.checking.place import Place, counted, policy_of
 from starter.output import say
-from starter.parts import EVIDENCE
 from starter.settings import Settings
 
 LOOK_EVERY = timedelta(milliseconds=250)
@@ -135,7 +133,7 @@ def _failed_over(place: Place, policy: TrafficPolicy) -> list[Check]:
 
 
 def _last_failover(place: Place, route: str) -> RunRecord | None:
-    store = EvidenceStore(place.home / EVIDENCE)
+    store = place.evidence()
     for folder in store.list()[:50]:
         record = store.load(folder)
         if record.procedure in FAILOVERS and record.provider and any(one.route == route for one in record.routes):
