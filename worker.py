@@ -132,7 +132,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(ramping.brief, ramping.look, ramping.sample, ramping.recovery, ramping.comprehensive),
         *(runs.is_open, runs.start),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
-        *(aftercare.begin, aftercare.settings, aftercare.thresholds, aftercare.keep),
+        *(aftercare.begin, aftercare.thresholds, aftercare.keep),
         *(Probing(prober).candidates, Notify(parts.notifier).post),
         *(CourseOfUse(parts.plane).taken, evidence.keep, evidence.attach),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),

@@ -15,7 +15,6 @@ from activities.samples import SampleLog
 from failover import aftercare, suggestions
 from failover.aftercare import CareItem, Finding, FollowUpRequest
 from failover.config import Config
-from failover.config.follow_up import FollowUp
 from failover.incident import RunRecord
 from failover.starting import StartOrder
 
@@ -50,7 +49,8 @@ class Aftercare:
     @activity.defn(name="aftercare.begin")
     async def begin(self, request: FollowUpRequest) -> str:
         """Start the follow-up of a run, or find it there; → its workflow id, or "" where it needs none."""
-        if aftercare.why_none(request, self._config.follow_up) is not None:
+        request = request.model_copy(update={"settings": self._config.follow_up})
+        if aftercare.why_none(request) is not None:
             return ""
         order = StartOrder(
             procedure=aftercare.NAME,
@@ -59,11 +59,6 @@ class Aftercare:
             summary=f"after {request.workflow_id}",
         )
         return (await start_or_join(self._client, self._task_queue, order)).workflow_id
-
-    @activity.defn(name="aftercare.settings")
-    async def settings(self) -> FollowUp:
-        """What the configuration says of follow-ups now."""
-        return self._config.follow_up
 
     @activity.defn(name="aftercare.thresholds")
     async def thresholds(self, request: FollowUpRequest) -> Finding:

@@ -28,7 +28,10 @@ FOLLOWED: dict[str, FollowedProcedure] = {
 
 
 class FollowUpRequest(Request):
-    """Of which run. `routes` are the first twenty that it changed; `decided` and `closed` are the run's own moments."""
+    """Of which run. `routes` are the first twenty that it changed; `decided` and `closed` are the run's own moments.
+
+    `settings` are those of the moment at which it begins: dates that people were told do not move.
+    """
 
     workflow_id: str = Field(min_length=1, max_length=200)
     run_id: str = Field(min_length=1, max_length=64)
@@ -40,6 +43,7 @@ class FollowUpRequest(Request):
     routes: list[Name] = Field(default_factory=list)
     decided: datetime
     closed: datetime
+    settings: FollowUp = FollowUp()
 
     @field_validator("decided", "closed")
     @classmethod
@@ -74,8 +78,9 @@ def follow_up_id(workflow_id: str, run_id: str) -> str:
     return f"follow-up/{workflow_id}/{run_id[:8]}"
 
 
-def why_none(request: FollowUpRequest, settings: FollowUp) -> str | None:
+def why_none(request: FollowUpRequest) -> str | None:
     """Why a run needs no after-care; None where it does."""
+    settings = request.settings
     if not settings.enabled:
         return "follow_up.enabled is false"
     if FOLLOWED.get(request.procedure) not in settings.procedures:
@@ -179,8 +184,9 @@ PRODUCT = "failover"
 """As whom the product settles items."""
 
 
-def items(request: FollowUpRequest, settings: FollowUp) -> list[CareItem]:
+def items(request: FollowUpRequest) -> list[CareItem]:
     """Everything that the runbook wants done after this incident."""
+    settings = request.settings
     owner = settings.owner or request.requested_by or "on-call"
     phases = (
         (Phase.IMMEDIATE, _IMMEDIATE, timedelta(0), settings.immediate_within),

@@ -23,6 +23,8 @@ from starter.running import Stack, find
 from starter.runs.finding import executions
 from starter.runs.orders import deliver, tell
 from starter.settings import Settings
+from starter.showing import named
+from starter.stack import load
 from workflows.follow_up import FollowUp
 from workflows.queue import TASK_QUEUE
 
@@ -87,8 +89,8 @@ def _overdue(one: Followed, now: datetime) -> str:
     return ", ".join(late) or "nothing"
 
 
-def run_show(settings: Settings, named: str | None, state: Path | None, *, json: bool) -> int:
-    workflow_id, items = asyncio.run(_show(settings, find(settings, state), named))
+def run_show(settings: Settings, wanted: str | None, state: Path | None, *, json: bool) -> int:
+    workflow_id, items = asyncio.run(_show(settings, find(settings, state), wanted))
     if json:
         as_json("follow-up", {"workflow_id": workflow_id, "items": items})
         return ExitCode.DONE
@@ -106,21 +108,21 @@ def _about(item: CareItem) -> str:
     return f"{said[:300]}{by_hand}"
 
 
-async def _show(settings: Settings, stack: Stack, named: str | None) -> tuple[str, list[CareItem]]:
-    run = await _meant(await connect(settings, stack), named, EVERY)
+async def _show(settings: Settings, stack: Stack, wanted: str | None) -> tuple[str, list[CareItem]]:
+    run = await _meant(await connect(settings, stack), wanted, EVERY)
     return run.id, await _items(run)
 
 
-async def _meant(client: Client, named: str | None, query: str) -> WorkflowHandle[Any, Any]:
+async def _meant(client: Client, wanted: str | None, query: str) -> WorkflowHandle[Any, Any]:
     """The follow-up of that id, that of a run of that id, or the newest. RequestError or NotNow where there is none."""
-    found = [run.id for run in await executions(client, query, None if named else 1)]
-    if named is not None:
-        found = [id for id in found if named == id or id.startswith(f"{PREFIX}{named}/")]
+    found = [run.id for run in await executions(client, query, None if wanted else 1)]
+    if wanted is not None:
+        found = [id for id in found if wanted == id or id.startswith(f"{PREFIX}{wanted}/")]
     if found:
         return client.get_workflow_handle(found[0])
-    if named is not None:
+    if wanted is not None:
         raise RequestError(
-            f"There is no follow-up of {named!r}; `failoverctl follow-up list --all` shows those there are."
+            f"There is no follow-up of {wanted!r}; `failoverctl follow-up list --all` shows those there are."
         )
     raise NotNow("No follow-up is open; `failoverctl follow-up list --all` shows those that are over.")
 
@@ -129,14 +131,14 @@ def run_order(
     settings: Settings,
     verb: ItemVerb,
     message: Mapping[str, Any],
-    named: str | None,
+    wanted: str | None,
     state: Path | None,
     *,
     order_id: str | None,
     json: bool,
 ) -> int:
     said = {"actor": operator(), **message}
-    return asyncio.run(_order(settings, find(settings, state), verb, said, named, order_id, json=json))
+    return asyncio.run(_order(settings, find(settings, state), verb, said, wanted, order_id, json=json))
 
 
 async def _order(
@@ -144,17 +146,17 @@ async def _order(
     stack: Stack,
     verb: ItemVerb,
     message: Mapping[str, Any],
-    named: str | None,
+    wanted: str | None,
     order_id: str | None,
     *,
     json: bool,
 ) -> int:
-    run = await _meant(await connect(settings, stack), named, OPEN)
+    run = await _meant(await connect(settings, stack), wanted, OPEN)
     return tell(await deliver(run, verb, message, order_id), json=json)
 
 
-def run_begin(settings: Settings, named: str, state: Path | None, *, json: bool) -> int:
-    workflow_id, started = asyncio.run(_begin(settings, find(settings, state), named))
+def run_begin(settings: Settings, wanted: str, state: Path | None, *, json: bool) -> int:
+    workflow_id, started = asyncio.run(_begin(settings, find(settings, state), wanted))
     if json:
         as_json("follow-up", {"workflow_id": workflow_id, "started": started})
     else:
@@ -162,13 +164,14 @@ def run_begin(settings: Settings, named: str, state: Path | None, *, json: bool)
     return ExitCode.DONE
 
 
-async def _begin(settings: Settings, stack: Stack, named: str) -> tuple[str, bool]:
+async def _begin(settings: Settings, stack: Stack, run: str) -> tuple[str, bool]:
     store = evidence_of(settings, stack)
-    folder = store.find(named)
+    folder = store.find(run)
     if folder is None:
-        raise RequestError(f"No evidence of a run {named!r} is kept; `failoverctl report --list` shows what there is.")
+        raise RequestError(f"No evidence of a run {run!r} is kept; `failoverctl report --list` shows what there is.")
     record = store.load(folder)
-    request = request_about(record)
+    config = load(stack.config or named(settings, None)).config
+    request = request_about(record).model_copy(update={"settings": config.follow_up})
     order = StartOrder(
         procedure=NAME,
         workflow_id=follow_up_id(record.workflow_id, record.run_id),

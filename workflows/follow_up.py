@@ -14,7 +14,6 @@ from activities.probing import CandidateProbe, Probing
 from activities.restoration import SampleOrder
 from failover import aftercare
 from failover.aftercare import Assign, Care, CareItem, Finding, FollowUpRequest, ItemOrder, ItemVerb
-from failover.config.follow_up import FollowUp as Settings
 from failover.driving import Answer
 from failover.health import Condition
 from failover.incident import Outcome, Sample
@@ -28,9 +27,6 @@ WINDOW = timedelta(seconds=60)
 """What the validation looks back on."""
 
 PROBE_TIMEOUT = timedelta(seconds=5)
-
-READ_AT_LEISURE: dict[str, Any] = {"start_to_close_timeout": timedelta(seconds=10), "retry_policy": PATIENT}
-"""Without it there is nothing to do: it is tried until it works."""
 
 ANALYSIS: dict[str, Any] = {
     "start_to_close_timeout": timedelta(minutes=2),
@@ -100,11 +96,8 @@ class FollowUp(Visible):
     async def run(self, request: FollowUpRequest) -> FollowUpResult:
         self.request = request
         self.journal.open(request.provider, decided=workflow.info().start_time, first_bad=None, unhealthy=None)
-        settings: Settings = await workflow.execute_activity_method(
-            Aftercare.settings, summary="read the configuration", **READ_AT_LEISURE
-        )
-        self.care = Care(items=aftercare.items(request, settings), settings=settings)
-        ends = request.closed + settings.give_up_after
+        self.care = Care(items=aftercare.items(request), settings=request.settings)
+        ends = request.closed + request.settings.give_up_after
         self.journal.announce("follow up", f"After-care of {request.workflow_id}: {len(self.care.items)} items")
         while self.care.open and workflow.now() < ends:
             await self._turn(ends)
@@ -148,7 +141,8 @@ class FollowUp(Visible):
 
     async def _work(self, item: CareItem) -> Finding:
         try:
-            finding = await self._works()[item.key]()
+            work = self._works().get(item.key)
+            finding = await work() if work else Finding(done=False, said="not yet")
         except ActivityError as error:
             finding = Finding(done=False, said=f"It could not be done by itself: {data_plane.why(error)}")
         self.journal.note(f"{item.title}: {finding.said}")
