@@ -7,6 +7,7 @@ from datetime import timedelta
 from failover.config import Config
 from failover.config.detection import Detection
 from failover.health import Condition
+from failover.immediate import count
 from failover.incident import RunRecord
 from failover.replay import SAME, DetectorSample, Replay, replay
 from failover.units import render_duration
@@ -29,7 +30,7 @@ class Suggestion:
 
     @property
     def said(self) -> str:
-        cost = f", and {self.also} more starts in what was recorded" if self.also else ", and nothing else"
+        cost = f", and {count(self.also, 'start')} more in what was recorded" if self.also else ", and nothing else"
         return f"{self.setting}: {self.instead} instead of {self.now} would have started this {self._sooner}{cost}"
 
     @property
