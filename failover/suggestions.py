@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from failover.config import Config
 from failover.config.detection import Detection
-from failover.health import Condition
 from failover.immediate import count
 from failover.incident import RunRecord
 from failover.replay import SAME, DetectorSample, Replay, replay
@@ -102,15 +101,16 @@ def _compared(record: RunRecord, was: Replay, would: Replay, told: tuple[str, st
 
 
 def _start_of(record: RunRecord, found: Replay) -> timedelta | None:
-    """When the incident's provider was acted on, against the moment of the run; None where it was not."""
+    """When the incident's provider was acted on, against the moment of the run; None where it was not.
+
+    What came before its first bad sample was another trouble.
+    """
     decided = record.moments.decided
+    began = record.moments.first_bad or decided - SAME
     starts = [
         pair.now.at - decided
         for pair in found.starts
-        if pair.now is not None
-        and pair.now.provider == record.provider
-        and pair.now.condition is not Condition.HEALTHY
-        and abs(pair.now.at - decided) <= 10 * SAME
+        if pair.now is not None and pair.now.provider == record.provider and began <= pair.now.at <= decided + SAME
     ]
     return min(starts, default=None)
 
