@@ -21,6 +21,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.accuracy import Accuracy, Examiner
+from activities.baselines import BaselineRecorder, PerformanceBaselines
 from activities.board import VerdictBoard
 from activities.course import CourseOfUse
 from activities.emergency import Ecosystem
@@ -114,12 +115,28 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
+    runs = Runs(client, task_queue, hold)
+    baselines = BaselineRecorder(
+        parts.config,
+        parts.plane,
+        parts.board,
+        PerformanceBaselines(parts.evidence.archive),
+        runs.open_incidents,
+    )
     watching = Watching(
-        parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
+        parts.config,
+        parts.plane,
+        prober,
+        parts.board,
+        responder,
+        parts.examiner,
+        readings,
+        hold,
+        parts.samples,
+        baselines,
     )
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
-    runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
