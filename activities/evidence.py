@@ -78,8 +78,8 @@ class EvidenceStore:
         folder = folder_of(record.moments.decided, record.workflow_id, record.run_id)
         told = incident(record)
         report = f"{folder}/{told.file_name}.md"
-        self._archive.put(report, markdown(told).encode())
         self._archive.put(f"{folder}/{RECORD}", _RECORD.dump_json(record, indent=2))
+        self._archive.put(report, markdown(told).encode())
         return EvidenceRef(path=self._archive.where(folder), report=self._archive.where(report))
 
     def list(self, since: datetime | None = None, until: datetime | None = None) -> Sequence[str]:
