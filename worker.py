@@ -22,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accuracy import Accuracy, Examiner
 from activities.aftercare import Aftercare
+from activities.baselines import BaselineRecorder, PerformanceBaselines
 from activities.board import VerdictBoard
 from activities.course import CourseOfUse
 from activities.emergency import Ecosystem
@@ -117,12 +118,28 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
+    runs = Runs(client, task_queue, hold)
+    baselines = BaselineRecorder(
+        parts.config,
+        parts.plane,
+        parts.board,
+        PerformanceBaselines(parts.evidence.archive),
+        runs.open_incidents,
+    )
     watching = Watching(
-        parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
+        parts.config,
+        parts.plane,
+        prober,
+        parts.board,
+        responder,
+        parts.examiner,
+        readings,
+        hold,
+        parts.samples,
+        baselines,
     )
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
-    runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
     aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, parts.samples)
     activities: list[Callable[..., Any]] = [

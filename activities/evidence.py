@@ -16,7 +16,8 @@ from activities.archive import DirectoryArchive
 from failover.errors import RequestError
 from failover.incident import RunRecord
 from failover.ports import Archive
-from failover.report import file_name, markdown
+from failover.reports.incident import incident
+from failover.reports.markdown import markdown
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,10 @@ class EvidenceStore:
         self._archive = DirectoryArchive(archive) if isinstance(archive, Path) else archive
 
     @property
+    def archive(self) -> Archive:
+        return self._archive
+
+    @property
     def where(self) -> str:
         """For people: the directory, or the bucket's address."""
         return self._archive.where("")
@@ -71,9 +76,10 @@ class EvidenceStore:
     def keep(self, record: RunRecord) -> EvidenceRef:
         """Write both files, whole; a second time for the same run replaces the first."""
         folder = folder_of(record.moments.decided, record.workflow_id, record.run_id)
-        report = f"{folder}/{file_name(record)}"
-        self._archive.put(report, markdown(record).encode())
+        told = incident(record)
+        report = f"{folder}/{told.file_name}.md"
         self._archive.put(f"{folder}/{RECORD}", _RECORD.dump_json(record, indent=2))
+        self._archive.put(report, markdown(told).encode())
         return EvidenceRef(path=self._archive.where(folder), report=self._archive.where(report))
 
     def list(self, since: datetime | None = None, until: datetime | None = None) -> Sequence[str]:

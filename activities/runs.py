@@ -17,6 +17,9 @@ from failover.starting import StartOrder as StartOrder
 TASK_TIMEOUT = timedelta(seconds=2)
 """Of workflow tasks: how long the work of a dead worker waits for the next one."""
 
+INCIDENTS = ("ImmediateFailover", "GradualFailover", "CanaryFailover", "Failback", "MultiProviderEmergency")
+"""Procedures whose runs are no healthy time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -77,6 +80,12 @@ class Runs:
                 return False
             raise
         return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def open_incidents(self) -> list[str]:
+        """Ids of the runs that move traffic, or wait to bring it back. RPCError where Temporal does not list them."""
+        types = " OR ".join(f'WorkflowType = "{name}"' for name in INCIDENTS)
+        query = f'ExecutionStatus = "Running" AND ({types})'
+        return [run.id async for run in self._client.list_workflows(query, limit=1)]
 
     @activity.defn(name="runs.start")
     async def start(self, order: StartOrder) -> bool:

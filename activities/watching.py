@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from temporalio import activity
 
 from activities.accuracy import Examiner
+from activities.baselines import BaselineRecorder
 from activities.board import VerdictBoard
 from activities.hold import HeldAutomation
 from activities.probing import Prober
@@ -89,6 +90,7 @@ class Watching:
         readings: Readings | None = None,
         hold: HeldAutomation | None = None,
         samples: SampleLog | None = None,
+        baselines: BaselineRecorder | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
@@ -99,6 +101,7 @@ class Watching:
         self._readings = readings or Readings(config, plane, {})
         self._hold = hold or HeldAutomation(None)
         self._samples = samples
+        self._baselines = baselines
         self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
@@ -149,6 +152,8 @@ class Watching:
         now = datetime.now(UTC)
         verdict = judge(provider, history, telemetry, detection, now)
         self._board.post(verdict)
+        if self._baselines is not None:
+            self._baselines.consider()
         history = replace(history, condition=verdict.condition)
         seen = DetectorSample(
             at=now,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from failover.accuracy import wilson
 from failover.config.routes import Targets
 from failover.errors import RequestError
 from failover.gates import Judgement
@@ -136,8 +137,17 @@ def judge(limit: Limit, found: Figures, minimum: int) -> tuple[Judgement, str]:
         said = f"{found.requests} requests, {minimum} are needed to tell"
         return Judgement.INCONCLUSIVE, f"{limit.metric.value}: {said}"
     broken = limit.broken_by(value)
-    said = f"{limit.metric.value} {shown(limit.metric, value)} of {found.requests} requests"
+    said = f"{limit.metric.value} {shown(limit.metric, value)}{_interval(limit.metric, found)} of {found.requests} requests"
     return (Judgement.FAIL if broken else Judgement.PASS), f"{said}, limit {limit}"
+
+
+def _interval(metric: Metric, found: Figures) -> str:
+    """Of a rate, what so many requests can prove of it; the point estimate decides."""
+    if metric not in (Metric.SUCCESS_RATE, Metric.ERROR_RATE) or not found.requests:
+        return ""
+    counted = found.good if metric is Metric.SUCCESS_RATE else found.requests - found.good
+    interval = wilson(counted, found.requests)
+    return f" ({interval.low:.1f} to {interval.high:.1f})"
 
 
 def shown(metric: Metric, value: float | None) -> str:

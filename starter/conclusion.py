@@ -7,10 +7,11 @@ from pathlib import Path
 
 from failover.incident import RunRecord, TimelineEntry
 from failover.kpis import Kpi, measure
-from failover.report import file_name, markdown
+from failover.reports.incident import as_figures, incident
+from failover.reports.markdown import markdown
 from starter.expectations import Check, Expectation, Seen, judge
 from starter.output import as_json, table
-from starter.reporting import as_row, write
+from starter.reporting import write
 from starter.running import Addresses
 from starter.runs.following import web_link
 from starter.users import Experience, Got
@@ -51,8 +52,9 @@ def conclude(
     record = seen.record
     report = None
     if record is not None:
-        report = output or Path(addresses.state) / "reports" / file_name(record)
-        write(report, markdown(record))
+        told = incident(record)
+        report = output or Path(addresses.state) / "reports" / f"{told.file_name}.md"
+        write(report, markdown(told))
     return Result(
         fault_at=fault_at,
         checks=judge(expectation, seen),
@@ -115,7 +117,7 @@ def _machine(result: Result) -> dict[str, object]:
         "good": result.good,
         "fault_at": result.fault_at,
         "checks": result.checks,
-        "kpis": [as_row(kpi) for kpi in result.kpis],
+        "kpis": [as_figures(kpi) for kpi in result.kpis],
         "excused": result.excused,
         "users": {"requests": result.users.requests, **{got.value: result.users.got.get(got, 0) for got in Got}},
         "timeline": list(result.record.timeline) if result.record else [],

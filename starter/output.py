@@ -43,19 +43,19 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 def as_json(kind: str, value: Any) -> None:
     """The answer for machines, in the envelope that every verb shares."""
-    print(json.dumps(enveloped(kind, value), default=_plain, indent=2))
+    print(json.dumps(enveloped(kind, value), default=plain, indent=2))
 
 
 def as_json_line(kind: str, value: Any) -> None:
     """The same on one line, for answers that come one after another."""
-    print(json.dumps(enveloped(kind, value), default=_plain), flush=True)
+    print(json.dumps(enveloped(kind, value), default=plain), flush=True)
 
 
 def enveloped(kind: str, value: Any) -> dict[str, Any]:
     return {"version": SHAPE, "kind": kind, "data": value}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Values as they cross every other boundary: shares in percents, moments in ISO 8601, durations as ISO 8601 too."""
     if dataclasses.is_dataclass(value):
         from pydantic import TypeAdapter

@@ -105,11 +105,15 @@ def evidence_store(config: Config | None, state: Path) -> EvidenceStore:
 
 def evidence_of(settings: Settings, stack: Stack) -> EvidenceStore:
     """The same for commands, where the configuration may be out of reach: its default then."""
+    return evidence_store(config_of(settings, stack), stack.state or stack.home)
+
+
+def config_of(settings: Settings, stack: Stack) -> Config | None:
+    """The configuration in force, where it can be had."""
     try:
-        config = load(stack.config or named(settings, None)).config
+        return load(stack.config or named(settings, None)).config
     except FailoverError:
-        config = None
-    return evidence_store(config, stack.state or stack.home)
+        return None
 
 
 def hold_store(settings: Settings) -> HoldStore:

@@ -1,39 +1,263 @@
-"""`failoverctl report`: the latest incident, in Markdown or as its indicators."""
+"""`failoverctl report`: made of the records of closed runs, in Markdown, HTML or JSON, any time again."""
 
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from pydantic import TypeAdapter
-
-from failover.errors import BadInput
+from activities.baselines import PerformanceBaselines
+from activities.evidence import RECORD, EvidenceStore
+from failover.baselines import USERS, PerformanceBaseline
+from failover.config import Config
+from failover.config.baselines import Baselines
+from failover.errors import BadInput, RequestError
 from failover.incident import RunRecord
-from failover.kpis import Kpi, measure
-from failover.report import markdown
-from starter.output import as_json, say
-from starter.parts import evidence_of
+from failover.reports.document import Report
+from failover.reports.effectiveness import Effectiveness, effectiveness, parse_metrics
+from failover.reports.html import html
+from failover.reports.incident import incident
+from failover.reports.markdown import markdown
+from failover.reports.performance import Performance, performance_impact
+from failover.reports.period import Period, parse_period
+from failover.reports.rates import FAILBACK, FAILOVERS
+from starter.output import as_json, enveloped, plain, say
+from starter.parts import config_of, evidence_store
 from starter.running import find
 from starter.settings import Settings
 
-_RECORD = TypeAdapter(RunRecord)
+EMERGENCY = "MultiProviderEmergency"
+
+RATES_OVER = timedelta(days=30)
+"""What success rates are counted over beside one run."""
 
 
-def run_report(settings: Settings, *, output: Path | None, state: Path | None, json: bool) -> int:
+class ReportType(StrEnum):
+    INCIDENT = "incident"
+    PERFORMANCE_IMPACT = "performance-impact"
+    FAILOVER_EFFECTIVENESS = "failover-effectiveness"
+
+
+class Event(StrEnum):
+    """Which runs are meant."""
+
+    FAILOVER = "failover"
+    FAILBACK = "failback"
+    EMERGENCY = "emergency"
+    INCIDENT = "incident"
+    ANY = "any"
+
+
+_PROCEDURES: Mapping[Event, Sequence[str]] = {
+    Event.FAILOVER: FAILOVERS,
+    Event.FAILBACK: (FAILBACK,),
+    Event.EMERGENCY: (EMERGENCY,),
+    Event.INCIDENT: (*FAILOVERS, FAILBACK, EMERGENCY),
+}
+
+
+class Format(StrEnum):
+    MD = "md"
+    HTML = "html"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked for, as the options say it."""
+
+    type: ReportType = ReportType.INCIDENT
+    event: Event = Event.INCIDENT
+    run: str | None = None
+    period: str | None = None
+    compare: bool = False
+    metrics: str | None = None
+    output: str | None = None
+    format: Format | None = None
+
+
+def run_report(settings: Settings, asked: Asked, *, state: Path | None, json: bool) -> int:
     stack = find(settings, state)
+    config = config_of(settings, stack)
     # A stack that has ended leaves its incidents behind; they can still be read.
-    store = evidence_of(settings, stack)
-    record = store.latest()
-    if record is None:
-        raise BadInput(f"There is no incident in {store.where} yet; name another directory with --state.")
-    if output:
-        write(output, markdown(record))
-        say(f"Report of {record.workflow_id} written to {output}.")
+    archives = _Archives(evidence_store(config, stack.state or stack.home), config)
+    report = made(archives, asked, datetime.now(UTC))
+    form = _format(asked, json=json)
     if json:
-        as_json(
-            "report",
-            {"record": _RECORD.dump_python(record, mode="json"), "kpis": [as_row(kpi) for kpi in measure(record)]},
-        )
-    elif not output:
-        print(markdown(record), end="")
+        as_json("report", report.figures)
+    elif asked.output == "-":
+        print(rendered(report, form), end="")
+    else:
+        path = _path(asked.output, f"{report.file_name}.{form.value}")
+        write(path, rendered(report, form))
+        if asked.output is None and form is Format.MD:
+            print(markdown(report), end="")
+        say(f"{report.title}. Written to {path}.")
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Archives:
+    evidence: EvidenceStore
+    config: Config | None
+
+    @property
+    def settings(self) -> Baselines:
+        return self.config.baselines if self.config else Baselines()
+
+    def baselines(self, routes: Sequence[str]) -> list[PerformanceBaseline]:
+        """What is recorded of these routes, and of the models that the providers are configured with now."""
+        if self.config is None:
+            return []
+        store, config = PerformanceBaselines(self.evidence.archive), self.config
+        models = {USERS: "", **{name: config.model_id(name) for name in config.providers}}
+        found = (store.find(route, name, model) for route in routes for name, model in models.items())
+        return [one for one in found if one is not None]
+
+
+def made(archives: _Archives, asked: Asked, now: datetime) -> Report:
+    """BadInput where there is nothing on record that it could be made of."""
+    period = parse_period(asked.period, now)
+    build: Callable[[_Archives, Asked, Period, datetime], Report] = {
+        ReportType.INCIDENT: _incident,
+        ReportType.PERFORMANCE_IMPACT: _performance,
+        ReportType.FAILOVER_EFFECTIVENESS: _effectiveness,
+    }[asked.type]
+    return build(archives, asked, period, now)
+
+
+def _incident(archives: _Archives, asked: Asked, period: Period, now: datetime) -> Report:
+    folder, record = _latest(archives, asked, period)
+    return incident(record, beside(archives.evidence, folder))
+
+
+def beside(store: EvidenceStore, folder: str) -> dict[str, Any]:
+    """What other parts left in a run's folder as JSON, by file name; None for what cannot be read."""
+    names = [name for name in store.files(folder) if name.endswith(".json") and name != RECORD]
+    return {name: _parsed(store.read(folder, name)) for name in names}
+
+
+def _parsed(content: bytes | None) -> Any:
+    try:
+        return json.loads(content or b"null")
+    except ValueError:
+        return None
+
+
+def _performance(archives: _Archives, asked: Asked, period: Period, now: datetime) -> Report:
+    runs = _runs(archives, asked, period)
+    routes = list(dict.fromkeys(route for record in runs[:1] for route in record.concerns))
+    return performance_impact(
+        Performance(
+            runs=runs,
+            said=_said(runs, period),
+            now=now,
+            file_name=_file_name("performance-impact", runs, period),
+            baselines=archives.baselines(routes) if asked.compare else None,
+            stale_after=archives.settings.stale_after,
+        )
+    )
+
+
+def _effectiveness(archives: _Archives, asked: Asked, period: Period, now: datetime) -> Report:
+    runs = _runs(archives, asked, period)
+    over = period if period.since else parse_period(f"{RATES_OVER.days}d", now)
+    counted = [record for _, record in archives.evidence.records(over.since, over.until)]
+    kpis = archives.config.kpis if archives.config else runs[0].kpis
+    return effectiveness(
+        Effectiveness(
+            runs=runs,
+            period=counted,
+            said=_said(runs, period),
+            counted_over=over.said,
+            indicators=parse_metrics(asked.metrics),
+            targets=kpis.success_rates,
+            file_name=_file_name("failover-effectiveness", runs, period),
+        )
+    )
+
+
+def _said(runs: Sequence[RunRecord], period: Period) -> str:
+    return period.said if period.since else f"{runs[0].workflow_id} of {runs[0].moments.decided:%Y-%m-%d %H:%M:%S}"
+
+
+def _file_name(kind: str, runs: Sequence[RunRecord], period: Period) -> str:
+    """Of the run that it is about, or of the period's end."""
+    at = period.until if period.until is not None else runs[0].moments.decided
+    return f"{kind}-{at:%Y%m%d-%H%M%S}"
+
+
+def _runs(archives: _Archives, asked: Asked, period: Period) -> list[RunRecord]:
+    """Those of the period, the last one first, perhaps none; without a period the latest alone."""
+    if period.since is None:
+        return [_latest(archives, asked, period)[1]]
+    return [record for _, record in _found(archives.evidence, asked, period)]
+
+
+def _latest(archives: _Archives, asked: Asked, period: Period) -> tuple[str, RunRecord]:
+    """Of those that are meant, the run that closed last."""
+    found = _found(archives.evidence, asked, period)
+    if not found:
+        what = asked.run or ("run" if asked.event is Event.ANY else asked.event.value)
+        within = f" in {period.said}" if period.since else ""
+        raise BadInput(
+            f"There is no {what} on record{within} in {archives.evidence.where}; name another directory with --state, "
+            "another period, or another --event."
+        )
+    return max(found, key=lambda one: one[1].moments.closed or one[1].moments.decided)
+
+
+SEARCHED = 50
+"""Without a period, so many of the newest runs that are meant are looked at for the one that closed last."""
+
+
+def _found(store: EvidenceStore, asked: Asked, period: Period) -> list[tuple[str, RunRecord]]:
+    found = []
+    for folder, record in store.records(period.since, period.until):
+        if _is_meant(record, asked):
+            found.append((folder, record))
+        if period.since is None and len(found) >= SEARCHED:
+            break
+    return found
+
+
+def _is_meant(record: RunRecord, asked: Asked) -> bool:
+    if asked.run is not None:
+        return asked.run in (record.workflow_id, record.run_id)
+    return asked.event is Event.ANY or record.procedure in _PROCEDURES[asked.event]
+
+
+def _format(asked: Asked, *, json: bool) -> Format:
+    """As asked, else by the file's name, else Markdown."""
+    if json and (asked.output or asked.format):
+        raise RequestError("--json prints; for a file, --output report.json or --format json. Nothing was written.")
+    if asked.format is not None:
+        return asked.format
+    suffix = Path(asked.output or "").suffix.lower()
+    if suffix in ("", ".md", ".markdown"):
+        return Format.MD
+    if suffix in (".html", ".htm"):
+        return Format.HTML
+    if suffix == ".json":
+        return Format.JSON
+    raise RequestError(f"--output: {suffix} is no form of a report; .md, .html and .json are. Nothing was written.")
+
+
+def rendered(report: Report, form: Format) -> str:
+    if form is Format.HTML:
+        return html(report)
+    if form is Format.JSON:
+        return json.dumps(enveloped("report", report.figures), default=plain, indent=2) + "\n"
+    return markdown(report)
+
+
+def _path(output: str | None, usual: str) -> Path:
+    if output is None:
+        return Path(usual)
+    named = Path(output)
+    return named / usual if named.is_dir() or output.endswith("/") else named
 
 
 def write(output: Path, text: str) -> None:
@@ -43,7 +267,3 @@ def write(output: Path, text: str) -> None:
         output.write_text(text)
     except OSError as error:
         raise BadInput(f"{output} cannot be written: {error.strerror or error}.") from error
-
-
-def as_row(kpi: Kpi) -> dict[str, object]:
-    return {"name": kpi.name, "value": kpi.value, "target": kpi.target, "unit": kpi.unit, "met": kpi.met}

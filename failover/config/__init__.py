@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from failover.config.baselines import Baselines
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
 from failover.config.evidence import Evidence
@@ -41,6 +42,7 @@ class Config(Section):
     follow_up: FollowUp = FollowUp()
     gateway: Gateway = Gateway()
     evidence: Evidence = Evidence()
+    baselines: Baselines = Baselines()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from activities.probing import Prober
+from failover.accuracy import wilson
 from failover.config.routes import Targets
 from failover.distribution import render
 from failover.errors import ProviderError
@@ -19,6 +20,7 @@ from failover.restoration import lagging
 from failover.units import milliseconds
 from starter.arguments import percent
 from starter.checking import providers
+from starter.checking.baselines import Subject, compared, serving
 from starter.checking.canaries import trial
 from starter.checking.checks import Check, failed, passed, told
 from starter.checking.golden import Asking, graded
@@ -39,6 +41,7 @@ class Validation:
     all_providers: bool = False
     comprehensive: bool = False
     performance: bool = False
+    baseline: bool = False
     canary: bool = False
     provider: str | None = None
     suite: str | None = None
@@ -102,6 +105,8 @@ async def _route(
     if threshold is not None:
         targets = targets.model_copy(update={"success_percent": threshold})
     checks += await _users(place, plane, policy, targets, needed=asked.performance)
+    if asked.baseline:
+        checks += await _baselines(place, plane, policy)
     if not asked.performance or asked.post_failover:
         checks.append(await _questions(place, plane, policy))
     return checks
@@ -175,6 +180,23 @@ async def _measured(
         await asyncio.sleep(LOOK_EVERY.total_seconds())
 
 
+async def _baselines(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -> list[Check]:
+    """Users, and everybody who carries their traffic, against what was recorded of them in healthy time."""
+    named = ["", *serving(policy)]
+    figures = await asyncio.gather(
+        *(_measured(place, plane, policy.route, policy.changed_at, name or None) for name in named)
+    )
+    least = place.config.procedures.gating.minimum_requests
+    return await compared(
+        place,
+        [
+            # A small share may bring too few requests to tell: that is said, and only the users' side is owed.
+            Subject(route=policy.route, provider=name, figures=found, decides=not name or found.requests >= least)
+            for name, found in zip(named, figures, strict=True)
+        ],
+    )
+
+
 async def _questions(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -> Check:
     """The route is asked, as a user asks: every question must get a sensible answer."""
     settings, prober = place.config.procedures.immediate, Prober(place.config, {})
@@ -190,7 +212,9 @@ async def _questions(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -
             return failed(about, f"question {number} of {count}: {served_by} gave an answer that makes no sense")
         by[served_by or "a remembered answer"] = by.get(served_by or "a remembered answer", 0) + 1
     who = ", ".join(f"{name} {times}" for name, times in sorted(by.items()))
-    return passed(about, f"{count} of {count} were answered well, by {who}")
+    interval = wilson(count, count)
+    proves = f"at least {interval.low:.0f} % at 95 % confidence"
+    return passed(about, f"{count} of {count} were answered well ({proves}), by {who}")
 
 
 async def _canary(place: Place, plane: TrafficPlane, asked: Validation, threshold: float | None) -> list[Check]:

@@ -98,6 +98,12 @@ def validate(
     performance_check: Annotated[
         bool, typer.Option("--performance-check", help="Only users' success and P95; without users it is not proved.")
     ] = False,
+    performance_baseline: Annotated[
+        bool,
+        typer.Option(
+            "--performance-baseline", help="P95 against what was recorded in healthy time; without: not proved."
+        ),
+    ] = False,
     canary_health: Annotated[
         bool, typer.Option("--canary-health", help="The provider that a canary tries, since its last step.")
     ] = False,
@@ -114,7 +120,7 @@ def validate(
 
     \b
     failoverctl validate
-    failoverctl validate --post-failover --check-all-providers
+    failoverctl validate --post-failover --check-all-providers --performance-baseline
     failoverctl validate --post-failover --comprehensive
     failoverctl validate --performance-check
     failoverctl validate --canary-health
@@ -122,15 +128,16 @@ def validate(
     """
     from starter.checking.validation import Validation, run_validate
 
-    if canary_health and (post_failover or performance_check or provider):
+    if canary_health and (post_failover or performance_check or performance_baseline or provider):
         raise typer.BadParameter("--canary-health is a validation of its own")
-    if provider is not None and (post_failover or performance_check or check_all_providers):
+    if provider is not None and (post_failover or performance_check or performance_baseline or check_all_providers):
         raise typer.BadParameter("--provider asks one provider by itself; the others are about the service")
     asked = Validation(
         post_failover=post_failover,
         all_providers=check_all_providers,
         comprehensive=comprehensive,
         performance=performance_check,
+        baseline=performance_baseline,
         canary=canary_health,
         provider=provider,
         suite=test_suite.value if test_suite else None,

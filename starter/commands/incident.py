@@ -1,7 +1,6 @@
 """Commands that look at an incident, and the one that breaks the glass."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -107,20 +106,98 @@ def watch(run: Run = None, state: StateDir = None, json: Json = False) -> int:
     return run_watch(environment(), run, state, json=json)
 
 
+class Type(StrEnum):
+    INCIDENT = "incident"
+    PERFORMANCE_IMPACT = "performance-impact"
+    FAILOVER_EFFECTIVENESS = "failover-effectiveness"
+
+
+class Event(StrEnum):
+    FAILOVER = "failover"
+    FAILBACK = "failback"
+    EMERGENCY = "emergency"
+    INCIDENT = "incident"
+    ANY = "any"
+
+
+class Compared(StrEnum):
+    BASELINE = "baseline"
+
+
+class Form(StrEnum):
+    MD = "md"
+    HTML = "html"
+    JSON = "json"
+
+
 def report(
-    output: Annotated[Path | None, typer.Option(help="Write the Markdown here.", show_default=False)] = None,
+    type: Annotated[Type, typer.Option(help="What is to be known.")] = Type.INCIDENT,
+    event: Annotated[
+        Event | None,
+        typer.Option(show_default=False, help="Which runs. Default: failover; of an incident report: incident."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", show_default=False, help="By its workflow or run id.")
+    ] = None,
+    period: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERIOD",
+            show_default=False,
+            help="failover-window (the latest run; default), 24h, 7d, 2026-11-01..2026-11-25.",
+        ),
+    ] = None,
+    compare: Annotated[
+        Compared | None,
+        typer.Option(show_default=False, help="Of performance-impact: with what healthy time recorded."),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M,M,…",
+            show_default=False,
+            help="Of failover-effectiveness: detection_time, execution_time, restoration_time, total_time, impact.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="*.md, *.html, *.json, a directory, or - . Default: named by type and time.",
+        ),
+    ] = None,
+    format: Annotated[Form | None, typer.Option(show_default=False, help="Whatever the file is called.")] = None,
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """The latest incident's report.
+    """Reports, made of the evidence of closed runs: the latest incident, unless something else is named.
 
     \b
     failoverctl report
-    failoverctl report --output incident.md
+    failoverctl report --type incident --event failover --output "failover-incident-$(date +%Y%m%d-%H%M%S).md"
+    failoverctl report --type incident --output incident.html
+    failoverctl report --type performance-impact --period failover-window --compare baseline
+    failoverctl report --type failover-effectiveness --metrics "detection_time,execution_time,impact" --period 30d
     """
-    from starter.reporting import run_report
+    from starter import reporting
 
-    return run_report(environment(), output=output, state=state, json=json)
+    if compare is not None and type is not Type.PERFORMANCE_IMPACT:
+        raise typer.BadParameter("--compare goes with --type performance-impact")
+    if metrics is not None and type is not Type.FAILOVER_EFFECTIVENESS:
+        raise typer.BadParameter("--metrics goes with --type failover-effectiveness")
+    usual = Event.INCIDENT if type is Type.INCIDENT else Event.FAILOVER
+    asked = reporting.Asked(
+        type=reporting.ReportType(type.value),
+        event=reporting.Event((event or usual).value),
+        run=run,
+        period=period,
+        compare=compare is not None,
+        metrics=metrics,
+        output=output,
+        format=reporting.Format(format.value) if format else None,
+    )
+    return reporting.run_report(environment(), asked, state=state, json=json)
 
 
 def restore(

@@ -12,7 +12,13 @@ from failover.failure import Failure, FailureKind
 from failover.health import Condition, Verdict
 from failover.incident import Impact, Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry, Trigger
 from failover.kpis import clocks, measure
-from failover.report import file_name, markdown
+from failover.reports.incident import incident
+from failover.reports.markdown import markdown as rendered
+
+
+def markdown(of: RunRecord) -> str:
+    return rendered(incident(of))
+
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -172,7 +178,7 @@ def test_evidence_is_kept_once_a_run_and_read_back(tmp_path: Path) -> None:
     loaded = store.latest()
     assert loaded is not None
     assert markdown(loaded) == markdown(record())
-    assert Path(kept.report).name == file_name(record()) == "failover-incident-20260131-120010.md"
+    assert Path(kept.report).name == "failover-incident-20260131-120010.md"
     later = record(run_id="later67890", moments=replace(record().moments, closed=at(99)))
     store.keep(later)
     latest = store.latest()

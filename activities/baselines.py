@@ -1,0 +1,104 @@
+"""Recording performance baselines, beside the health watch: only in healthy time, seldom, and never in its way."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from activities.board import VerdictBoard
+from failover.baselines import PerformanceBaseline, measured, why_no_time_for_baselines
+from failover.config import Config
+from failover.ports import Archive, TrafficPlane
+
+log = structlog.get_logger(__name__)
+
+FOLDER = "performance-baselines"
+"""Beside the folders of runs, where the evidence is."""
+
+TRY_EVERY = timedelta(minutes=1)
+
+_BASELINE = TypeAdapter(PerformanceBaseline)
+
+
+class PerformanceBaselines:
+    """One file a route, provider and model. Blocking, as the archive is."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def keep(self, baseline: PerformanceBaseline) -> None:
+        self._archive.put(
+            _key(baseline.route, baseline.provider, baseline.model), _BASELINE.dump_json(baseline, indent=2)
+        )
+
+    def find(self, route: str, provider: str, model: str) -> PerformanceBaseline | None:
+        """None where there is none, or none that can be read: it counts as missing."""
+        content = self._archive.get(_key(route, provider, model))
+        try:
+            return _BASELINE.validate_json(content) if content is not None else None
+        except ValidationError as error:
+            log.warning("a baseline cannot be read", route=route, provider=provider, errors=error.error_count())
+            return None
+
+
+def _key(route: str, provider: str, model: str) -> str:
+    parts = (route, provider or "users", model or "all")
+    return f"{FOLDER}/{'--'.join(re.sub(r'[^A-Za-z0-9.-]', '_', part) for part in parts)}.json"
+
+
+class BaselineRecorder:
+    """What the health watches of one worker give a chance to now and then; it decides itself whether there is anything to do.
+
+    `open_runs` lists what Temporal knows to be open; what it raises means: not now.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        plane: TrafficPlane,
+        board: VerdictBoard,
+        store: PerformanceBaselines,
+        open_runs: Callable[[], Awaitable[Sequence[str]]],
+    ) -> None:
+        self._config, self._settings = config, config.baselines
+        self._plane, self._board, self._store, self._open_runs = plane, board, store, open_runs
+        self._due: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def consider(self) -> None:
+        """In the background, where it is time for it; never raises."""
+        now = datetime.now(UTC)
+        if not self._settings.enabled or (self._due is not None and now < self._due):
+            return
+        self._due = now + min(TRY_EVERY, self._settings.refresh)
+        self._task = asyncio.create_task(self._safely())
+
+    async def _safely(self) -> None:
+        try:
+            kept = await self.record()
+        except Exception as error:  # noqa: BLE001 (a baseline that cannot be taken must not stop the watching)
+            log.warning("no baseline could be taken", error=str(error))
+            return
+        if kept:
+            self._due = datetime.now(UTC) + self._settings.refresh
+            log.info("baselines", subjects=[one.subject for one in kept])
+
+    async def record(self) -> list[PerformanceBaseline]:
+        """Take what the last window allows → what was kept; nothing where it was no healthy time."""
+        telemetry = await self._plane.observe(window=self._settings.window)
+        if telemetry is None:
+            return []
+        policies = await self._plane.read()
+        verdicts = self._board.fresh(datetime.now(UTC), self._config.procedures.immediate.verdict_max_age * 6)
+        why = why_no_time_for_baselines(policies, verdicts, await self._open_runs(), telemetry.since)
+        if why is not None:
+            log.debug("no time for baselines", why=why)
+            return []
+        models = {name: self._config.model_id(name) for name in self._config.providers}
+        found = measured(telemetry, models, [verdict.provider for verdict in verdicts], self._settings)
+        for baseline in found:
+            await asyncio.to_thread(self._store.keep, baseline)
+        return found

@@ -1,0 +1,85 @@
+"""How often failovers succeed, over many records: counts and intervals beside each rate, and the runbook's targets."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from failover.accuracy import Interval, wilson
+from failover.config.kpis import SuccessRates
+from failover.incident import Outcome, RunRecord, Trigger
+
+FAILOVERS = ("ImmediateFailover", "GradualFailover", "CanaryFailover")
+FAILBACK = "Failback"
+
+FAILED = (Outcome.ROLLED_BACK, Outcome.HELD, Outcome.STOPPED, Outcome.NEEDS_HUMAN)
+"""Ends that were not what the run was started for, whoever is to blame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """`succeeded` of `counted` runs. `left_out` says why others were not counted, with how many. `percent` None: no run."""
+
+    name: str
+    counted: int
+    succeeded: int
+    target: float
+    left_out: Sequence[str] = ()
+
+    @property
+    def percent(self) -> float | None:
+        return 100 * self.succeeded / self.counted if self.counted else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """At 95 % confidence."""
+        return wilson(self.succeeded, self.counted) if self.counted else None
+
+    @property
+    def met(self) -> bool | None:
+        """The point estimate decides; the interval says how much so few runs can prove."""
+        return None if self.percent is None else self.percent > self.target
+
+
+def success_rates(records: Iterable[RunRecord], targets: SuccessRates) -> list[Rate]:
+    """Automated and manual failovers, and failbacks, against their targets."""
+    known = list(records)
+    failovers = [record for record in known if record.procedure in FAILOVERS]
+    return [
+        _rate(
+            "automated failover",
+            [record for record in failovers if record.trigger is Trigger.AUTOMATIC],
+            targets.automated_failover_percent,
+        ),
+        _rate(
+            "manual failover",
+            [record for record in failovers if record.trigger is Trigger.MANUAL],
+            targets.manual_failover_percent,
+        ),
+        _rate("failback", [record for record in known if record.procedure == FAILBACK], targets.failback_percent),
+    ]
+
+
+def _rate(name: str, records: Sequence[RunRecord], target: float) -> Rate:
+    why = [why_not_counted(record) for record in records]
+    left_out = {reason: why.count(reason) for reason in dict.fromkeys(why) if reason is not None}
+    return Rate(
+        name=name,
+        counted=why.count(None),
+        succeeded=sum(
+            reason is None and record.outcome is Outcome.COMPLETED for record, reason in zip(records, why, strict=True)
+        ),
+        target=target,
+        left_out=[f"{count} {reason}" for reason, count in left_out.items()],
+    )
+
+
+def why_not_counted(record: RunRecord) -> str | None:
+    """Why a run says nothing of how well failovers work; None where it does."""
+    if record.outcome is Outcome.REJECTED:
+        return "refused before anything moved"
+    if record.outcome is Outcome.SUPERSEDED:
+        return "taken over by another run"
+    if record.outcome is Outcome.ABORTED:
+        return "aborted by a person"
+    if record.outcome is Outcome.COMPLETED and record.moments.in_force is None:
+        return "with nothing to move"
+    return None

@@ -1,0 +1,120 @@
+"""What is plotted of a run: traffic shares, error rate and latency over its time, with its steps marked."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from failover.distribution import Shares
+from failover.incident import RunRecord, Sample, Slice
+from failover.reports.document import Line, Mark, Plot
+from failover.reports.words import zero_of
+
+PLOTTED_ROUTES = 4
+
+
+def plots(record: RunRecord) -> list[Plot]:
+    """Every plot for which there is something to draw."""
+    marks = marks_of(record)
+    drawn = [share_plot(record, route, marks) for route in plotted_routes(record)]
+    tries = tries_plot(record, marks)
+    return [*drawn, *([tries] if tries else []), *error_plots(record, marks), *latency_plots(record, marks)]
+
+
+def plotted_routes(record: RunRecord) -> list[str]:
+    return list(dict.fromkeys(shift.route for shift in record.routes))[:PLOTTED_ROUTES]
+
+
+def marks_of(record: RunRecord) -> list[Mark]:
+    """The moments of the run, and each of its writes that is none of them."""
+    moments = record.moments
+    named = [
+        ("first bad sample", moments.first_bad),
+        ("found unhealthy", moments.unhealthy if moments.unhealthy != moments.decided else None),
+        ("decided", moments.decided),
+        ("restored", moments.restored),
+        ("closed", moments.closed),
+    ]
+    marks = [Mark(at, name) for name, at in named if at is not None]
+    written = dict.fromkeys((write.at, write.step) for write in record.writes if write.step not in ("claim", "release"))
+    return sorted([*marks, *(Mark(at, step) for at, step in written)], key=lambda mark: mark.at)
+
+
+def share_plot(record: RunRecord, route: str, marks: Sequence[Mark]) -> Plot:
+    """The policy of one route over time, by what was found and what the run wrote."""
+    start, end = span(record)
+    before = next(shift.before for shift in record.routes if shift.route == route)
+    points: list[tuple[datetime, Shares]] = [(start, before)]
+    points += [(write.at, write.shares) for write in record.writes if write.route == route]
+    points.append((end, points[-1][1]))
+    names = sorted({name for _, shares in points for name in shares})
+    lines = [Line(name, [(at, shares.get(name, 0) / 100) for at, shares in points]) for name in names]
+    return Plot(title=f"Traffic share of route {route}, as set", unit="%", lines=lines, marks=marks, stacked=True)
+
+
+def tries_plot(record: RunRecord, marks: Sequence[Mark]) -> Plot | None:
+    """Where first tries really went."""
+    names = sorted({one.provider for each in record.course for one in each.providers})
+    if not names:
+        return None
+    lines = [Line(name, [(each.since, _first_tries(each, name)) for each in record.course]) for name in names]
+    return Plot(title="First tries, as counted", unit="%", lines=lines, marks=marks)
+
+
+def _first_tries(each: Slice, name: str) -> float | None:
+    total = sum(one.first_tries for one in each.providers)
+    return 100 * sum(one.first_tries for one in each.providers if one.provider == name) / total if total else None
+
+
+def error_plots(record: RunRecord, marks: Sequence[Mark]) -> list[Plot]:
+    points = [(at, error_percent(found)) for at, found in readings(record)]
+    if not any(value is not None for _, value in points):
+        return []
+    limit = 100 - record.targets.success_percent if record.targets else record.kpis.user_error_rate_percent
+    lines = [Line("users' requests failed", points)]
+    names = sorted({one.provider for each in record.course for one in each.providers if one.failed})
+    lines += [
+        Line(f"tries failed at {name}", [(each.since, _failed(each, name)) for each in record.course]) for name in names
+    ]
+    return [Plot(title="Error rate", unit="%", lines=lines, marks=marks, limit=limit)]
+
+
+def _failed(each: Slice, name: str) -> float | None:
+    tries = sum(one.tries for one in each.providers if one.provider == name)
+    return 100 * sum(one.failed for one in each.providers if one.provider == name) / tries if tries else None
+
+
+def latency_plots(record: RunRecord, marks: Sequence[Mark]) -> list[Plot]:
+    p95 = [(at, _milliseconds(found.latency_p95)) for at, found in readings(record)]
+    if not any(value is not None for _, value in p95):
+        return []
+    lines = [Line("P95", p95)]
+    if record.course:
+        lines.append(Line("median", [(each.since, _milliseconds(each.latency_p50)) for each in record.course]))
+    limit = _milliseconds(record.targets.response_time) if record.targets else None
+    return [Plot(title="Latency of answers", unit="ms", lines=lines, marks=marks, limit=limit)]
+
+
+def _milliseconds(latency: timedelta | None) -> float | None:
+    return None if latency is None else latency / timedelta(milliseconds=1)
+
+
+def error_percent(found: Slice | Sample) -> float | None:
+    """The share of requests without a useful answer; None where nobody came."""
+    return 100 * (found.failed + found.empty) / found.requests if found.requests else None
+
+
+def readings(record: RunRecord) -> list[tuple[datetime, Slice | Sample]]:
+    """What was counted, by its moment; from before the data plane's memory, the samples that the run took."""
+    first = record.course[0].since if record.course else None
+    sampled: list[tuple[datetime, Slice | Sample]] = [
+        (sample.at, sample) for sample in record.samples if first is None or sample.at < first
+    ]
+    return [*sampled, *((each.since, each) for each in record.course)]
+
+
+def span(record: RunRecord) -> tuple[datetime, datetime]:
+    """From the first thing that is known to the end."""
+    moments = record.moments
+    ends = [moment for moment in (moments.closed, moments.restored, moments.decided) if moment is not None]
+    end = max([*ends, *(write.at for write in record.writes)])
+    start = min(zero_of(record), *(at for at, _ in readings(record)), moments.decided)
+    return start, max(end, start + timedelta(seconds=1))
