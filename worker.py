@@ -56,6 +56,7 @@ from starter.parts import (
     provider_clients,
 )
 from starter.ports import LOOPBACK, free_port
+from starter.reporting import RunReporter
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.stack import load
@@ -141,7 +142,8 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     ecosystem = Ecosystem(parts.config, parts.plane)
-    aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, parts.samples)
+    reporter = RunReporter(parts.evidence, parts.config)
+    aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, reporter, parts.samples)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
@@ -149,7 +151,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(ramping.brief, ramping.look, ramping.sample, ramping.recovery, ramping.comprehensive),
         *(runs.is_open, runs.start),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
-        *(aftercare.begin, aftercare.thresholds, aftercare.keep),
+        *(aftercare.begin, aftercare.report, aftercare.thresholds, aftercare.keep),
         *(Probing(prober).candidates, Notify(parts.notifier).post),
         *(CourseOfUse(parts.plane).taken, evidence.keep, evidence.attach),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),

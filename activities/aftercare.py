@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from pydantic import TypeAdapter
 from temporalio import activity
@@ -16,6 +17,8 @@ from failover import aftercare, suggestions
 from failover.aftercare import CareItem, Finding, FollowUpRequest
 from failover.config import Config
 from failover.incident import RunRecord
+from failover.reports.document import Report
+from failover.reports.html import html
 from failover.starting import StartOrder
 
 FILE = "aftercare.json"
@@ -34,16 +37,37 @@ class CareRecord:
     items: Sequence[CareItem]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOrder:
+    """A report of a run: `kind` is incident, performance-impact or failover-effectiveness."""
+
+    request: FollowUpRequest
+    kind: str
+
+
+class Reporter(Protocol):
+    """Makes reports of what is on record. Blocking; FailoverError where there is nothing to make one of."""
+
+    def made(self, kind: str, run_id: str, now: datetime) -> Report: ...
+
+
 class Aftercare:
     """The activities of follow-ups. All of them look, write reports, or start a follow-up; none moves traffic."""
 
     def __init__(
-        self, config: Config, client: Client, task_queue: str, evidence: EvidenceStore, samples: SampleLog | None
+        self,
+        config: Config,
+        client: Client,
+        task_queue: str,
+        evidence: EvidenceStore,
+        reporter: Reporter,
+        samples: SampleLog | None,
     ) -> None:
         self._config = config
         self._client = client
         self._task_queue = task_queue
         self._evidence = evidence
+        self._reporter = reporter
         self._samples = samples
 
     @activity.defn(name="aftercare.begin")
@@ -59,6 +83,20 @@ class Aftercare:
             summary=f"after {request.workflow_id}",
         )
         return (await start_or_join(self._client, self._task_queue, order)).workflow_id
+
+    @activity.defn(name="aftercare.report")
+    async def report(self, order: ReportOrder) -> Finding:
+        """Make a report and keep it as HTML beside the run's record."""
+        return await asyncio.to_thread(self._report, order)
+
+    def _report(self, order: ReportOrder) -> Finding:
+        request = order.request
+        folder = self._evidence.find(request.workflow_id, request.run_id)
+        if folder is None:
+            return Finding(done=False, said="There is no record of the run to make it of.")
+        report = self._reporter.made(order.kind, request.run_id, datetime.now(UTC))
+        where = self._evidence.attach(folder, f"{report.file_name}.html", html(report).encode())
+        return Finding(done=True, said=f"{report.title}.", file=where)
 
     @activity.defn(name="aftercare.thresholds")
     async def thresholds(self, request: FollowUpRequest) -> Finding:

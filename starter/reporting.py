@@ -117,6 +117,17 @@ class _Archives:
         return [one for one in found if one is not None]
 
 
+class RunReporter:
+    """Makes the reports of one run, for its after-care."""
+
+    def __init__(self, evidence: EvidenceStore, config: Config) -> None:
+        self._archives = _Archives(evidence, config)
+
+    def made(self, kind: str, run_id: str, now: datetime) -> Report:
+        """`kind`: a ReportType. BadInput where the run is not on record."""
+        return made(self._archives, Asked(type=ReportType(kind), event=Event.ANY, run=run_id, compare=True), now)
+
+
 def made(archives: _Archives, asked: Asked, now: datetime) -> Report:
     """BadInput where there is nothing on record that it could be made of."""
     period = parse_period(asked.period, now)

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.aftercare import Aftercare, CareRecord
+from activities.aftercare import Aftercare, CareRecord, ReportOrder
 from activities.probing import CandidateProbe, Probing
 from activities.restoration import SampleOrder
 from failover import aftercare
@@ -151,8 +151,18 @@ class FollowUp(Visible):
     def _works(self) -> dict[str, Callable[[], Awaitable[Finding]]]:
         return {
             aftercare.VALIDATION: self._validate,
+            aftercare.INCIDENT_REPORT: lambda: self._report("incident"),
+            aftercare.PERFORMANCE: lambda: self._report("performance-impact"),
+            aftercare.EFFECTIVENESS: lambda: self._report("failover-effectiveness"),
             aftercare.THRESHOLDS: lambda: self._analysis(Aftercare.thresholds),
         }
+
+    async def _report(self, kind: str) -> Finding:
+        order = ReportOrder(request=self.request, kind=kind)
+        finding: Finding = await workflow.execute_activity_method(
+            Aftercare.report, order, summary=f"{kind} report", **ANALYSIS
+        )
+        return finding
 
     async def _analysis(self, method: Any) -> Finding:
         finding: Finding = await workflow.execute_activity_method(
