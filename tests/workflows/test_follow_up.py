@@ -162,6 +162,9 @@ async def test_how_it_stands_lies_beside_the_record(
         follow_up: WorkflowHandle[Any, FollowUpResult] = temporal_client.get_workflow_handle(
             id, result_type=FollowUpResult
         )
+        async with asyncio.timeout(20):
+            while not (await items(follow_up))["incident-report"].settled:
+                await asyncio.sleep(0.05)
         for key, item in (await items(follow_up)).items():
             if not item.settled:
                 await order(follow_up, "skip", item=key, comment="a test")
