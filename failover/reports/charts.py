@@ -62,12 +62,13 @@ def _axes(plot: Plot, scale: _Scale) -> str:
         y = scale.y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{value:g}</text>')
+    # Of runs that lie days apart the time of day says nothing.
+    spelled = "%H:%M:%S" if scale.end - scale.start < timedelta(days=1) else "%Y-%m-%d"
     for number in range(5):
         at = scale.start + (scale.end - scale.start) * number / 4
         anchor = "start" if number == 0 else "end" if number == 4 else "middle"
         y = HEIGHT - BOTTOM + 16
-        parts.append(f'<text class="tick" x="{scale.x(at)}" y="{y}" text-anchor="{anchor}">{at:%H:%M:%S}</text>')
-    parts.append(f'<text class="tick" x="{LEFT - 6}" y="{TOP - 3}" text-anchor="end">{escape(plot.unit)}</text>')
+        parts.append(f'<text class="tick" x="{scale.x(at)}" y="{y}" text-anchor="{anchor}">{at:{spelled}}</text>')
     return "".join(parts)
 
 
@@ -88,7 +89,7 @@ def _stacked(lines: Sequence[Line], scale: _Scale) -> list[str]:
         above = [base + (value or 0.0) for base, (_, value) in zip(below, line.points, strict=True)]
         times = [at for at, _ in line.points]
         upper, lower = _steps(times, above, scale), _steps(times, below, scale)
-        parts.append(f'<path class="area s{number % SERIES + 1}" d="M{" L".join([*upper, *reversed(lower)])} Z"/>')
+        parts.append(f'<path class="area {colour(line, number)}" d="M{" L".join([*upper, *reversed(lower)])} Z"/>')
         below = above
     return parts
 
@@ -107,13 +108,18 @@ def _lines(lines: Sequence[Line], scale: _Scale) -> list[str]:
     for number, line in enumerate(lines):
         for run in _runs(line):
             where = [f"{scale.x(at)},{scale.y(value)}" for at, value in run]
-            colour = f"s{number % SERIES + 1}"
+            shade = colour(line, number)
             if len(run) == 1:
                 x, y = where[0].split(",")
-                parts.append(f'<circle class="dot {colour}" cx="{x}" cy="{y}" r="2.5"/>')
+                parts.append(f'<circle class="dot {shade}" cx="{x}" cy="{y}" r="2.5"/>')
             else:
-                parts.append(f'<polyline class="line {colour}" points="{" ".join(where)}"/>')
+                parts.append(f'<polyline class="line {shade}" points="{" ".join(where)}"/>')
     return parts
+
+
+def colour(line: Line, number: int) -> str:
+    """The class of its colour."""
+    return f"s{(line.colour - 1 if line.colour else number) % SERIES + 1}"
 
 
 def _runs(line: Line) -> list[list[tuple[datetime, float]]]:

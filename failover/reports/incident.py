@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from failover.distribution import Distribution, percent, render
+from failover.immediate import count
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
 from failover.kpis import Kpi, clocks, measure
 from failover.reports.document import (
@@ -231,7 +232,9 @@ def _writes(record: RunRecord) -> list[Block]:
     ]
     more = len(record.writes) - len(shown)
     return [
-        text(f"The policy over time, {len(record.writes)} changes{f' (the first {len(shown)})' if more else ''}:"),
+        text(
+            f"The policy over time, {count(len(record.writes), 'change')}{f' (the first {len(shown)})' if more else ''}:"
+        ),
         Table(("time", "after", "route", "step", "shares since", "service"), rows),
     ]
 

@@ -10,6 +10,9 @@ from failover.reports.words import zero_of
 
 PLOTTED_ROUTES = 4
 
+USERS, MEDIAN = 5, 6
+"""Colours that no provider has, while there are fewer than five of them."""
+
 
 def plots(record: RunRecord) -> list[Plot]:
     """Every plot for which there is something to draw."""
@@ -21,6 +24,13 @@ def plots(record: RunRecord) -> list[Plot]:
 
 def plotted_routes(record: RunRecord) -> list[str]:
     return list(dict.fromkeys(shift.route for shift in record.routes))[:PLOTTED_ROUTES]
+
+
+def colours_of(record: RunRecord) -> dict[str, int]:
+    """The same for a provider in every plot of the run."""
+    named = {name for shift in record.routes for name in (*shift.before, *shift.after)}
+    named |= {one.provider for each in record.course for one in each.providers}
+    return {name: number % 4 + 1 for number, name in enumerate(sorted(named))}
 
 
 def marks_of(record: RunRecord) -> list[Mark]:
@@ -46,7 +56,10 @@ def share_plot(record: RunRecord, route: str, marks: Sequence[Mark]) -> Plot:
     points += [(write.at, write.shares) for write in record.writes if write.route == route]
     points.append((end, points[-1][1]))
     names = sorted({name for _, shares in points for name in shares})
-    lines = [Line(name, [(at, shares.get(name, 0) / 100) for at, shares in points]) for name in names]
+    colours = colours_of(record)
+    lines = [
+        Line(name, [(at, shares.get(name, 0) / 100) for at, shares in points], colours.get(name)) for name in names
+    ]
     return Plot(title=f"Traffic share of route {route}, as set", unit="%", lines=lines, marks=marks, stacked=True)
 
 
@@ -55,7 +68,11 @@ def tries_plot(record: RunRecord, marks: Sequence[Mark]) -> Plot | None:
     names = sorted({one.provider for each in record.course for one in each.providers})
     if not names:
         return None
-    lines = [Line(name, [(each.since, _first_tries(each, name)) for each in record.course]) for name in names]
+    colours = colours_of(record)
+    lines = [
+        Line(name, [(each.since, _first_tries(each, name)) for each in record.course], colours.get(name))
+        for name in names
+    ]
     return Plot(title="First tries, as counted", unit="%", lines=lines, marks=marks)
 
 
@@ -69,10 +86,14 @@ def error_plots(record: RunRecord, marks: Sequence[Mark]) -> list[Plot]:
     if not any(value is not None for _, value in points):
         return []
     limit = 100 - record.targets.success_percent if record.targets else record.kpis.user_error_rate_percent
-    lines = [Line("users' requests failed", points)]
+    colours = colours_of(record)
+    lines = [Line("users' requests failed", points, USERS)]
     names = sorted({one.provider for each in record.course for one in each.providers if one.failed})
     lines += [
-        Line(f"tries failed at {name}", [(each.since, _failed(each, name)) for each in record.course]) for name in names
+        Line(
+            f"tries failed at {name}", [(each.since, _failed(each, name)) for each in record.course], colours.get(name)
+        )
+        for name in names
     ]
     return [Plot(title="Error rate", unit="%", lines=lines, marks=marks, limit=limit)]
 
@@ -86,9 +107,9 @@ def latency_plots(record: RunRecord, marks: Sequence[Mark]) -> list[Plot]:
     p95 = [(at, _milliseconds(found.latency_p95)) for at, found in readings(record)]
     if not any(value is not None for _, value in p95):
         return []
-    lines = [Line("P95", p95)]
+    lines = [Line("P95", p95, USERS)]
     if record.course:
-        lines.append(Line("median", [(each.since, _milliseconds(each.latency_p50)) for each in record.course]))
+        lines.append(Line("median", [(each.since, _milliseconds(each.latency_p50)) for each in record.course], MEDIAN))
     limit = _milliseconds(record.targets.response_time) if record.targets else None
     return [Plot(title="Latency of answers", unit="ms", lines=lines, marks=marks, limit=limit)]
 

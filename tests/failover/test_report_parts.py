@@ -3,7 +3,7 @@
 import html.parser
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -351,7 +351,7 @@ def test_a_comparison_needs_something_to_compare_with() -> None:
     assert "baseline" not in markdown(performance(failover())).lower().replace("before", "")
 
 
-KINDS = [
+KINDS: list[Callable[[RunRecord], Report]] = [
     lambda record: incident(record),
     lambda record: performance(record, baselines=[BASELINE]),
     lambda record: effect(record),
