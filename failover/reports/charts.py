@@ -7,9 +7,12 @@ from html import escape
 
 from failover.reports.document import Line, Mark, Plot
 
-WIDTH, HEIGHT = 720, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 44
+WIDTH, HEIGHT = 720, 270
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 14, 68
 """Room for the axes, in the units of the drawing."""
+
+ROWS, TOUCHING = 3, 22
+"""Of the numbers of marks: how many rows there are, and how close two numbers may stand in one."""
 
 SERIES = 6
 """Colours that the page knows, as s1 to s6."""
@@ -67,8 +70,9 @@ def _axes(plot: Plot, scale: _Scale) -> str:
     for number in range(5):
         at = scale.start + (scale.end - scale.start) * number / 4
         anchor = "start" if number == 0 else "end" if number == 4 else "middle"
-        y = HEIGHT - BOTTOM + 16
-        parts.append(f'<text class="tick" x="{scale.x(at)}" y="{y}" text-anchor="{anchor}">{at:{spelled}}</text>')
+        y = HEIGHT - BOTTOM + 17
+        odd = " odd" if number % 2 else ""
+        parts.append(f'<text class="tick{odd}" x="{scale.x(at)}" y="{y}" text-anchor="{anchor}">{at:{spelled}}</text>')
     return "".join(parts)
 
 
@@ -143,14 +147,14 @@ def numbered(marks: Sequence[Mark]) -> list[tuple[int, Mark]]:
 
 
 def _marks(marks: Sequence[Mark], scale: _Scale) -> list[str]:
-    """A line a moment, numbered; the numbers are told below. Numbers that would touch take turns in two rows."""
+    """A line a moment, numbered; the numbers are told below. Those that would touch stand in rows of their own."""
     parts: list[str] = []
     last, row = -math.inf, 0
     for number, mark in dict(numbered(marks)).items():
         x = scale.x(mark.at)
-        row = 1 - row if x - last < 14 else 0
+        row = (row + 1) % ROWS if x - last < TOUCHING else 0
         last = x
-        y = HEIGHT - 4 - 12 * row
+        y = HEIGHT - BOTTOM + 34 + 16 * row
         parts.append(
             f'<line class="mark" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"><title>{escape(mark.name)}</title></line>'
         )

@@ -113,9 +113,8 @@ def _cause(record: RunRecord) -> Paragraph:
         return text(f"Started by {by} ({record.trigger.value}): {why}.")
     kind: list[Piece] = [" Classified as ", Strong(verdict.cause.kind.value), "."] if verdict.cause else []
     found = Strong(verdict.condition.value.replace("_", " "))
-    started = f" Started by {by} ({record.trigger.value})" + (
-        f": {record.request_reason}" if record.request_reason else ""
-    )
+    more = record.request_reason not in ("", verdict.reason)
+    started = f" Started by {by} ({record.trigger.value})" + (f": {record.request_reason}" if more else "")
     return Paragraph([f"{record.provider} was found ", found, f": {verdict.reason}.", *kind, f"{started}."])
 
 

@@ -10,6 +10,8 @@ from failover.reports.words import zero_of
 
 PLOTTED_ROUTES = 4
 
+LEAST_LEAD = timedelta(seconds=15)
+
 USERS, MEDIAN = 5, 6
 """Colours that no provider has, while there are fewer than five of them."""
 
@@ -65,12 +67,12 @@ def share_plot(record: RunRecord, route: str, marks: Sequence[Mark]) -> Plot:
 
 def tries_plot(record: RunRecord, marks: Sequence[Mark]) -> Plot | None:
     """Where first tries really went."""
-    names = sorted({one.provider for each in record.course for one in each.providers})
+    names = sorted({one.provider for each in drawn(record) for one in each.providers})
     if not names:
         return None
     colours = colours_of(record)
     lines = [
-        Line(name, [(each.since, _first_tries(each, name)) for each in record.course], colours.get(name))
+        Line(name, [(each.since, _first_tries(each, name)) for each in drawn(record)], colours.get(name))
         for name in names
     ]
     return Plot(title="First tries, as counted", unit="%", lines=lines, marks=marks)
@@ -88,10 +90,10 @@ def error_plots(record: RunRecord, marks: Sequence[Mark]) -> list[Plot]:
     limit = 100 - record.targets.success_percent if record.targets else record.kpis.user_error_rate_percent
     colours = colours_of(record)
     lines = [Line("users' requests failed", points, USERS)]
-    names = sorted({one.provider for each in record.course for one in each.providers if one.failed})
+    names = sorted({one.provider for each in drawn(record) for one in each.providers if one.failed})
     lines += [
         Line(
-            f"tries failed at {name}", [(each.since, _failed(each, name)) for each in record.course], colours.get(name)
+            f"tries failed at {name}", [(each.since, _failed(each, name)) for each in drawn(record)], colours.get(name)
         )
         for name in names
     ]
@@ -108,8 +110,8 @@ def latency_plots(record: RunRecord, marks: Sequence[Mark]) -> list[Plot]:
     if not any(value is not None for _, value in p95):
         return []
     lines = [Line("P95", p95, USERS)]
-    if record.course:
-        lines.append(Line("median", [(each.since, _milliseconds(each.latency_p50)) for each in record.course], MEDIAN))
+    if drawn(record):
+        lines.append(Line("median", [(each.since, _milliseconds(each.latency_p50)) for each in drawn(record)], MEDIAN))
     limit = _milliseconds(record.targets.response_time) if record.targets else None
     return [Plot(title="Latency of answers", unit="ms", lines=lines, marks=marks, limit=limit)]
 
@@ -125,11 +127,19 @@ def error_percent(found: Slice | Sample) -> float | None:
 
 def readings(record: RunRecord) -> list[tuple[datetime, Slice | Sample]]:
     """What was counted, by its moment; from before the data plane's memory, the samples that the run took."""
+    course = drawn(record)
     first = record.course[0].since if record.course else None
     sampled: list[tuple[datetime, Slice | Sample]] = [
         (sample.at, sample) for sample in record.samples if first is None or sample.at < first
     ]
-    return [*sampled, *((each.since, each) for each in record.course)]
+    return [*sampled, *((each.since, each) for each in course)]
+
+
+def drawn(record: RunRecord) -> Sequence[Slice]:
+    """The slices that are drawn: before the trouble no longer than the trouble itself, so that it is not pressed flat."""
+    zero, closed = zero_of(record), record.moments.closed
+    lead = max(LEAST_LEAD, closed - zero) if closed is not None else None
+    return [each for each in record.course if lead is None or each.since >= zero - lead]
 
 
 def span(record: RunRecord) -> tuple[datetime, datetime]:

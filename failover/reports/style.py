@@ -50,7 +50,8 @@ svg .area { fill-opacity: .78; stroke: var(--paper); stroke-width: 1; }
 .marks b { color: var(--ink); }
 details { margin: 2rem 0; }
 summary { font-size: 1.15rem; font-weight: 600; cursor: pointer; }
-@media (max-width: 40rem) { body { font-size: 15px; } h1 { font-size: 1.25rem; } svg text { font-size: 19px; }
+@media (max-width: 40rem) { body { font-size: 15px; } h1 { font-size: 1.25rem; } svg text { font-size: 17px; }
+  svg .odd { display: none; }
   .marks { flex-direction: column; } }
 @media print { main { max-width: none; } .wide { overflow: visible; } td { white-space: normal; } }
 """
