@@ -67,7 +67,7 @@ class BaselineRecorder:
         self._plane, self._board, self._store, self._open_runs = plane, board, store, open_runs
         self._due: datetime | None = None
         self._kept: dict[str, datetime] = {}
-        self._task: asyncio.Task[None] | None = None
+        self.last: asyncio.Task[None] | None = None
 
     def consider(self) -> None:
         """In the background, where it is time for it; never raises."""
@@ -75,7 +75,7 @@ class BaselineRecorder:
         if not self._settings.enabled or (self._due is not None and now < self._due):
             return
         self._due = now + min(TRY_EVERY, self._settings.refresh)
-        self._task = asyncio.create_task(self._safely())
+        self.last = asyncio.create_task(self._safely())
 
     async def _safely(self) -> None:
         try:

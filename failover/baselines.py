@@ -137,7 +137,7 @@ def compare(
     if p95 is None or requests < minimum:
         said = f"{requests} requests, {minimum} are needed to tell; {told}"
         return Compared(judgement=Judgement.INCONCLUSIVE, percent=None, said=said)
-    percent = 100 * (p95 / baseline.latency_p95 - 1)
+    percent = 100 * (p95 - baseline.latency_p95) / baseline.latency_p95
     said = f"P95 {milliseconds(p95)} ms of {requests}, {percent:+.1f} %, limit +{limit_percent:g} %; {told}"
     return Compared(judgement=Judgement.PASS if percent < limit_percent else Judgement.FAIL, percent=percent, said=said)
 
