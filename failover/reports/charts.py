@@ -23,7 +23,8 @@ def svg(plot: Plot) -> str:
     times = [at for line in plot.lines for at, _ in line.points]
     if not times:
         return ""
-    scale = _Scale(min(times), max([*times, *(mark.at for mark in plot.marks)]), _top(plot))
+    first, last = plot.span or (min(times), max([*times, *(mark.at for mark in plot.marks)]))
+    scale = _Scale(first, last, _top(plot))
     drawn = [
         _axes(plot, scale),
         _limit(plot, scale),

@@ -85,7 +85,7 @@ class Plot:
     """Drawn in HTML only: Markdown has the same figures in its tables.
 
     `stacked`: shares that sum to 100, each kept until the next point. `limit`: what the values should stay below.
-    `spelled`: what the marks mean is told with it.
+    `spelled`: what the marks mean is told with it. `span`: of the axis of time; None: as the lines and marks have it.
     """
 
     title: str
@@ -95,6 +95,7 @@ class Plot:
     stacked: bool = False
     limit: float | None = None
     spelled: bool = True
+    span: tuple[datetime, datetime] | None = None
 
 
 Block = Paragraph | Bullets | Command | Drawing | Table | Plot

@@ -27,7 +27,7 @@ from failover.reports.document import (
     text,
 )
 from failover.reports.phases import failures_of, phases, providers_of
-from failover.reports.plan import RAMPS, taken
+from failover.reports.plan import LESS, PUT_BACK, RAMPS, StepTaken, taken
 from failover.reports.series import plots
 from failover.reports.words import (
     TONES,
@@ -141,10 +141,16 @@ def plan_blocks(record: RunRecord) -> list[Block]:
         )
         for step in steps
     ]
-    tones = {number: TONES[step.as_planned if step.set_at else None] for number, step in enumerate(steps)}
+    tones = {number: _tone(step) for number, step in enumerate(steps)}
     reached = sum(step.set_at is not None for step in steps)
     table = Table(("step", "shares", "set at", "planned", "took", ""), rows, tones)
     return [text(f"{reached} of {len(steps)} steps were taken."), table, *_owed(record)]
+
+
+def _tone(step: StepTaken) -> Tone:
+    if step.as_planned:
+        return Tone.GOOD
+    return Tone.BAD if step.went in (PUT_BACK, LESS) else Tone.PLAIN
 
 
 def _owed(record: RunRecord) -> list[Block]:

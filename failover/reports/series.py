@@ -1,11 +1,13 @@
 """What is plotted of a run: traffic shares, error rate and latency over its time, with its steps marked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from failover.distribution import Shares
 from failover.incident import RunRecord, Sample, Slice
 from failover.reports.document import Line, Mark, Plot
+from failover.reports.plan import RAMPS
 from failover.reports.words import zero_of
 
 PLOTTED_ROUTES = 4
@@ -19,9 +21,10 @@ USERS, MEDIAN = 5, 6
 def plots(record: RunRecord) -> list[Plot]:
     """Every plot for which there is something to draw."""
     marks = marks_of(record)
-    drawn = [share_plot(record, route, marks) for route in plotted_routes(record)]
+    shares = [share_plot(record, route, marks) for route in plotted_routes(record)]
     tries = tries_plot(record, marks)
-    return [*drawn, *([tries] if tries else []), *error_plots(record, marks), *latency_plots(record, marks)]
+    drawn = [*shares, *([tries] if tries else []), *error_plots(record, marks), *latency_plots(record, marks)]
+    return [replace(plot, span=span(record)) for plot in drawn]
 
 
 def plotted_routes(record: RunRecord) -> list[str]:
@@ -53,6 +56,8 @@ def marks_of(record: RunRecord) -> list[Mark]:
 def share_plot(record: RunRecord, route: str, marks: Sequence[Mark]) -> Plot:
     """The policy of one route over time, by what was found and what the run wrote."""
     start, end = span(record)
+    # A ramp knows what it found, not what was there before it.
+    start = max(start, record.moments.decided) if record.procedure in RAMPS else start
     before = next(shift.before for shift in record.routes if shift.route == route)
     points: list[tuple[datetime, Shares]] = [(start, before)]
     points += [(write.at, write.shares) for write in record.writes if write.route == route]
