@@ -144,9 +144,16 @@ def compare(
 
 def age(baseline: PerformanceBaseline, now: datetime, stale_after: timedelta) -> str:
     """How old it is, and whether that is too old to be trusted blindly."""
-    old = max(timedelta(0), now - baseline.at)
-    said = f"{render_duration(timedelta(seconds=int(old.total_seconds())))} old"
+    said = f"{_roughly(max(timedelta(0), now - baseline.at))} old"
     return f"{said}, OLDER than {render_duration(stale_after)}" if is_stale(baseline, now, stale_after) else said
+
+
+def _roughly(span: timedelta) -> str:
+    """In the largest unit of which there are two."""
+    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m")):
+        if span >= 2 * unit:
+            return f"{span // unit}{name}"
+    return f"{span // timedelta(seconds=1)}s"
 
 
 def is_stale(baseline: PerformanceBaseline, now: datetime, stale_after: timedelta) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from failover.config.kpis import SuccessRates
 from failover.errors import RequestError
+from failover.immediate import count
 from failover.incident import Outcome, RunRecord
 from failover.kpis import Kpi, measure
 from failover.reports.document import Block, Line, Plot, Report, Section, Table, Tone, text
@@ -83,8 +84,8 @@ def _summary(asked: Effectiveness, rates: Sequence[Rate]) -> str:
         return f"No failover is on record for {asked.said}."
     counted = sum(rate.counted for rate in rates)
     good = sum(rate.succeeded for rate in rates)
-    runs = "run" if len(asked.runs) == 1 else "runs"
-    return f"{len(asked.runs)} {runs}; of {counted} that count towards the success rates, {good} succeeded."
+    said = f"{count(len(asked.runs), 'run')} reported. "
+    return f"{said}Over {asked.counted_over}, {good} of the {count(counted, 'run')} that count succeeded."
 
 
 def _rates(rates: Sequence[Rate]) -> Table:

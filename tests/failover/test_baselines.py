@@ -156,6 +156,6 @@ def compared(p95: timedelta | None, requests: int, baseline: PerformanceBaseline
 
 def test_an_old_baseline_is_warned_of() -> None:
     """It still compares, and its age is told each time."""
-    assert "1h old" in compared(200 * MS, 50, BASELINE).said
+    assert "60m old" in compared(200 * MS, 50, BASELINE).said
     old = compared(200 * MS, 50, BASELINE, days=7)
     assert old.judgement is Judgement.PASS and "OLDER than 7d" in old.said

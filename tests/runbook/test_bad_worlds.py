@@ -27,7 +27,7 @@ BEDROCK_IS_DOWN = [
 NOBODY_ANSWERS = [
     (
         "monitor --duration 2 --metrics error_rate,latency",
-        r"(?s)ALERT +error_rate 100\.0 %.*FAIL +users.*limit error_rate>2%",
+        r"(?s)ALERT +error_rate 100\.0 %.*FAIL +users.*limit\s+error_rate>2%",
     ),
     (
         'monitor --failover-mode --duration 10 --metrics "error_rate,latency,throughput,success_rate"',
@@ -40,7 +40,7 @@ NOBODY_ANSWERS = [
     ("validate --post-failover", r"(?s)FAIL +chat users.*FAIL +chat questions.*NOT PASSED"),
     (
         "validate --post-failover --check-all-providers --performance-baseline",
-        r"(?s)INCONCLUSIVE +chat users baseline +no baseline is recorded yet.*NOT PASSED",
+        r"(?s)INCONCLUSIVE +chat users baseline +no baseline\s+is\s+recorded.*NOT PASSED",
     ),
     ("validate --post-failover --comprehensive", r"(?s)FAIL +meta control plane|FAIL +meta completion"),
     ("validate --performance-check", r"(?s)FAIL +chat users +success_rate 0\.0 %"),

@@ -194,7 +194,7 @@ async def test_success_validation(found: Any, every_block: list[str]) -> None:
             (
                 "validate --post-failover --check-all-providers --performance-baseline",
                 0,
-                r"(?s)PASS +chat users baseline.*baseline P95 10000 ms.*bedrock probe.*PASSED",
+                r"(?s)PASS +chat users baseline.*baseline\s+P95\s+10000\s+ms.*bedrock probe.*PASSED",
             ),
             ("offline --model-id current-active-model", 0, r"(?s)bedrock quick suite.*100\.0 % right.*PASSED"),
             ("canary --validation-mode", 0, r"(?s)100\.0 % of 100 requests got a.*good answer.*\(96\.\d.*PASSED"),
