@@ -66,7 +66,8 @@ class BaselineRecorder:
         self._config, self._settings = config, config.baselines
         self._plane, self._board, self._store, self._open_runs = plane, board, store, open_runs
         self._due: datetime | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._kept: dict[str, datetime] = {}
+        self.last: asyncio.Task[None] | None = None
 
     def consider(self) -> None:
         """In the background, where it is time for it; never raises."""
@@ -74,20 +75,18 @@ class BaselineRecorder:
         if not self._settings.enabled or (self._due is not None and now < self._due):
             return
         self._due = now + min(TRY_EVERY, self._settings.refresh)
-        self._task = asyncio.create_task(self._safely())
+        self.last = asyncio.create_task(self._safely())
 
     async def _safely(self) -> None:
         try:
             kept = await self.record()
         except Exception as error:  # noqa: BLE001 (a baseline that cannot be taken must not stop the watching)
             log.warning("no baseline could be taken", error=str(error))
-            return
-        if kept:
-            self._due = datetime.now(UTC) + self._settings.refresh
-            log.info("baselines", subjects=[one.subject for one in kept])
+        else:
+            log.debug("baselines", subjects=[one.subject for one in kept])
 
     async def record(self) -> list[PerformanceBaseline]:
-        """Take what the last window allows → what was kept; nothing where it was no healthy time."""
+        """Take what the last window allows and is due → what was kept; nothing where it was no healthy time."""
         telemetry = await self._plane.observe(window=self._settings.window)
         if telemetry is None:
             return []
@@ -99,6 +98,12 @@ class BaselineRecorder:
             return []
         models = {name: self._config.model_id(name) for name in self._config.providers}
         found = measured(telemetry, models, [verdict.provider for verdict in verdicts], self._settings)
-        for baseline in found:
+        due = [one for one in found if self._is_due(one)]
+        for baseline in due:
             await asyncio.to_thread(self._store.keep, baseline)
-        return found
+            self._kept[baseline.subject] = baseline.at
+        return due
+
+    def _is_due(self, baseline: PerformanceBaseline) -> bool:
+        last = self._kept.get(baseline.subject)
+        return last is None or baseline.at - last >= self._settings.refresh

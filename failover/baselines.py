@@ -137,16 +137,23 @@ def compare(
     if p95 is None or requests < minimum:
         said = f"{requests} requests, {minimum} are needed to tell; {told}"
         return Compared(judgement=Judgement.INCONCLUSIVE, percent=None, said=said)
-    percent = 100 * (p95 / baseline.latency_p95 - 1)
+    percent = 100 * (p95 - baseline.latency_p95) / baseline.latency_p95
     said = f"P95 {milliseconds(p95)} ms of {requests}, {percent:+.1f} %, limit +{limit_percent:g} %; {told}"
     return Compared(judgement=Judgement.PASS if percent < limit_percent else Judgement.FAIL, percent=percent, said=said)
 
 
 def age(baseline: PerformanceBaseline, now: datetime, stale_after: timedelta) -> str:
     """How old it is, and whether that is too old to be trusted blindly."""
-    old = max(timedelta(0), now - baseline.at)
-    said = f"{render_duration(timedelta(seconds=int(old.total_seconds())))} old"
+    said = f"{_roughly(max(timedelta(0), now - baseline.at))} old"
     return f"{said}, OLDER than {render_duration(stale_after)}" if is_stale(baseline, now, stale_after) else said
+
+
+def _roughly(span: timedelta) -> str:
+    """In the largest unit of which there are two."""
+    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m")):
+        if span >= 2 * unit:
+            return f"{span // unit}{name}"
+    return f"{span // timedelta(seconds=1)}s"
 
 
 def is_stale(baseline: PerformanceBaseline, now: datetime, stale_after: timedelta) -> bool:

@@ -13,6 +13,7 @@ from activities.evidence import RECORD, EvidenceStore
 from failover.baselines import USERS, PerformanceBaseline
 from failover.config import Config
 from failover.config.baselines import Baselines
+from failover.config.kpis import Kpis
 from failover.errors import BadInput, RequestError
 from failover.incident import RunRecord
 from failover.reports.document import Report
@@ -176,7 +177,7 @@ def _effectiveness(archives: _Archives, asked: Asked, period: Period, now: datet
     runs = _runs(archives, asked, period)
     over = period if period.since else parse_period(f"{RATES_OVER.days}d", now)
     counted = [record for _, record in archives.evidence.records(over.since, over.until)]
-    kpis = archives.config.kpis if archives.config else runs[0].kpis
+    kpis = archives.config.kpis if archives.config else Kpis()
     return effectiveness(
         Effectiveness(
             runs=runs,

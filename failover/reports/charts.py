@@ -7,9 +7,12 @@ from html import escape
 
 from failover.reports.document import Line, Mark, Plot
 
-WIDTH, HEIGHT = 720, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 44
+WIDTH, HEIGHT = 720, 270
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 14, 68
 """Room for the axes, in the units of the drawing."""
+
+ROWS, TOUCHING = 3, 22
+"""Of the numbers of marks: how many rows there are, and how close two numbers may stand in one."""
 
 SERIES = 6
 """Colours that the page knows, as s1 to s6."""
@@ -20,7 +23,8 @@ def svg(plot: Plot) -> str:
     times = [at for line in plot.lines for at, _ in line.points]
     if not times:
         return ""
-    scale = _Scale(min(times), max([*times, *(mark.at for mark in plot.marks)]), _top(plot))
+    first, last = plot.span or (min(times), max([*times, *(mark.at for mark in plot.marks)]))
+    scale = _Scale(first, last, _top(plot))
     drawn = [
         _axes(plot, scale),
         _limit(plot, scale),
@@ -62,12 +66,14 @@ def _axes(plot: Plot, scale: _Scale) -> str:
         y = scale.y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{value:g}</text>')
+    # Of runs that lie days apart the time of day says nothing.
+    spelled = "%H:%M:%S" if scale.end - scale.start < timedelta(days=1) else "%Y-%m-%d"
     for number in range(5):
         at = scale.start + (scale.end - scale.start) * number / 4
         anchor = "start" if number == 0 else "end" if number == 4 else "middle"
-        y = HEIGHT - BOTTOM + 16
-        parts.append(f'<text class="tick" x="{scale.x(at)}" y="{y}" text-anchor="{anchor}">{at:%H:%M:%S}</text>')
-    parts.append(f'<text class="tick" x="{LEFT - 6}" y="{TOP - 3}" text-anchor="end">{escape(plot.unit)}</text>')
+        y = HEIGHT - BOTTOM + 17
+        odd = " odd" if number % 2 else ""
+        parts.append(f'<text class="tick{odd}" x="{scale.x(at)}" y="{y}" text-anchor="{anchor}">{at:{spelled}}</text>')
     return "".join(parts)
 
 
@@ -88,7 +94,7 @@ def _stacked(lines: Sequence[Line], scale: _Scale) -> list[str]:
         above = [base + (value or 0.0) for base, (_, value) in zip(below, line.points, strict=True)]
         times = [at for at, _ in line.points]
         upper, lower = _steps(times, above, scale), _steps(times, below, scale)
-        parts.append(f'<path class="area s{number % SERIES + 1}" d="M{" L".join([*upper, *reversed(lower)])} Z"/>')
+        parts.append(f'<path class="area {colour(line, number)}" d="M{" L".join([*upper, *reversed(lower)])} Z"/>')
         below = above
     return parts
 
@@ -107,13 +113,18 @@ def _lines(lines: Sequence[Line], scale: _Scale) -> list[str]:
     for number, line in enumerate(lines):
         for run in _runs(line):
             where = [f"{scale.x(at)},{scale.y(value)}" for at, value in run]
-            colour = f"s{number % SERIES + 1}"
+            shade = colour(line, number)
             if len(run) == 1:
                 x, y = where[0].split(",")
-                parts.append(f'<circle class="dot {colour}" cx="{x}" cy="{y}" r="2.5"/>')
+                parts.append(f'<circle class="dot {shade}" cx="{x}" cy="{y}" r="2.5"/>')
             else:
-                parts.append(f'<polyline class="line {colour}" points="{" ".join(where)}"/>')
+                parts.append(f'<polyline class="line {shade}" points="{" ".join(where)}"/>')
     return parts
+
+
+def colour(line: Line, number: int) -> str:
+    """The class of its colour."""
+    return f"s{(line.colour - 1 if line.colour else number) % SERIES + 1}"
 
 
 def _runs(line: Line) -> list[list[tuple[datetime, float]]]:
@@ -137,14 +148,14 @@ def numbered(marks: Sequence[Mark]) -> list[tuple[int, Mark]]:
 
 
 def _marks(marks: Sequence[Mark], scale: _Scale) -> list[str]:
-    """A line a moment, numbered; the numbers are told below. Numbers that would touch take turns in two rows."""
+    """A line a moment, numbered; the numbers are told below. Those that would touch stand in rows of their own."""
     parts: list[str] = []
     last, row = -math.inf, 0
     for number, mark in dict(numbered(marks)).items():
         x = scale.x(mark.at)
-        row = 1 - row if x - last < 14 else 0
+        row = (row + 1) % ROWS if x - last < TOUCHING else 0
         last = x
-        y = HEIGHT - 4 - 12 * row
+        y = HEIGHT - BOTTOM + 34 + 16 * row
         parts.append(
             f'<line class="mark" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"><title>{escape(mark.name)}</title></line>'
         )

@@ -55,11 +55,12 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells are text. `tones`: of a row, by its number."""
+    """Cells are text. `tones`: of rows, by number, shown in the column `verdict`."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     tones: Mapping[int, Tone] = field(default_factory=dict)
+    verdict: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Values over time; None: not known, and the line is broken there."""
+    """Values over time; None: not known, and the line is broken there. `colour` 1 to 6; None: by its place."""
 
     name: str
     points: Sequence[tuple[datetime, float | None]]
+    colour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Plot:
     """Drawn in HTML only: Markdown has the same figures in its tables.
 
     `stacked`: shares that sum to 100, each kept until the next point. `limit`: what the values should stay below.
+    `spelled`: what the marks mean is told with it. `span`: of the axis of time; None: as the lines and marks have it.
     """
 
     title: str
@@ -91,6 +94,8 @@ class Plot:
     marks: Sequence[Mark] = ()
     stacked: bool = False
     limit: float | None = None
+    spelled: bool = True
+    span: tuple[datetime, datetime] | None = None
 
 
 Block = Paragraph | Bullets | Command | Drawing | Table | Plot

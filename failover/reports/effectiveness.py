@@ -7,12 +7,13 @@ from typing import Any
 
 from failover.config.kpis import SuccessRates
 from failover.errors import RequestError
-from failover.incident import RunRecord
+from failover.immediate import count
+from failover.incident import Outcome, RunRecord
 from failover.kpis import Kpi, measure
 from failover.reports.document import Block, Line, Plot, Report, Section, Table, Tone, text
 from failover.reports.incident import as_figures, clock_figures, plan_blocks
 from failover.reports.plan import RAMPS
-from failover.reports.rates import Rate, success_rates
+from failover.reports.rates import FAILED, Rate, success_rates
 from failover.reports.words import MET, TONES, about, clock, kpi_table
 
 METRICS: Mapping[str, Sequence[str]] = {
@@ -83,8 +84,8 @@ def _summary(asked: Effectiveness, rates: Sequence[Rate]) -> str:
         return f"No failover is on record for {asked.said}."
     counted = sum(rate.counted for rate in rates)
     good = sum(rate.succeeded for rate in rates)
-    runs = "run" if len(asked.runs) == 1 else "runs"
-    return f"{len(asked.runs)} {runs}; of {counted} that count towards the success rates, {good} succeeded."
+    said = f"{count(len(asked.runs), 'run')} reported. "
+    return f"{said}Over {asked.counted_over}, {good} of the {count(counted, 'run')} that count succeeded."
 
 
 def _rates(rates: Sequence[Rate]) -> Table:
@@ -101,7 +102,7 @@ def _rates(rates: Sequence[Rate]) -> Table:
         for rate in rates
     ]
     tones = {number: TONES[rate.met] for number, rate in enumerate(rates)}
-    return Table(("rate", "so far", "runs", "95 % interval", "target", "", "not counted"), rows, tones)
+    return Table(("rate", "so far", "runs", "95 % interval", "target", "", "not counted"), rows, tones, verdict=5)
 
 
 def _judged(rate: Rate) -> str:
@@ -148,14 +149,25 @@ def _runs(measured: Sequence[tuple[RunRecord, Sequence[Kpi]]]) -> Table:
             about(record),
             record.trigger.value,
             record.outcome.value,
-            *(f"{kpi.render()}{' MISSED' if kpi.met is False else ''}" for kpi in kpis),
+            *(_found(record, kpi) for kpi in kpis),
         )
         for record, kpis in measured
     ]
-    tones = {
-        number: Tone.BAD for number, (record, kpis) in enumerate(measured) if any(kpi.met is False for kpi in kpis)
-    }
-    return Table(("decided", "procedure", "about", "started", "outcome", *names), rows, tones)
+    tones = {number: _of_outcome(record) for number, (record, _) in enumerate(measured)}
+    return Table(("decided", "procedure", "about", "started", "outcome", *names), rows, tones, verdict=4)
+
+
+def _found(record: RunRecord, kpi: Kpi) -> str:
+    """A ramp is not bound by the indicators: its plan has its own times."""
+    if record.procedure in RAMPS:
+        return "–"
+    return f"{kpi.render()}{' MISSED' if kpi.met is False else ''}"
+
+
+def _of_outcome(record: RunRecord) -> Tone:
+    if record.outcome in FAILED:
+        return Tone.BAD
+    return Tone.GOOD if record.outcome is Outcome.COMPLETED else Tone.PLAIN
 
 
 def _one(record: RunRecord, kpis: Sequence[Kpi]) -> Section:

@@ -1,14 +1,16 @@
 """A report as one HTML file that needs nothing else: no script, no font, no address is fetched."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
-from failover.reports.charts import SERIES, numbered, svg
+from failover.reports.charts import colour, numbered, svg
 from failover.reports.document import (
     Block,
     Bullets,
     Command,
     Drawing,
+    Mark,
     Mono,
     Paragraph,
     Piece,
@@ -17,6 +19,7 @@ from failover.reports.document import (
     Section,
     Strong,
     Table,
+    Tone,
 )
 from failover.reports.style import STYLE
 
@@ -43,13 +46,26 @@ def html(report: Report) -> str:
 
 
 def _section(section: Section) -> str:
-    blocks = "\n".join(filter(None, map(_block, section.blocks)))
+    blocks = "\n".join(filter(None, map(_block, _told_once(section.blocks))))
     if not blocks:
         return ""
     if section.folded:
         return f"<details><summary>{escape(section.title)}</summary>\n{blocks}\n</details>"
     title = f"<h2>{escape(section.title)}</h2>\n" if section.title else ""
     return f"<section>\n{title}{blocks}\n</section>"
+
+
+def _told_once(blocks: Sequence[Block]) -> list[Block]:
+    """Moments that several plots mark are spelled out under the first."""
+    told: list[Block] = []
+    known: Sequence[Mark] = ()
+    for block in blocks:
+        if isinstance(block, Plot):
+            same = list(block.marks) == list(known)
+            known = block.marks
+            block = replace(block, spelled=not same)
+        told.append(block)
+    return told
 
 
 def _block(block: Block) -> str:
@@ -87,13 +103,15 @@ def _table(table: Table) -> str:
 
 
 def _row(table: Table, number: int) -> str:
-    cells = "".join(f"<td{_kind(cell)}>{escape(cell)}</td>" for cell in table.rows[number])
-    tone = table.tones.get(number)
-    return f'<tr class="{tone.value}">{cells}</tr>' if tone else f"<tr>{cells}</tr>"
+    cells, tone = table.rows[number], table.tones.get(number, Tone.PLAIN)
+    verdict = table.verdict % len(cells)
+    told = (_cell(cell, tone if place == verdict else Tone.PLAIN) for place, cell in enumerate(cells))
+    return f"<tr>{''.join(told)}</tr>"
 
 
-def _kind(cell: str) -> str:
-    return ' class="long"' if len(cell) > 28 else ""
+def _cell(cell: str, tone: Tone) -> str:
+    kinds = [*(["long"] if len(cell) > 28 else []), *([tone.value] if tone is not Tone.PLAIN else [])]
+    return f'<td class="{" ".join(kinds)}">{escape(cell)}</td>' if kinds else f"<td>{escape(cell)}</td>"
 
 
 def _plot(plot: Plot) -> str:
@@ -101,11 +119,11 @@ def _plot(plot: Plot) -> str:
     if not drawn:
         return ""
     keys = "".join(
-        f'<li><span class="key s{number % SERIES + 1}"></span>{escape(line.name)}</li>'
+        f'<li><span class="key {colour(line, number)}"></span>{escape(line.name)}</li>'
         for number, line in enumerate(plot.lines)
     )
     names: dict[int, list[str]] = {}
-    for number, mark in numbered(plot.marks):
+    for number, mark in numbered(plot.marks) if plot.spelled else []:
         names.setdefault(number, []).append(f"{mark.name} {mark.at:%H:%M:%S}")
     marks = "".join(f"<li><b>{number}</b> {escape(', '.join(said))}</li>" for number, said in names.items())
     return (

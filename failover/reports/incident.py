@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from failover.distribution import Distribution, percent, render
+from failover.immediate import count
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
 from failover.kpis import Kpi, clocks, measure
 from failover.reports.document import (
@@ -26,7 +27,7 @@ from failover.reports.document import (
     text,
 )
 from failover.reports.phases import failures_of, phases, providers_of
-from failover.reports.plan import RAMPS, taken
+from failover.reports.plan import LESS, PUT_BACK, RAMPS, StepTaken, taken
 from failover.reports.series import plots
 from failover.reports.words import (
     TONES,
@@ -112,9 +113,8 @@ def _cause(record: RunRecord) -> Paragraph:
         return text(f"Started by {by} ({record.trigger.value}): {why}.")
     kind: list[Piece] = [" Classified as ", Strong(verdict.cause.kind.value), "."] if verdict.cause else []
     found = Strong(verdict.condition.value.replace("_", " "))
-    started = f" Started by {by} ({record.trigger.value})" + (
-        f": {record.request_reason}" if record.request_reason else ""
-    )
+    more = record.request_reason not in ("", verdict.reason)
+    started = f" Started by {by} ({record.trigger.value})" + (f": {record.request_reason}" if more else "")
     return Paragraph([f"{record.provider} was found ", found, f": {verdict.reason}.", *kind, f"{started}."])
 
 
@@ -141,10 +141,16 @@ def plan_blocks(record: RunRecord) -> list[Block]:
         )
         for step in steps
     ]
-    tones = {number: TONES[step.as_planned if step.set_at else None] for number, step in enumerate(steps)}
+    tones = {number: _tone(step) for number, step in enumerate(steps)}
     reached = sum(step.set_at is not None for step in steps)
     table = Table(("step", "shares", "set at", "planned", "took", ""), rows, tones)
     return [text(f"{reached} of {len(steps)} steps were taken."), table, *_owed(record)]
+
+
+def _tone(step: StepTaken) -> Tone:
+    if step.as_planned:
+        return Tone.GOOD
+    return Tone.BAD if step.went in (PUT_BACK, LESS) else Tone.PLAIN
 
 
 def _owed(record: RunRecord) -> list[Block]:
@@ -231,7 +237,9 @@ def _writes(record: RunRecord) -> list[Block]:
     ]
     more = len(record.writes) - len(shown)
     return [
-        text(f"The policy over time, {len(record.writes)} changes{f' (the first {len(shown)})' if more else ''}:"),
+        text(
+            f"The policy over time, {count(len(record.writes), 'change')}{f' (the first {len(shown)})' if more else ''}:"
+        ),
         Table(("time", "after", "route", "step", "shares since", "service"), rows),
     ]
 

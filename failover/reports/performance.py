@@ -126,7 +126,7 @@ def _tally(one: Tally) -> tuple[str, ...]:
 
 
 def _slower(one: Tally, before: Tally) -> str:
-    if one is before or one.latency_p95 is None or not before.latency_p95:
+    if one == before or one.latency_p95 is None or not before.latency_p95:
         return "–"
     return f"{100 * (one.latency_p95 / before.latency_p95 - 1):+.1f} %"
 

@@ -12,6 +12,8 @@ RAMPS = ("GradualFailover", "CanaryFailover", "Failback")
 SLACK = timedelta(seconds=2)
 """How much longer than planned a step may take before it is worth a word: it is proved, too."""
 
+PUT_BACK, LESS = "put back", "less was moved than planned"
+
 _NOT_STEPS = ("claim", "again", "release")
 
 
@@ -49,9 +51,9 @@ def _taken(step: PlannedStep, writes: Sequence[PolicyWrite], record: RunRecord) 
 
 def _went(step: PlannedStep, write: PolicyWrite, after: Sequence[PolicyWrite], held: timedelta | None) -> str:
     if dict(write.shares) != dict(step.shares):
-        return "less was moved than planned"
+        return LESS
     if after and after[0].step == "put-back":
-        return "put back"
+        return PUT_BACK
     if held is None or held < step.hold:
         return "cut short"
     return "as planned" if held <= step.hold + max(SLACK, step.hold / 2) else "took longer"

@@ -25,8 +25,8 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0; bo
   white-space: nowrap; }
 td.long { white-space: normal; min-width: 14rem; }
 th { color: var(--soft); font-weight: 600; }
-tr.good td:nth-child(4), tr.good td:last-child { color: var(--good); }
-tr.bad td { color: var(--bad); font-weight: 600; }
+td.good { color: var(--good); }
+td.bad { color: var(--bad); font-weight: 600; }
 ul { padding-left: 1.2rem; }
 li { margin: .15rem 0; }
 figure { margin: 1rem 0 1.5rem; }
@@ -50,7 +50,8 @@ svg .area { fill-opacity: .78; stroke: var(--paper); stroke-width: 1; }
 .marks b { color: var(--ink); }
 details { margin: 2rem 0; }
 summary { font-size: 1.15rem; font-weight: 600; cursor: pointer; }
-@media (max-width: 40rem) { body { font-size: 15px; } h1 { font-size: 1.25rem; } svg text { font-size: 19px; }
+@media (max-width: 40rem) { body { font-size: 15px; } h1 { font-size: 1.25rem; } svg text { font-size: 17px; }
+  svg .odd { display: none; }
   .marks { flex-direction: column; } }
 @media print { main { max-width: none; } .wide { overflow: visible; } td { white-space: normal; } }
 """

@@ -48,4 +48,5 @@ def kpi_table(kpis: Sequence[Kpi]) -> Table:
         ("indicator", "this run", "target", "", "from → to"),
         [(kpi.name, kpi.render(), kpi.render_target(), MET[kpi.met], kpi.explanation) for kpi in kpis],
         {number: TONES[kpi.met] for number, kpi in enumerate(kpis)},
+        verdict=3,
     )

@@ -9,7 +9,7 @@ from starter.commands.options import Json, Reason, Run, StateDir, Yes, environme
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (status, runs, watch, report, restore):
+    for command in (status, runs, watch, report, evidence, restore):
         app.command()(command)
 
 
@@ -198,6 +198,29 @@ def report(
         format=reporting.Format(format.value) if format else None,
     )
     return reporting.run_report(environment(), asked, state=state, json=json)
+
+
+def evidence(
+    period: Annotated[
+        str | None,
+        typer.Option(metavar="PERIOD", show_default=False, help="24h, 7d, 2026-11-01..2026-11-25. Default: 30d."),
+    ] = None,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="First make records anew that are missing, from Temporal's history.")
+    ] = False,
+    state: StateDir = None,
+    json: Json = False,
+) -> int:
+    """What is on record of closed runs, and where.
+
+    \b
+    failoverctl evidence
+    failoverctl evidence --period 7d
+    failoverctl evidence --recover
+    """
+    from starter.recovering import run_evidence
+
+    return run_evidence(environment(), state, period=period, recover=recover, json=json)
 
 
 def restore(

@@ -3,7 +3,7 @@
 import html.parser
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -345,13 +345,13 @@ def test_a_comparison_needs_something_to_compare_with() -> None:
     """Said, and not read as good; with one, the difference and its age."""
     assert "No baseline" in markdown(performance(failover(), baselines=[]))
     told = markdown(performance(failover(), baselines=[BASELINE]))
-    assert "google (gemini) on route chat | 200 ms | 300 ms | +50.0 % | 3700s old" in told
+    assert "google (gemini) on route chat | 200 ms | 300 ms | +50.0 % | 61m old" in told
     old = markdown(performance(failover(), baselines=[BASELINE], stale_after=timedelta(minutes=5)))
     assert "OLDER than 5m" in old
     assert "baseline" not in markdown(performance(failover())).lower().replace("before", "")
 
 
-KINDS = [
+KINDS: list[Callable[[RunRecord], Report]] = [
     lambda record: incident(record),
     lambda record: performance(record, baselines=[BASELINE]),
     lambda record: effect(record),

@@ -29,7 +29,8 @@ def preload() -> None:
     import starter.procedures.emergency
     import starter.procedures.failback
     import starter.procedures.immediate
-    import starter.procedures.service  # noqa: F401
+    import starter.procedures.service
+    import starter.reporting  # noqa: F401
 
 
 def serve(path: str) -> None:

@@ -20,11 +20,7 @@ MOVED = {"google": 9000, "meta": 1000, "bedrock": 0}
 """As a failover of Bedrock leaves it."""
 
 LATER = {
-    "validate --post-failover --check-all-providers --performance-baseline": "No such option: --performance-baseline",
     "dashboard create": "No such command 'dashboard'",
-    "report --type incident": "No such option: --type",
-    "report --type performance-impact": "No such option: --type",
-    "report --type failover-effectiveness": "No such option: --type",
     "analyze": "No such command 'analyze'",
 }
 """Not there yet, and what is said instead; nothing stands in for them."""
@@ -189,12 +185,17 @@ async def test_monitoring(found: Any, every_block: list[str]) -> None:
 
 
 async def test_success_validation(found: Any, every_block: list[str]) -> None:
-    """The model by itself, and a hundred requests through the route."""
+    """Users and providers against healthy time, the model by itself, and a hundred requests through the route."""
+    found.healthy_time()
     ran = await found.bash(every_block[10])
     check(
         ran,
         [
-            ("validate", 2, LATER["validate --post-failover --check-all-providers --performance-baseline"]),
+            (
+                "validate --post-failover --check-all-providers --performance-baseline",
+                0,
+                r"(?s)PASS +chat users baseline.*baseline\s+P95\s+10000\s+ms.*bedrock probe.*PASSED",
+            ),
             ("offline --model-id current-active-model", 0, r"(?s)bedrock quick suite.*100\.0 % right.*PASSED"),
             ("canary --validation-mode", 0, r"(?s)100\.0 % of 100 requests got a.*good answer.*\(96\.\d.*PASSED"),
         ],
@@ -285,7 +286,31 @@ async def test_service_is_verified(found: Any, every_block: list[str]) -> None:
     assert await found.shares() == "google:90,meta:10,bedrock:0"
 
 
-@pytest.mark.parametrize("number", [18, 20, 21, 22])
+async def test_reports_of_a_failover(found: Any, every_block: list[str]) -> None:
+    """The incident in a file of its time, its impact beside the baseline, and how well it went."""
+    found.healthy_time()
+    assert (await found.ctl("failover --from bedrock")).code == 0
+    ran = await found.bash(every_block[18])
+    check(ran, [("report --type incident --event failover --output failover-incident-", 0, r"\A\Z")])
+    [kept] = found.home.glob("failover-incident-*.md")
+    assert re.search(r"(?s)Handled.*## Key performance.*google:90,meta:10.*failover/bedrock", kept.read_text())
+    kept.unlink()
+    impact = (
+        r"(?s)^## Impact against targets.*^## Users in each.*^## Against the baselines.*users of route chat \| 10000 ms"
+    )
+    ran = await found.bash(every_block[20])
+    check(ran, [("report --type performance-impact", 0, f"(?m){impact}")])
+    ran = await found.bash(every_block[22])
+    rates = r"(?s)manual failover \| 100\.0 % \| 1 of 1 .*\| detection \|.*\| degradation \|"
+    check(ran, [("report --type failover-effectiveness", 0, rates)])
+    assert "restoration" not in ran.out
+    assert {path.name.rsplit("-", 2)[0] for path in found.home.glob("*.md")} == {
+        "performance-impact",
+        "failover-effectiveness",
+    }
+
+
+@pytest.mark.parametrize("number", [21])
 async def test_what_comes_later_says_that_it_is_not_there(
     found_as_it_is: Any, every_block: list[str], number: int
 ) -> None:

@@ -43,7 +43,7 @@ COMMANDS = (
     "schedules",
     *("failover", "rollback", "canary", "failback", "emergency", "plan"),
     *("approve", "reject", "abort", "pause", "resume", "advance", "escalate", "retry"),
-    *("status", "runs", "watch", "report", "restore"),
+    *("status", "runs", "watch", "report", "evidence", "restore"),
     *("monitor", "validate", "offline", "notify"),
     "version",
 )
