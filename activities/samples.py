@@ -62,7 +62,7 @@ class SampleLog:
 
     def read(self, since: datetime | None = None) -> Iterator[DetectorSample]:
         """Every sample that is kept, since a moment. A line that was cut by a kill is left out."""
-        for segment in self.segments():
+        for segment in self._since(since):
             for line in segment.read_bytes().splitlines():
                 try:
                     sample = _SAMPLE.validate_json(line)
@@ -70,3 +70,15 @@ class SampleLog:
                     continue
                 if since is None or sample.at >= since:
                     yield sample
+
+    def _since(self, since: datetime | None) -> list[Path]:
+        """Without the files that were over before: a file's name is when it began, and ends the one before it."""
+        segments = self.segments()
+        if since is None:
+            return segments
+        begun = f"{since:%Y%m%dT%H%M%S%f}"
+        return [
+            one
+            for one, following in zip(segments, [*segments[1:], None], strict=True)
+            if not following or following.stem > begun
+        ]

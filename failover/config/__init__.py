@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from failover.config.analysis import Analysis
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
 from failover.config.gateway import Gateway
@@ -39,6 +40,7 @@ class Config(Section):
     gateway: Gateway = Gateway()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
+    analysis: Analysis = Analysis()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -48,6 +50,7 @@ class Config(Section):
             *self._promise_problems(),
             *self._source_problems(),
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
+            *self.analysis.unknown_names(self.providers),
         ]
         if problems:
             raise ValueError("\n".join(problems))

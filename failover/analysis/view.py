@@ -1,0 +1,106 @@
+"""One incident as its claims look at it: whom it is about, who failed with it, who answered meanwhile."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from failover.analysis.case import Case, Place, ProviderStatus, Span, Trouble, span_of
+from failover.analysis.failures import FEW, Seen, seen
+from failover.analysis.statuses import then
+from failover.incident import RunRecord, Trigger
+
+TOGETHER = timedelta(seconds=30)
+"""Providers whose first failures are no further apart failed at the same time."""
+
+SKEW = timedelta(seconds=2)
+"""Clocks of our own processes that differ by more make the order of what they tell uncertain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """`focus`: the provider that the run was about, or else that failed first; "" where neither is known."""
+
+    case: Case
+    span: Span
+    seen: Mapping[str, Seen]
+    focus: str
+    together: Sequence[str] = ()
+    """Other providers that began to fail at the same time."""
+    well: Sequence[str] = ()
+    """Other providers that answered meanwhile, and did not fail."""
+    skew: timedelta = timedelta(0)
+    """How far the data plane's clock is ahead of the detectors'."""
+    statuses: Mapping[str, Sequence[tuple[ProviderStatus, Trouble]]] = field(default_factory=dict)
+    """Provider → what it reported for the time of the incident."""
+
+    @property
+    def record(self) -> RunRecord:
+        return self.case.record
+
+    @property
+    def of_focus(self) -> Seen:
+        return self.seen.get(self.focus, Seen(provider=self.focus))
+
+    @property
+    def began(self) -> datetime:
+        """When the trouble began, as far as anybody knows."""
+        return self.record.moments.first_bad or self.of_focus.first or self.record.moments.decided
+
+    @property
+    def by_hand(self) -> bool:
+        return self.record.trigger is Trigger.MANUAL
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing failed before it was decided, as far as samples tell."""
+        down = self.record.verdict is not None and self.record.verdict.down
+        decided, found = self.record.moments.decided, self.of_focus
+        return not down and (found.failures < FEW or found.first is None or found.first > decided)
+
+    def place(self, provider: str) -> Place:
+        return self.case.places.get(provider, Place())
+
+
+def view(case: Case) -> View:
+    span = span_of(case.record, case.now, case.lookback)
+    found = seen(case.samples, span)
+    focus = _focus(case.record, found)
+    others = [one for name, one in found.items() if name != focus]
+    began = found[focus].first if focus in found else None
+    together = [
+        one.provider
+        for one in others
+        if one.fails and one.first is not None and began is not None and abs(one.first - began) <= TOGETHER
+    ]
+    return View(
+        case=case,
+        span=span,
+        seen=found,
+        focus=focus,
+        together=together,
+        well=[one.provider for one in others if not one.fails and (one.good_probes or one.good_tries)],
+        skew=_skew(case),
+        statuses=_reported(case, span),
+    )
+
+
+def _focus(record: RunRecord, found: Mapping[str, Seen]) -> str:
+    if record.provider:
+        return record.provider
+    failing = [one for one in found.values() if one.fails and one.first is not None]
+    return min(failing, key=lambda one: (one.first is None, one.first)).provider if failing else ""
+
+
+def _skew(case: Case) -> timedelta:
+    apart = sorted(told.at - one.at for one in case.samples for told in one.counted)
+    return apart[len(apart) // 2] if apart else timedelta(0)
+
+
+def _reported(case: Case, span: Span) -> dict[str, list[tuple[ProviderStatus, Trouble]]]:
+    found: dict[str, list[tuple[ProviderStatus, Trouble]]] = {}
+    for status in case.statuses:
+        for trouble in then(status, span.onset, span.until):
+            kept = found.setdefault(status.provider, [])
+            if all(trouble.name != other.name for _, other in kept):
+                kept.append((status, trouble))
+    return found
