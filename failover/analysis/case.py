@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from failover.incident import RunRecord
 from failover.replay import DetectorSample
-from failover.units import render_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +145,13 @@ def span_of(record: RunRecord, now: datetime, lookback: timedelta) -> Span:
 
 
 def seconds(span: timedelta) -> str:
-    """For people: "0.4 s", "12 s", "3m"."""
+    """For people: "0.4 s", "95 s", "11 min 40 s", "3 h"."""
     if span < timedelta(seconds=10):
         return f"{max(0.0, span.total_seconds()):.1f} s"
-    whole = timedelta(seconds=round(span.total_seconds()))
-    return render_duration(whole) if whole >= timedelta(minutes=2) else f"{whole.total_seconds():.0f} s"
+    minutes, rest = divmod(round(span.total_seconds()), 60)
+    if minutes >= 60:
+        return f"{minutes / 60:.3g} h"
+    return f"{minutes} min {rest} s" if minutes >= 2 else f"{minutes * 60 + rest} s"
 
 
 def clock(at: datetime) -> str:

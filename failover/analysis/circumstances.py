@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from failover.analysis.case import Deploy, PolicyChange, clock, seconds
 from failover.analysis.classes import way_of
 from failover.analysis.failures import FEW, Seen
-from failover.analysis.findings import Cause, Claim, Sign
+from failover.analysis.findings import MODERATE, Cause, Claim, Sign
 from failover.analysis.view import SKEW, View
 from failover.distribution import percent
 from failover.failback import NAME as FAILBACK
@@ -71,7 +71,11 @@ def change_claims(view: View) -> list[Claim]:
 
 def explained(view: View) -> Sign | None:
     """Against every class of failure: it says what failed, and a change before it that fits says why it began."""
-    fitting = [one for one in change_claims(view) if any(sign.points >= _FITS for sign in one.signs[2:])]
+    fitting = [
+        one
+        for one in change_claims(view)
+        if one.points >= MODERATE and any(sign.points >= _FITS for sign in one.signs[2:])
+    ]
     if not fitting:
         return None
     return Sign(points=_EXPLAINED, text="it says what failed, not why it began; a change shortly before would")
@@ -79,7 +83,8 @@ def explained(view: View) -> Sign | None:
 
 def _by_deploy(view: View, deploy: Deploy) -> Claim:
     found = view.of_focus
-    signs = [_close(view, deploy.at), _well_before(found, deploy.at), _fits_deploy(found)]
+    fits = _fits_deploy(found)
+    signs = [*_timely(view, deploy.at, deploy.at, fits), fits]
     if _is_named(view, deploy.service):
         signs.append(Sign(points=_NAMED, text=f"{deploy.service} is a part that these requests go through"))
     text = f"{deploy.told} was deployed {seconds(view.began - deploy.at)} before the first bad sample."
@@ -89,6 +94,15 @@ def _by_deploy(view: View, deploy: Deploy) -> Claim:
 def _is_named(view: View, service: str) -> bool:
     names = {view.focus, "gateway", "worker", *(shift.route for shift in view.record.routes)}
     return any(name and name.casefold() in service.casefold() for name in names)
+
+
+def _timely(view: View, at: datetime, made: datetime, fits: Sign) -> list[Sign]:
+    """How close it came, and how well things were before it: half as much where it does not fit what failed."""
+    half = 1 if fits.points >= _FITS else 2
+    return [
+        Sign(points=sign.points // half, text=sign.text)
+        for sign in (_close(view, at), _well_before(view.of_focus, made))
+    ]
 
 
 def _close(view: View, at: datetime) -> Sign:
@@ -125,7 +139,11 @@ def _by_policy(view: View, change: PolicyChange) -> Claim:
     found, provider = view.of_focus, view.focus
     before, after = change.before.get(provider, 0), change.after.get(provider, 0)
     made = change.at - change.within
-    signs = [_close(view, min(change.at, view.began)), _well_before(found, made), _fits_load(found, before)]
+    fits = _fits_load(found, before)
+    signs = [*_timely(view, min(change.at, view.began), made, fits), fits]
+    if view.together:
+        said = f"{', '.join(view.together)} failed at the same time, which its share does not explain"
+        signs.append(Sign(points=_FITS_NOT, text=said))
     if found.rate_before and found.rate_during and found.rate_during >= 1.3 * found.rate_before:
         said = f"tries at it went from {found.rate_before:.1f} to {found.rate_during:.1f} a second"
         signs.append(Sign(points=_MORE_TRIES, text=said))

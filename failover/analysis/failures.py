@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from failover.analysis.case import Span
@@ -128,13 +128,24 @@ def _apart(samples: Sequence[DetectorSample], since: datetime, until: datetime) 
 
     Tries of before `since` are in the first of them, where its window reaches back; their failures would be the onset.
     """
-    read = [max(one.counted, key=lambda told: told.window) for one in samples if one.counted]
+    read = [_by_our_clock(one) for one in samples if one.counted]
     taken: list[Counted] = []
     for one in sorted(read, key=lambda told: told.at, reverse=True):
         fits = not taken or one.at <= taken[-1].since
         if fits and one.at > since and one.at <= until:
             taken.append(one)
     return taken[::-1]
+
+
+def _by_our_clock(sample: DetectorSample) -> Counted:
+    """The reading of the longest window, its moments by the clock of whoever read it: the data plane's may differ."""
+    told = max(sample.counted, key=lambda one: one.window)
+    ahead = told.at - sample.at
+    windows = [
+        replace(one, first_failure_at=one.first_failure_at - ahead if one.first_failure_at else None)
+        for one in told.windows
+    ]
+    return replace(told, at=sample.at, since=told.since - ahead, windows=windows)
 
 
 def _failing(probes: Sequence[Probe], counted: Sequence[Counted]) -> dict[FailureKind, Failing]:

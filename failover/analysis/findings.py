@@ -19,7 +19,7 @@ class Cause(StrEnum):
     REGION = "region down"
     CAPACITY = "no capacity at the provider"
     HANG = "no answers in time"
-    CONNECTION = "connections to one provider fail"
+    CONNECTION = "connections fail"
     CUT_STREAMS = "streams cut"
     WRONG_ANSWERS = "wrong or empty answers"
     BAD_REQUESTS = "our own requests refused"

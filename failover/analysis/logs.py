@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -45,7 +46,7 @@ _SECRET = (
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
     re.compile(r"\b(?:sk|pk|rk|xox[abps]|gh[pousr]|AKIA|ASIA|AIza|ya29|LLM)[A-Za-z0-9._|-]{10,}"),
     re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),
-    re.compile(r"\b(?=[A-Za-z0-9+/_-]*[0-9])(?=[A-Za-z0-9+/_-]*[A-Za-z])[A-Za-z0-9+/_]{40,}={0,2}"),
+    re.compile(r"\b(?=[A-Za-z+_]*[0-9])(?=[0-9+_]*[A-Za-z])[A-Za-z0-9+_]{40,}={0,2}"),
     re.compile(r"(?<=[?&])[^\s\"'#]+(?==)=[^\s\"'#]*"),
 )
 
@@ -78,18 +79,30 @@ def correlated(
     wanted = _words(record, providers)
     for source, lines in files:
         names.append(source)
+        plain = read = 0
         for raw in lines:
             told = _parsed(raw)
-            if told is None:
-                unread += bool(raw.strip())
-                continue
-            line = _line(source, told, secrets)
+            plain, read = plain + (told is None and bool(raw.strip())), read + (told is not None)
+            line = _line(source, told, secrets) if told is not None else None
             if line is not None and span.onset - AROUND <= line.at <= span.until + AROUND:
-                weight = _weight(line, raw, wanted)
-                found += [(weight, line)] if weight else []
-    best = sorted(found, key=lambda one: (-one[0], abs(one[1].at - span.onset)))[:most]
+                found.append((_weight(line, raw, wanted), line))
+        unread += plain if plain > read else 0
+    belong = _folded([one for one in found if one[0]])
+    best = sorted(belong, key=lambda one: (-one[0], abs(one[1].at - span.onset)))[:most]
     kept = sorted((line for _, line in best), key=lambda line: line.at)
-    return Logs(wanted=True, files=names, lines=kept, more=len(found) - len(kept), unread=unread)
+    return Logs(wanted=True, files=names, lines=kept, more=len(belong) - len(kept), unread=unread)
+
+
+def _folded(found: Sequence[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
+    """What a process says again and again is one line, with how often it did."""
+    same: dict[tuple[str, str, str], list[tuple[int, LogLine]]] = {}
+    for weight, line in sorted(found, key=lambda one: one[1].at):
+        same.setdefault((line.source, line.level, line.text), []).append((weight, line))
+    return [
+        (weight, line if len(alike) == 1 else replace(line, text=f"{line.text} ({len(alike)} times)"))
+        for alike in same.values()
+        for weight, line in alike[:1]
+    ]
 
 
 def _words(record: RunRecord, providers: Collection[str]) -> list[re.Pattern[str]]:
@@ -98,9 +111,9 @@ def _words(record: RunRecord, providers: Collection[str]) -> list[re.Pattern[str
 
 
 def _weight(line: LogLine, raw: str, words: Sequence[re.Pattern[str]]) -> int:
-    """0: it does not belong here. What is loud does, whomever it names."""
+    """0: it does not belong here. What is loud does, whomever it names; what names the incident comes first."""
     named = any(word.search(raw) for word in words)
-    return 2 * _LOUD.get(line.level, 0) + named
+    return _LOUD.get(line.level, 0) + len(_LOUD) * named
 
 
 def _parsed(raw: str) -> dict[str, Any] | None:
