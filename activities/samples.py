@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import structlog
@@ -77,8 +78,5 @@ class SampleLog:
         if since is None:
             return segments
         begun = f"{since:%Y%m%dT%H%M%S%f}"
-        return [
-            one
-            for one, following in zip(segments, [*segments[1:], None], strict=True)
-            if not following or following.stem > begun
-        ]
+        over = {one for one, following in pairwise(segments) if following.stem <= begun}
+        return [one for one in segments if one not in over]

@@ -82,8 +82,7 @@ def explained(view: View) -> Sign | None:
 
 
 def _by_deploy(view: View, deploy: Deploy) -> Claim:
-    found = view.of_focus
-    fits = _fits_deploy(found)
+    fits = _fits_deploy(view)
     signs = [*_timely(view, deploy.at, deploy.at, fits), fits]
     if _is_named(view, deploy.service):
         signs.append(Sign(points=_NAMED, text=f"{deploy.service} is a part that these requests go through"))
@@ -122,24 +121,26 @@ def _well_before(found: Seen, at: datetime) -> Sign:
     )
 
 
-def _fits_deploy(found: Seen) -> Sign:
-    worst = way_of(found.worst).cause.value if found.worst else "nothing that was counted"
-    if found.part(DIRECT) >= _MOST:
-        return Sign(points=_FITS, text=f"what failed ({worst}) is what a change on our side can bring about")
-    tries = sum(one.tries for one in found.failing.values())
-    if tries >= FEW and len(found.good_probes) >= FEW and not found.bad_probes:
-        return Sign(
-            points=_FITS,
-            text=f"our own probes, which no deploy changes, were answered ({len(found.good_probes)}); only users' tries failed",
-        )
-    return Sign(points=_FITS_NOT, text=f"what failed ({worst}) is the provider's own answer, to our own probes too")
+def _fits_deploy(view: View) -> Sign:
+    found, worst = view.of_focus, view.worst
+    if worst is None:
+        return Sign(points=0, text="what failed is not known, so neither is whether a deploy can bring it about")
+    failed = f"what failed ({way_of(worst).cause.value})"
+    if view.part(DIRECT) >= _MOST:
+        return Sign(points=_FITS, text=f"{failed} is what a change on our side can bring about")
+    if found.bad_probes:
+        return Sign(points=_FITS_NOT, text=f"{failed} is the provider's own answer, to our own probes too")
+    if found.failures >= FEW and len(found.good_probes) >= FEW:
+        told = f"our own probes, which no deploy changes, were answered ({len(found.good_probes)})"
+        return Sign(points=_FITS, text=f"{told}; only users' tries failed")
+    return Sign(points=0, text=f"{failed}: whether our own probes, which no deploy changes, failed too is not known")
 
 
 def _by_policy(view: View, change: PolicyChange) -> Claim:
     found, provider = view.of_focus, view.focus
     before, after = change.before.get(provider, 0), change.after.get(provider, 0)
     made = change.at - change.within
-    fits = _fits_load(found, before)
+    fits = _fits_load(view, before)
     signs = [*_timely(view, min(change.at, view.began), made, fits), fits]
     if view.together:
         said = f"{', '.join(view.together)} failed at the same time, which its share does not explain"
@@ -156,8 +157,10 @@ def _by_policy(view: View, change: PolicyChange) -> Claim:
     return Claim(cause=Cause.POLICY_CHANGE, about=provider, text=text, signs=signs)
 
 
-def _fits_load(found: Seen, before: int) -> Sign:
-    if found.part(LOAD) >= _MOST:
+def _fits_load(view: View, before: int) -> Sign:
+    if view.worst is None:
+        return Sign(points=0, text="what failed is not known, so neither is whether more traffic can bring it about")
+    if view.part(LOAD) >= _MOST:
         return Sign(
             points=_FITS + 5, text="what failed is what more traffic can bring about: refusals for load or quota"
         )

@@ -1,12 +1,13 @@
 """One incident as its claims look at it: whom it is about, who failed with it, who answered meanwhile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from failover.analysis.case import Case, Place, ProviderStatus, Span, Trouble, span_of
 from failover.analysis.failures import FEW, Seen, seen
 from failover.analysis.statuses import then
+from failover.failure import FailureKind
 from failover.incident import RunRecord, Trigger
 
 TOGETHER = timedelta(seconds=30)
@@ -56,6 +57,20 @@ class View:
         down = self.record.verdict is not None and self.record.verdict.down
         decided, found = self.record.moments.decided, self.of_focus
         return not down and (found.failures < FEW or found.first is None or found.first > decided)
+
+    @property
+    def worst(self) -> FailureKind | None:
+        """What failed most; where nothing was sampled, what the verdict names."""
+        return self.of_focus.worst or self._named
+
+    def part(self, kinds: Collection[FailureKind]) -> float:
+        """Of the failures, those of these kinds."""
+        return self.of_focus.part(kinds) if self.of_focus.failures else float(self._named in kinds)
+
+    @property
+    def _named(self) -> FailureKind | None:
+        verdict = self.record.verdict
+        return verdict.cause.kind if verdict is not None and verdict.cause is not None else None
 
     def place(self, provider: str) -> Place:
         return self.case.places.get(provider, Place())

@@ -25,7 +25,6 @@ LATER = {
     "report --type incident": "No such option: --type",
     "report --type performance-impact": "No such option: --type",
     "report --type failover-effectiveness": "No such option: --type",
-    "analyze": "No such command 'analyze'",
 }
 """Not there yet, and what is said instead; nothing stands in for them."""
 
@@ -285,7 +284,26 @@ async def test_service_is_verified(found: Any, every_block: list[str]) -> None:
     assert await found.shares() == "google:90,meta:10,bedrock:0"
 
 
-@pytest.mark.parametrize("number", [18, 20, 21, 22])
+async def test_the_root_cause_is_investigated(found: Any, every_block: list[str]) -> None:
+    """Of a real failover, which followed a real fault: the right cause first, with the lines of the logs."""
+    await found.fault("bedrock", "authentication")
+    await found.known_down("bedrock")
+    assert (await found.ctl("failover --from bedrock")).code == 0
+    ran = await found.bash(every_block[21])
+    said = (
+        r"(?s)\ARoot cause of failover/bedrock .*\nbedrock refused our credentials.* Evidence: strong"
+        r".*1\. bedrock refused our credentials.*not our own network.*Log lines of that time.*gateway warning: a try failed"
+    )
+    check(ran, [("analyze --event failover --root-cause-analysis --include-logs", 0, said)])
+    assert max(map(len, ran.commands[0].out.splitlines())) <= 100
+
+
+async def test_without_an_incident_there_is_no_root_cause(found: Any) -> None:
+    said = await found.ctl("analyze --event failover --root-cause-analysis --include-logs")
+    assert said.code == 2 and "There is no incident under" in said.err, said
+
+
+@pytest.mark.parametrize("number", [18, 20, 22])
 async def test_what_comes_later_says_that_it_is_not_there(
     found_as_it_is: Any, every_block: list[str], number: int
 ) -> None:
