@@ -20,6 +20,7 @@ from failover.analysis.changes import policy_changes
 from failover.analysis.findings import Analysis
 from failover.analysis.logs import correlated
 from failover.analysis.render import markdown
+from failover.analysis.view import span_for
 from failover.config import Config
 from failover.config.analysis import Analysis as Settings
 from failover.errors import RequestError
@@ -93,7 +94,7 @@ class Gatherer:
             samples=samples,
             changes=policy_changes(samples, records),
             deploys=_known(sources.deploys),
-            logs=self._logs(record, span),
+            logs=self._logs(record, span_for(record, samples, now, lookback)),
             statuses=sources.statuses.kept(span.since, span.until + timedelta(minutes=5)),
             watched=sorted(sources.settings.status_pages),
             places=sources.places,

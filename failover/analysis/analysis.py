@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from datetime import timedelta
 
-from failover.analysis.case import Case, clock, seconds
+from failover.analysis.case import Case, clock, first_bad_of, seconds
 from failover.analysis.circumstances import (
     change_claims,
     changes_before,
@@ -68,7 +68,7 @@ def _with(claim: Claim, sign: Sign | None) -> Claim:
 
 def _first_bad(looked: View) -> FirstBad | None:
     """Of the provider that the run was about, as the record has it, else as the samples do."""
-    at = looked.record.moments.first_bad or looked.of_focus.first
+    at = first_bad_of(looked.record) or looked.of_focus.first
     if at is None:
         return None
     moment = timedelta(seconds=1)

@@ -136,10 +136,15 @@ class Span:
     until: datetime
 
 
+def first_bad_of(record: RunRecord) -> datetime | None:
+    """As the run noted it, or as the verdict that it began with says."""
+    return record.moments.first_bad or (record.verdict.first_bad_at if record.verdict else None)
+
+
 def span_of(record: RunRecord, now: datetime, lookback: timedelta) -> Span:
     """Where a record's moments contradict one another, the order of the run decides."""
     moments = record.moments
-    onset = min(moments.first_bad or moments.decided - LEAD, moments.decided)
+    onset = min(first_bad_of(record) or moments.decided - LEAD, moments.decided)
     ended = max(moments.closed or now, moments.decided)
     return Span(since=onset - lookback, onset=onset, until=min(ended, moments.decided + LONGEST))
 

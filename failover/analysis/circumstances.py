@@ -11,7 +11,6 @@ from failover.analysis.view import SKEW, View
 from failover.distribution import percent
 from failover.failback import NAME as FAILBACK
 from failover.failure import FailureKind
-from failover.health import Condition
 
 DIRECT = frozenset(
     {
@@ -26,8 +25,6 @@ DIRECT = frozenset(
 
 LOAD = frozenset({FailureKind.THROTTLED, FailureKind.CAPACITY, FailureKind.HARD_QUOTA})
 """What more traffic can bring about."""
-
-_QUIET = frozenset({Condition.HEALTHY, Condition.BLIND})
 
 UNREACHABLE = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT})
 
@@ -65,8 +62,21 @@ def change_claims(view: View) -> list[Claim]:
     if view.quiet:
         return []
     deploys = [_by_deploy(view, one) for one in deploys_before(view)[:3]]
-    raised = [one for one in changes_before(view) if view.focus and one.rise(view.focus) >= _RISE]
-    return [*deploys, *(_by_policy(view, one) for one in raised[-3:])]
+    return [*deploys, *(_by_policy(view, one) for one in _raised(view)[-3:])]
+
+
+def _raised(view: View) -> list[PolicyChange]:
+    """Changes that gave the provider more, and that no later one took back before the trouble began."""
+    changes, provider = [one for one in changes_before(view) if view.focus], view.focus
+    return [
+        one
+        for number, one in enumerate(changes)
+        if one.rise(provider) >= _RISE
+        and not any(
+            later.route == one.route and later.after.get(provider, 0) < one.after.get(provider, 0)
+            for later in changes[number + 1 :]
+        )
+    ]
 
 
 def explained(view: View) -> Sign | None:
@@ -124,7 +134,7 @@ def _well_before(found: Seen, at: datetime) -> Sign:
 def _fits_deploy(view: View) -> Sign:
     found, worst = view.of_focus, view.worst
     if worst is None:
-        return Sign(points=0, text="what failed is not known, so neither is whether a deploy can bring it about")
+        return Sign(points=0, text="whether a deploy can bring it about is not known: no failures were sampled")
     failed = f"what failed ({way_of(worst).cause.value})"
     if view.part(DIRECT) >= _MOST:
         return Sign(points=_FITS, text=f"{failed} is what a change on our side can bring about")
@@ -159,7 +169,7 @@ def _by_policy(view: View, change: PolicyChange) -> Claim:
 
 def _fits_load(view: View, before: int) -> Sign:
     if view.worst is None:
-        return Sign(points=0, text="what failed is not known, so neither is whether more traffic can bring it about")
+        return Sign(points=0, text="whether more traffic can bring it about is not known: no failures were sampled")
     if view.part(LOAD) >= _MOST:
         return Sign(
             points=_FITS + 5, text="what failed is what more traffic can bring about: refusals for load or quota"
@@ -222,7 +232,7 @@ def _alike(founds: Sequence[Seen]) -> Sign:
 def quiet_claims(view: View) -> list[Claim]:
     """A run that no failure stands behind."""
     record = view.record
-    if not view.quiet or (record.verdict is not None and record.verdict.condition not in _QUIET):
+    if not view.quiet:
         return []
     signs = [_nothing_seen(view), Sign(points=20, text=_asked(view))]
     cause = Cause.ALERT_ALONE

@@ -85,6 +85,40 @@ class Seen:
         return max(self.failing, key=lambda kind: self.failing[kind].count, default=None)
 
 
+APART = timedelta(seconds=60)
+"""Failures with a longer silence between them are two troubles, and the first was over."""
+
+
+def narrowed(span: Span, samples: Sequence[DetectorSample], provider: str, decided: datetime) -> Span:
+    """Where no first bad sample was noted: from the first failure of the trouble that was there when it was decided.
+
+    Without one, from the end of the last trouble before.
+    """
+    mine = [one for one in samples if provider in ("", one.provider)]
+    failed = sorted(at for one in mine for at in _failed_at(one) if span.onset <= at <= decided)
+    onset = decided
+    for at in reversed(failed):
+        if onset - at > APART:
+            break
+        onset = at
+    if onset == decided and failed:
+        onset = failed[-1] + timedelta(seconds=1)
+    elif onset == decided:
+        onset = span.onset
+    return replace(span, onset=onset, since=span.since + (onset - span.onset))
+
+
+def _failed_at(sample: DetectorSample) -> list[datetime]:
+    """By the clock of whoever sampled."""
+    tried = [
+        window.first_failure_at - (told.at - sample.at)
+        for told in sample.counted
+        for window in told.windows
+        if window.first_failure_at
+    ]
+    return [*(probe.at for probe in sample.probes if probe.failure is not None), *tried]
+
+
 def seen(samples: Sequence[DetectorSample], span: Span) -> dict[str, Seen]:
     """Provider → what was seen of it, for whoever was watched in that time."""
     inside = [one for one in samples if span.since <= one.at <= span.until + timedelta(seconds=10)]

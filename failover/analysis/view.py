@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from failover.analysis.case import Case, Place, ProviderStatus, Span, Trouble, span_of
-from failover.analysis.failures import FEW, Seen, seen
+from failover.analysis.case import Case, Place, ProviderStatus, Span, Trouble, first_bad_of, span_of
+from failover.analysis.failures import FEW, Seen, narrowed, seen
 from failover.analysis.statuses import then
 from failover.failure import FailureKind
+from failover.health import Condition
 from failover.incident import RunRecord, Trigger
+from failover.replay import DetectorSample
 
 TOGETHER = timedelta(seconds=30)
 """Providers whose first failures are no further apart failed at the same time."""
@@ -45,7 +47,7 @@ class View:
     @property
     def began(self) -> datetime:
         """When the trouble began, as far as anybody knows."""
-        return self.record.moments.first_bad or self.of_focus.first or self.record.moments.decided
+        return first_bad_of(self.record) or self.of_focus.first or self.record.moments.decided
 
     @property
     def by_hand(self) -> bool:
@@ -54,9 +56,9 @@ class View:
     @property
     def quiet(self) -> bool:
         """Nothing failed before it was decided, as far as samples tell."""
-        down = self.record.verdict is not None and self.record.verdict.down
-        decided, found = self.record.moments.decided, self.of_focus
-        return not down and (found.failures < FEW or found.first is None or found.first > decided)
+        verdict, decided, found = self.record.verdict, self.record.moments.decided, self.of_focus
+        troubled = verdict is not None and verdict.condition not in (Condition.HEALTHY, Condition.BLIND)
+        return not troubled and (found.failures < FEW or found.first is None or found.first > decided)
 
     @property
     def worst(self) -> FailureKind | None:
@@ -76,8 +78,16 @@ class View:
         return self.case.places.get(provider, Place())
 
 
+def span_for(record: RunRecord, samples: Sequence[DetectorSample], now: datetime, lookback: timedelta) -> Span:
+    """The time that is looked at."""
+    span = span_of(record, now, lookback)
+    if first_bad_of(record) is not None:
+        return span
+    return narrowed(span, samples, record.provider, record.moments.decided)
+
+
 def view(case: Case) -> View:
-    span = span_of(case.record, case.now, case.lookback)
+    span = span_for(case.record, case.samples, case.now, case.lookback)
     found = seen(case.samples, span)
     focus = _focus(case.record, found)
     others = [one for name, one in found.items() if name != focus]

@@ -185,6 +185,12 @@ PAIRS: Sequence[tuple[str, FailureKind, Mapping[str, Any], Cause]] = [
     ("refused for load", FailureKind.THROTTLED, {"changes": []}, Cause.THROTTLING),
     ("refused for load after a raise", FailureKind.THROTTLED, {"changes": [raised(-10)]}, Cause.POLICY_CHANGE),
     ("refused for load after a fall", FailureKind.THROTTLED, {"changes": [raised(-10, 7000, 2000)]}, Cause.THROTTLING),
+    (
+        "refused for load after a raise that was taken back",
+        FailureKind.THROTTLED,
+        {"changes": [raised(-50), raised(-20, 7000, 2000)]},
+        Cause.THROTTLING,
+    ),
     ("broken after a raise", FailureKind.SERVER_ERROR, {"changes": [raised(-10)]}, Cause.SERVER_ERRORS),
     (
         "everybody refused",
@@ -376,6 +382,25 @@ def test_two_that_are_close_are_undecided() -> None:
     samples = [*watched(kind=FailureKind.AUTHENTICATION), *others()]
     found = analysis(FailureKind.AUTHENTICATION, samples=samples, deploys=[deploy(-200)])
     assert found.undecided and found.headline.startswith("Undecided between two: ")
+
+
+def test_an_earlier_trouble_that_was_over_is_not_this_one() -> None:
+    """Where the run noted no first bad sample, its verdict's counts, else the trouble that was there when it was decided."""
+    earlier = [replace(one, at=one.at - timedelta(minutes=3)) for one in watched(kind=FailureKind.PERMISSION, since=0)]
+    earlier = [
+        replace(one, probes=[replace(probe, at=probe.at - timedelta(minutes=3)) for probe in one.probes], counted=[])
+        for one in earlier
+    ]
+    unnoted = Moments(decided=at(3), in_force=at(4), closed=at(10))
+    for run in (
+        record(FailureKind.THROTTLED, procedure="GradualFailover", moments=unnoted),
+        record(None, trigger=Trigger.AUTOMATIC, requested_by="alertmanager"),
+    ):
+        found = analysis(record=run, samples=[*earlier, *watched(kind=FailureKind.THROTTLED), *others()])
+        assert first(found)[0] is Cause.THROTTLING and len(found.failures) == 1, text(found)
+        assert found.first_bad is not None and found.first_bad.at == T0
+    quiet = analysis(record=record(None), samples=[*earlier, *watched(), *others()])
+    assert quiet.headline == "Nothing failed; anna moved it."
 
 
 # The policy over time
