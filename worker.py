@@ -22,9 +22,11 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accuracy import Accuracy, Examiner
 from activities.aftercare import Aftercare
+from activities.analyzing import LOGS, Analysing, Gatherer, Sources, places_of
 from activities.baselines import BaselineRecorder, PerformanceBaselines
 from activities.board import VerdictBoard
 from activities.course import CourseOfUse
+from activities.deploys import DeployLog
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
@@ -36,13 +38,15 @@ from activities.restoration import Restoration
 from activities.runs import Runs
 from activities.samples import SampleLog
 from activities.sources import Readings
+from activities.statuses import AskingResponder, StatusLog
 from activities.traffic import Traffic
-from activities.watching import Watching
+from activities.watching import Responder, Watching
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
 from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
+from providers.status_page import StatusPages
 from starter.connection import connect
 from starter.logs import configure
 from starter.parts import (
@@ -54,6 +58,7 @@ from starter.parts import (
     notifier,
     passive_sources,
     provider_clients,
+    secrets_of,
 )
 from starter.ports import LOOPBACK, free_port
 from starter.reporting import RunReporter
@@ -109,6 +114,8 @@ class Parts:
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
     hold: HoldStore | None = None
     samples: SampleLog | None = None
+    statuses: StatusLog | None = None
+    analysing: Analysing | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -116,7 +123,9 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     prober = Prober(parts.config, parts.clients)
     traffic = Traffic(parts.config, parts.plane, parts.board)
     restoration = Restoration(parts.config, parts.plane, prober)
-    responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
+    responder: Responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
+    if parts.statuses is not None:
+        responder = AskingResponder(responder, parts.statuses)
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
     runs = Runs(client, task_queue, hold)
@@ -155,6 +164,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(Probing(prober).candidates, Notify(parts.notifier).post),
         *(CourseOfUse(parts.plane).taken, evidence.keep, evidence.attach),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
+        *([parts.analysing.keep] if parts.analysing else ()),
     ]
     return Worker(
         client,
@@ -202,18 +212,40 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
     """The real adapters, as the settings wire them."""
     config = loaded.config
     clients = await provider_clients(config, settings)
+    statuses = StatusLog(config.analysis, StatusPages(config.analysis.status_timeout.total_seconds()), state)
+    evidence = evidence_store(config, state)
     return Parts(
         config=config,
         clients=clients,
         plane=gateway_plane(settings),
         notifier=notifier(config, settings),
-        evidence=evidence_store(config, state),
+        evidence=evidence,
         board=VerdictBoard(),
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),
         hold=hold_store(settings),
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
+        statuses=statuses,
+        analysing=analysing(config, settings, state, statuses, evidence),
     )
+
+
+def analysing(
+    config: Config, settings: Settings, state: Path, statuses: StatusLog, evidence: EvidenceStore
+) -> Analysing:
+    """Root causes of closed runs, by what lies in the state directory."""
+    own = config.analysis
+    sources = Sources(
+        settings=own,
+        evidence=evidence,
+        samples=SampleLog(state / SAMPLES, 0),
+        deploys=DeployLog(state, own.deploys_max_bytes, config.webhooks.replay_window),
+        statuses=statuses,
+        places=places_of(config),
+        secrets=secrets_of(config, settings.environ, settings.api_token),
+        logs=state / LOGS,
+    )
+    return Analysing(Gatherer(sources), evidence)
 
 
 async def connect_worker(settings: Settings, metrics: str) -> Client:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import structlog
@@ -62,7 +63,7 @@ class SampleLog:
 
     def read(self, since: datetime | None = None) -> Iterator[DetectorSample]:
         """Every sample that is kept, since a moment. A line that was cut by a kill is left out."""
-        for segment in self.segments():
+        for segment in self._since(since):
             for line in segment.read_bytes().splitlines():
                 try:
                     sample = _SAMPLE.validate_json(line)
@@ -70,3 +71,12 @@ class SampleLog:
                     continue
                 if since is None or sample.at >= since:
                     yield sample
+
+    def _since(self, since: datetime | None) -> list[Path]:
+        """Without the files that were over before: a file's name is when it began, and ends the one before it."""
+        segments = self.segments()
+        if since is None:
+            return segments
+        begun = f"{since:%Y%m%dT%H%M%S%f}"
+        over = {one for one, following in pairwise(segments) if following.stem <= begun}
+        return [one for one in segments if one not in over]

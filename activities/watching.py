@@ -211,6 +211,7 @@ class Watching:
         response = permitted(wanted, allowed)
         await self._keep(seen, verdict, policies, wanted, response)
         if response.tell:
+            log.info("verdict", provider=verdict.provider, condition=verdict.condition.value, reason=verdict.reason)
             telling = asyncio.create_task(self._responder.tell(verdict, response))
             self._told.add(telling)
             telling.add_done_callback(self._told.discard)

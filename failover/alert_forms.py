@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from failover.alerts import Alert, Status, clean
+from failover.analysis.deploys import DeployNote
 from failover.errors import RequestError
 from failover.senders import Kind
 
@@ -283,7 +284,7 @@ class Generic(BaseModel):
         ]
 
 
-FORMS: Mapping[Kind, type[Prometheus | PagerDuty | SnsMessage | Datadog | Generic]] = {
+ALERT_FORMS: Mapping[Kind, type[Prometheus | PagerDuty | SnsMessage | Datadog | Generic]] = {
     "alertmanager": Prometheus,
     "grafana": Prometheus,
     "pagerduty": PagerDuty,
@@ -292,13 +293,21 @@ FORMS: Mapping[Kind, type[Prometheus | PagerDuty | SnsMessage | Datadog | Generi
     "generic": Generic,
 }
 
+FORMS: Mapping[Kind, type[BaseModel]] = {**ALERT_FORMS, "deploy": DeployNote}
+"""What each kind of sender writes."""
+
 
 def read(kind: Kind, body: bytes, most: int) -> list[Alert]:
     """The alerts of one delivery. RequestError, naming fields and never values, where it cannot be understood."""
-    alerts = _validated(FORMS[kind], _json(body, "the body")).read()
+    alerts = _validated(ALERT_FORMS[kind], _json(body, "the body")).read()
     if len(alerts) > most:
         raise RequestError(f"The delivery holds {len(alerts)} alerts, of {most} that are taken at once; group fewer.")
     return alerts
+
+
+def read_deploy(body: bytes) -> DeployNote:
+    """One deploy. RequestError as above."""
+    return _validated(DeployNote, _json(body, "the body"))
 
 
 def envelope(body: bytes) -> tuple[SnsMessage, dict[str, Any]]:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from failover.section import STRICT, Count, Name
 from failover.units import PositiveDuration
 
-Kind = Literal["alertmanager", "grafana", "pagerduty", "cloudwatch", "datadog", "generic"]
+Kind = Literal["alertmanager", "grafana", "pagerduty", "cloudwatch", "datadog", "generic", "deploy"]
 Proof = Literal["bearer", "basic", "signature", "sns"]
 TriggerName = Literal["unavailable", "unusable", "invalid_answers", "throttled", "slow", "degraded_quality"]
 
@@ -21,6 +21,7 @@ PROOFS: dict[Kind, tuple[Proof, ...]] = {
     "cloudwatch": ("sns",),
     "datadog": ("bearer", "basic"),
     "generic": ("bearer", "basic", "signature"),
+    "deploy": ("bearer", "basic", "signature"),
 }
 """How each kind of sender can prove itself; the first is the usual way."""
 
@@ -41,7 +42,7 @@ Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 class Sender(BaseModel):
-    """One source of alerts; it posts to /webhooks/ and its name."""
+    """One source of alerts, or (kind deploy) of deploys; it posts to /webhooks/ and its name."""
 
     model_config = STRICT
 
@@ -128,6 +129,7 @@ def _usual_senders() -> dict[str, Sender]:
         "cloudwatch": Sender(kind="cloudwatch", proof="sns"),
         "datadog": Sender(kind="datadog", proof="bearer", secret_env="DATADOG_WEBHOOK_TOKEN"),
         "generic": Sender(kind="generic", proof="bearer", secret_env="GENERIC_WEBHOOK_TOKEN"),
+        "deploys": Sender(kind="deploy", proof="bearer", secret_env="DEPLOYS_WEBHOOK_TOKEN"),
     }
 
 

@@ -17,6 +17,7 @@ from failover.ports import ProviderClient
 from gateway.auth import Auth
 from gateway.cache import AnswerCache
 from gateway.counters import Counters, utc_now
+from gateway.failed_tries import FailedTries
 from gateway.hold_api import HoldApi
 from gateway.metrics import Metrics
 from gateway.openai_api import OpenAiApi
@@ -45,7 +46,7 @@ def create_app(
     """
     counters, metrics, auth = Counters(), Metrics(config, store), Auth(token, loopback=loopback)
     rates = Rates(config.capacities(), time.monotonic)
-    router = Router(config, clients, store, counters, metrics, rates, utc_now, rng or random.Random())
+    router = Router(config, clients, store, counters, FailedTries(metrics), rates, utc_now, rng or random.Random())
     cache = AnswerCache(config.gateway.cache.max_bytes)
     queues = Queues(config.gateway.queue.max_bytes, router, store, metrics)
     metrics.watch(cache, queues)

@@ -17,7 +17,7 @@ from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
 from starter.golden import load_suites
 from starter.running import Stack, find
-from starter.settings import Settings
+from starter.settings import VENDOR_VARIABLES, Settings
 from starter.showing import named
 from starter.stack import load, simulated
 from traffic.gateway import GatewayPlane
@@ -73,6 +73,18 @@ def _passive_source(name: str, source: Source, settings: Settings) -> PassiveSou
     from traffic.prometheus import PrometheusSource
 
     return PrometheusSource(name, source, token=settings.environ.get(source.token_env or "") or None)
+
+
+def secrets_of(config: Config | None, environ: Mapping[str, str], api_token: str | None) -> list[str]:
+    """Values that must never be shown: of every variable that holds a secret, and the stack's own token."""
+    named = {name for name in VENDOR_VARIABLES if any(word in name for word in ("KEY", "TOKEN", "SECRET"))}
+    if config is not None:
+        named |= {one.api_key_env for one in config.providers.values() if one.api_key_env}
+        named |= {one.secret_env for one in config.webhooks.senders.values() if one.secret_env}
+        named |= {one.token_env for one in config.detection.sources.values() if one.token_env}
+        named |= {config.notifications.slack.token_env, config.notifications.slack.signing_secret_env}
+    values = [part for name in named for part in environ.get(name, "").split()]
+    return [*values, *([api_token] if api_token else [])]
 
 
 def gateway_plane(settings: Settings) -> TrafficPlane:

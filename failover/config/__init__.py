@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from failover.config.analysis import Analysis
 from failover.config.baselines import Baselines
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
@@ -45,6 +46,7 @@ class Config(Section):
     baselines: Baselines = Baselines()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
+    analysis: Analysis = Analysis()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -54,6 +56,7 @@ class Config(Section):
             *self._promise_problems(),
             *self._source_problems(),
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
+            *self.analysis.unknown_names(self.providers),
         ]
         if problems:
             raise ValueError("\n".join(problems))

@@ -39,7 +39,10 @@ def secrets(config: Config, environ: Mapping[str, str]) -> list[Finding]:
 
 def senders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     """Whose alerts are taken: a sender without its secret (CloudWatch: without a topic) is refused at the door."""
-    known = sorted(config.webhooks.senders.items())
+    known = sorted(
+        ((name, one) for name, one in config.webhooks.senders.items() if one.kind != "deploy"),
+        key=lambda named: named[0],
+    )
     opened = [name for name, one in known if one.topic_arns or any(map(environ.get, (one.secret_env or "").split()))]
     if opened:
         return [ok("webhooks", f"alerts are taken from {', '.join(opened)}")]

@@ -1,5 +1,6 @@
-"""POST /webhooks/{sender}: a delivery is proved, read, acted on, and answered with what was done."""
+"""POST /webhooks/{sender}: a delivery is proved, read, acted on, and answered with what was done. Deploys are noted."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,7 +11,8 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from failover.alert_forms import read
+from activities.deploys import DeployLog
+from failover.alert_forms import read, read_deploy
 from failover.alerts import Alert
 from failover.config import Config
 from failover.errors import BadInput, Unavailable
@@ -27,12 +29,15 @@ log = structlog.get_logger("webhooks")
 class AlertsDoor:
     """Every sender's door."""
 
-    def __init__(self, config: Config, guard: Guard, desk: Desk, sns: Sns, metrics: Metrics) -> None:
+    def __init__(
+        self, config: Config, guard: Guard, desk: Desk, sns: Sns, metrics: Metrics, deploys: DeployLog | None = None
+    ) -> None:
         self._config = config
         self._guard = guard
         self._desk = desk
         self._sns = sns
         self._metrics = metrics
+        self._deploys = deploys
 
     async def post(self, request: Request) -> Response:
         name = request.path_params["sender"]
@@ -57,6 +62,8 @@ class AlertsDoor:
         if sender.how == "sns":
             return await self._from_sns(name, sender, request, body)
         operator = self._guard.sender(name, sender, request, body)
+        if sender.kind == "deploy":
+            return await self._note_deploy(name, operator, body)
         alerts = read(sender.kind, body, self._config.webhooks.max_alerts)
         self._refuse_old(alerts)
         return await self._act(name, [replace(alert, by=operator) for alert in alerts])
@@ -70,6 +77,17 @@ class AlertsDoor:
             return await self._act(name, believed.message.read())
         said = "The subscription is confirmed." if believed.confirmed else "Noted: the subscription has ended."
         log.info("subscription", sender=name, topic=believed.message.TopicArn, said=said)
+        return JSONResponse({"said": said, "alerts": []})
+
+    async def _note_deploy(self, name: str, operator: str, body: bytes) -> Response:
+        """It starts nothing; whoever analyses an incident is told of it."""
+        note = read_deploy(body)
+        if self._deploys is None:
+            raise Unavailable("This server has no state directory, so deploys cannot be kept here.")
+        by = f"{name} ({operator})" if operator else name
+        deploy, new = await asyncio.to_thread(self._deploys.note, note, by, datetime.now(UTC))
+        said = f"Noted: {deploy.told}." if new else f"It was noted already: {deploy.told}."
+        log.info("deploy", sender=name, said=said)
         return JSONResponse({"said": said, "alerts": []})
 
     def _refuse_old(self, alerts: Sequence[Alert]) -> None:

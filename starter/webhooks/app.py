@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from activities.deploys import DeployLog
 from activities.hold import HeldAutomation
 from failover.config import Config
 from failover.ports import HoldStore, TrafficPlane
@@ -39,6 +40,7 @@ class Parts:
     api_token: str | None
     sns: Sns
     hold: HoldStore | None = None
+    deploys: DeployLog | None = None
 
 
 class WebhookServer:
@@ -51,7 +53,7 @@ class WebhookServer:
         driver = Driver(temporal, metrics)
         hold = HeldAutomation(parts.hold)
         self._desk = Desk(config, temporal, parts.plane, hold)
-        alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics)
+        alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics, parts.deploys)
         runs, starts = RunsDoor(guard, temporal, driver, hold), StartsDoor(config, guard, temporal)
         secret = parts.secrets.get(config.notifications.slack.signing_secret_env)
         self._slack = SlackDoor(config, secret, guard, driver, _replies(parts))

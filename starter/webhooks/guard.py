@@ -103,6 +103,7 @@ class Guard:
             "pagerduty": lambda: why_not_pagerduty(headers, body, secrets),
             "grafana": lambda: why_not_grafana(headers, body, secrets, sender.timestamp_header, window, now),
             "generic": lambda: why_not_generic(headers, body, secrets, window, now),
+            "deploy": lambda: why_not_generic(headers, body, secrets, window, now),
         }
         return checks[sender.kind if sender.how == "signature" else sender.how]()
 

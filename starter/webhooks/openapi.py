@@ -128,7 +128,7 @@ def _schemas() -> dict[str, Any]:
 
 def _webhook(name: str, sender: Sender) -> dict[str, Any]:
     return {
-        "summary": f"Alerts of {name} ({sender.kind})",
+        "summary": f"Deploys told by {name}" if sender.kind == "deploy" else f"Alerts of {name} ({sender.kind})",
         "operationId": f"webhook-{name}",
         "security": _security(sender.how),
         "requestBody": _body(FORMS[sender.kind].__name__),

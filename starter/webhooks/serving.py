@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from activities.deploys import DeployLog
 from failover.config import Config
 from gateway.process import listening
 from starter.connection import connect
@@ -13,7 +14,7 @@ from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
 from starter.parts import hold_of, plane_of
-from starter.running import find, write_atomically
+from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
@@ -59,6 +60,7 @@ async def _serve(
                 api_token=stack.api_token,
                 sns=Sns(),
                 hold=hold,
+                deploys=_deploys(config, stack.state or state or settings.state or DEFAULT_HOME),
             )
         )
         held.push_async_callback(server.finish)
@@ -69,6 +71,10 @@ async def _serve(
             write_atomically(ready_file, {"url": url})
         await asyncio.Event().wait()
     return 0
+
+
+def _deploys(config: Config, home: Path) -> DeployLog:
+    return DeployLog(home, config.analysis.deploys_max_bytes, config.webhooks.replay_window)
 
 
 def _tell_closed_doors(config: Config, settings: Settings) -> None:

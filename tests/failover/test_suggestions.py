@@ -3,12 +3,11 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.failover.test_reports import record
-
 from failover.incident import RunRecord
 from failover.replay import DetectorSample
 from failover.suggestions import suggest
 from tests.failover.test_replay import NOON, policy, sample
+from tests.failover.test_reports import record
 
 STEADY = "{cool_down: 0s, probe: {cadence: 5s}, failure_threshold: 3}"
 

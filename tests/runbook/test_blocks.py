@@ -21,7 +21,6 @@ MOVED = {"google": 9000, "meta": 1000, "bedrock": 0}
 
 LATER = {
     "dashboard create": "No such command 'dashboard'",
-    "analyze": "No such command 'analyze'",
 }
 """Not there yet, and what is said instead; nothing stands in for them."""
 
@@ -310,15 +309,23 @@ async def test_reports_of_a_failover(found: Any, every_block: list[str]) -> None
     }
 
 
-@pytest.mark.parametrize("number", [21])
-async def test_what_comes_later_says_that_it_is_not_there(
-    found_as_it_is: Any, every_block: list[str], number: int
-) -> None:
-    """A usage error that names what is unknown; no stub."""
-    ran = await found_as_it_is.bash(every_block[number])
-    [one] = ran.commands
-    [words] = [words for begins, words in LATER.items() if one.command.startswith(begins)]
-    check(ran, [("", 2, re.escape(words))])
+async def test_the_root_cause_is_investigated(found: Any, every_block: list[str]) -> None:
+    """Of a real failover, which followed a real fault: the right cause first, with the lines of the logs."""
+    await found.fault("bedrock", "authentication")
+    await found.known_down("bedrock")
+    assert (await found.ctl("failover --from bedrock")).code == 0
+    ran = await found.bash(every_block[21])
+    said = (
+        r"(?s)\ARoot cause of failover/bedrock .*\nbedrock refused our credentials.* Evidence: strong"
+        r".*1\. bedrock refused our credentials.*not our own network.*Log lines of that time.*gateway warning: a try failed"
+    )
+    check(ran, [("analyze --event failover --root-cause-analysis --include-logs", 0, said)])
+    assert max(map(len, ran.commands[0].out.splitlines())) <= 100
+
+
+async def test_without_an_incident_there_is_no_root_cause(found: Any) -> None:
+    said = await found.ctl("analyze --event failover --root-cause-analysis --include-logs")
+    assert said.code == 2 and "There is no incident in" in said.err, said
 
 
 def test_the_other_blocks_hold_no_command_of_ours(every_block: list[str]) -> None:

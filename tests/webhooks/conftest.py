@@ -14,9 +14,11 @@ from temporalio.client import Client, WorkflowHandle
 
 import worker as composition
 from activities.board import VerdictBoard
+from activities.deploys import DeployLog
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
 from activities.notify import Notifier
+from failover.analysis.case import Deploy
 from failover.config import Config
 from failover.ports import TrafficPlane
 from gateway.process import listening
@@ -34,6 +36,7 @@ SECRETS = {
     "PAGERDUTY_WEBHOOK_SECRET": "old-secret pagerduty-secret",
     "DATADOG_WEBHOOK_TOKEN": "datadog-token",
     "GENERIC_WEBHOOK_TOKEN": "generic-token",
+    "DEPLOYS_WEBHOOK_TOKEN": "deploys-token",
     "SLACK_SIGNING_SECRET": "slack-signing-secret",
     "SLACK_BOT_TOKEN": "xoxb-very-secret",
 }
@@ -119,6 +122,7 @@ class Server:
             api_token=API_TOKEN,
             sns=sns or Sns(),
             hold=self.plane,
+            deploys=DeployLog(self._state, 1024 * 1024, self.config.webhooks.replay_window),
         )
         server = WebhookServer(parts)
         async with AsyncExitStack() as held:
@@ -151,6 +155,11 @@ class Server:
             json={"provider": self.names.bedrock, "trigger": trigger, **fields},
             headers={"Authorization": "Bearer generic-token"},
         )
+
+    @property
+    def deploys(self) -> list[Deploy]:
+        """What was noted."""
+        return DeployLog(self._state, 1024 * 1024, timedelta(0)).read()
 
     def run(self, workflow_id: str) -> WorkflowHandle[Any, Any]:
         return self.client.get_workflow_handle(workflow_id)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failover.alert_forms import FORMS, read
+from failover.alert_forms import ALERT_FORMS, read
 from failover.alerts import Alert, Decision, Status, clean, decide, meaning
 from failover.config import Config
 from failover.config_file import parse
@@ -99,7 +99,7 @@ def test_every_senders_form_is_read(
     assert summary in alert.summary
 
 
-@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("kind", ALERT_FORMS)
 def test_the_same_delivery_has_the_same_key(kind: Kind) -> None:
     """Twice the same is known by it; an end is told from its beginning."""
     first, again = read(kind, sent(kind), 1000), read(kind, sent(kind), 1000)
@@ -271,7 +271,7 @@ def test_a_delivery_of_too_many_alerts_is_refused() -> None:
         read("alertmanager", payload("alertmanager"), 1)
 
 
-@given(st.binary(max_size=300), st.sampled_from(sorted(FORMS)))
+@given(st.binary(max_size=300), st.sampled_from(sorted(ALERT_FORMS)))
 def test_no_body_breaks_the_reader(body: bytes, kind: Any) -> None:
     """Whatever is sent, it is read or refused."""
     try:
