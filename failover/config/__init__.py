@@ -3,10 +3,12 @@
 Providers, routes and chains have no default; everything else does. Parsing a file's text is `failover.config_file`.
 """
 
+from collections.abc import Collection
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from failover.config.communications import Communications
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
 from failover.config.gateway import Gateway
@@ -36,6 +38,7 @@ class Config(Section):
     emergency: Emergency = Emergency()
     kpis: Kpis = Kpis()
     notifications: Notifications = Notifications()
+    communications: Communications = Communications()
     gateway: Gateway = Gateway()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
@@ -47,6 +50,7 @@ class Config(Section):
             *self._route_problems(),
             *self._promise_problems(),
             *self._source_problems(),
+            *self._case_problems(),
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
         ]
         if problems:
@@ -104,6 +108,15 @@ class Config(Section):
                     problems.append(f"{where}, for which the source {claimed[provider]!r} speaks already")
         return problems
 
+    def _case_problems(self) -> list[str]:
+        named = {"aws": self.communications.support.aws, "google": self.communications.support.google}
+        return [
+            f"communications.support.{vendor}.providers names {provider!r}, which is no provider ({self._known()})"
+            for vendor, settings in named.items()
+            for provider in settings.providers
+            if provider not in self.providers
+        ]
+
     def _known(self) -> str:
         return "known: " + ", ".join(sorted(self.providers))
 
@@ -123,6 +136,11 @@ class Config(Section):
     def capacities(self) -> dict[str, Capacity]:
         """What each provider declared that it can take."""
         return {name: provider.capacity for name, provider in self.providers.items()}
+
+    def contacts(self, providers: Collection[str]) -> dict[str, str]:
+        """Whom to call about these providers, where the configuration says so."""
+        named = {name: self.providers[name].emergency_contact for name in providers if name in self.providers}
+        return {name: contact for name, contact in sorted(named.items()) if contact}
 
     def model_id(self, provider: str) -> str:
         """The id that the vendor serves for the provider's model."""
