@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-
 from failover.config import Config
 from failover.config.communications import AwsSupport, Cases, ChannelName, Communications, GoogleSupport, StatusPage
 from failover.driving import Order
@@ -213,7 +212,7 @@ class ChannelState:
         """What it is told next. The opening first; then the closing, or what is urgent, or only the newest: no backlog."""
         if self.silent or self.waits_for_word:
             return None
-        left = [one for one in news if one.number > self.done and (one.needs_person or not self.only_person)]
+        left = [one for one in news if one.number > self.done and self._concerns(one)]
         if not left:
             return None
         if left[0].stage is Stage.OPENED:
@@ -223,8 +222,18 @@ class ChannelState:
             return None if nothing_to_close else left[-1]
         return next((one for one in left if one.urgent), left[-1])
 
+    def _concerns(self, news: News) -> bool:
+        """A vendor is told how it began and how it ended; a page is for who is needed."""
+        if self.name in CASES and self.reference and news.stage is Stage.UPDATED:
+            return False
+        return news.needs_person or not self.only_person
+
     def was_told(self, news: News, reference: str, at: datetime) -> None:
         self.done, self.reference = news.number, reference or self.reference
+        self.missed = [one for one in self.missed if one.given_up]
+        if news.stage is Stage.CLOSED:
+            stays = {ChannelName.STATUS_PAGE: news.outcome not in OVER, ChannelName.PAGERDUTY: news.needs_person}
+            self.leaves_open = stays.get(self.name, False)
         self.said = [*self.said, Said(at=at, stage=news.stage, number=news.number, text=news.text)][-KEPT:]
 
     def was_missed(self, news: News, why: str, at: datetime, *, given_up: bool) -> None:
@@ -355,7 +364,7 @@ def public_text(settings: StatusPage, delivery: Delivery) -> str:
 
 
 def case_subject(subject: str, incident: Incident) -> str:
-    return f"{TEST_CASE}: {subject}" if incident.is_drill or incident.is_test else subject
+    return f"{TEST_CASE}: {subject}" if incident.flag else subject
 
 
 def case_body(body: str, delivery: Delivery) -> str:
@@ -368,9 +377,8 @@ def case_body(body: str, delivery: Delivery) -> str:
         "",
         f"Since: {incident.at:%Y-%m-%d %H:%M:%S} UTC. Providers: {', '.join(delivery.providers) or 'not said'}.",
         f"Seen: {incident.text}",
-        f"Reference: {incident.mark}",
     ]
-    return "\n".join(lines).strip()[:7500]
+    return "\n".join(lines).strip()[:7500] + f"\nReference: {note_mark(delivery)}"
 
 
 def case_note(delivery: Delivery) -> str:
@@ -379,10 +387,6 @@ def case_note(delivery: Delivery) -> str:
     return f"{news.at:%Y-%m-%d %H:%M:%S} UTC, {news.stage.value}: {news.text}\nReference: {delivery.incident.mark}"[
         :7500
     ]
-
-
-def is_test_case(incident: Incident) -> bool:
-    return incident.is_drill or incident.is_test
 
 
 def mail_text(delivery: Delivery) -> str:
