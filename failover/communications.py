@@ -384,9 +384,18 @@ def case_body(body: str, delivery: Delivery) -> str:
 def case_note(delivery: Delivery) -> str:
     """What is added to a case that is there."""
     news = delivery.news
-    return f"{news.at:%Y-%m-%d %H:%M:%S} UTC, {news.stage.value}: {news.text}\nReference: {delivery.incident.mark}"[
-        :7500
-    ]
+    said = f"{news.at:%Y-%m-%d %H:%M:%S} UTC, {news.stage.value}: {news.text[:7000]}"
+    return f"{said}\nReference: {note_mark(delivery)}"
+
+
+def note_mark(delivery: Delivery) -> str:
+    """By which this very note is found again."""
+    return f"{delivery.incident.mark} #{delivery.news.number}."
+
+
+def is_solved(delivery: Delivery, at_end: str) -> bool:
+    """Whether the case is to be closed with this."""
+    return at_end == "resolve" and delivery.news.stage is Stage.CLOSED and delivery.news.outcome in OVER
 
 
 def mail_text(delivery: Delivery) -> str:

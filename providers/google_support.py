@@ -77,7 +77,7 @@ class GoogleSupportChannel:
         wanted = support_v2.Case(
             display_name=case_subject(settings.subject, delivery.incident),
             description=case_body(settings.body, delivery),
-            priority=support_v2.Case.Priority[settings.priority],
+            priority=getattr(support_v2.Case.Priority, settings.priority),
             classification=support_v2.CaseClassification(id=self._classification()),
             test_case=bool(delivery.incident.flag),
         )

@@ -79,7 +79,8 @@ def _explained(error: Exception, settings: Email) -> ChannelFailed:
     """What went wrong and what helps. A server's words may repeat what it was sent, so only its codes are told."""
     where = f"{settings.host}:{settings.port}"
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        said = f"The mail server {where} refused the login ({error.code}); see to communications.email.user and {settings.password_env}."
+        remedy = f"see to communications.email.user and {settings.password_env}"
+        said = f"The mail server {where} refused the login ({error.code}); {remedy}."
         return ChannelFailed(said, permanent=error.code >= 500)
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         named = ", ".join(sorted(one.recipient for one in error.recipients))

@@ -109,11 +109,12 @@ class Config(Section):
         return problems
 
     def _case_problems(self) -> list[str]:
-        named = {"aws": self.communications.support.aws, "google": self.communications.support.google}
+        support = self.communications.support
+        named = {"aws": support.aws.providers, "google": support.google.providers}
         return [
             f"communications.support.{vendor}.providers names {provider!r}, which is no provider ({self._known()})"
-            for vendor, settings in named.items()
-            for provider in settings.providers
+            for vendor, providers in named.items()
+            for provider in providers
             if provider not in self.providers
         ]
 
