@@ -22,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
+from activities.communications import Communicating
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
@@ -35,11 +36,14 @@ from activities.samples import SampleLog
 from activities.sources import Readings
 from activities.traffic import Traffic
 from activities.watching import Watching
+from failover.communications import Channel
 from failover.config import Config
+from failover.config.communications import ChannelName
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
 from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
+from starter.channels import channels
 from starter.connection import connect
 from starter.logs import configure
 from starter.parts import (
@@ -58,6 +62,7 @@ from starter.settings import Settings
 from starter.stack import load
 from starter.worker_health import Readiness, create_app
 from workflows.canary_failover import CanaryFailover
+from workflows.communications import Communications
 from workflows.emergency import MultiProviderEmergency
 from workflows.failback import Failback
 from workflows.gradual_failover import GradualFailover
@@ -80,6 +85,7 @@ WORKFLOWS: Sequence[type] = (
     MultiProviderEmergency,
     ServiceSettings,
     Proposal,
+    Communications,
 )
 
 
@@ -103,6 +109,7 @@ class Parts:
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
     hold: HoldStore | None = None
     samples: SampleLog | None = None
+    channels: Mapping[ChannelName, Channel] = field(default_factory=dict)
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -120,6 +127,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
+    telling = Communicating(parts.config, parts.channels, parts.evidence, client, task_queue)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
@@ -128,6 +136,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(runs.is_open, runs.start),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
+        *(telling.open, telling.deliver, telling.keep),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
     ]
     return Worker(
@@ -160,6 +169,8 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
             held.push_async_callback(provider.aclose)
         for source in parts.sources.values():
             held.push_async_callback(source.aclose)
+        for channel in parts.channels.values():
+            held.push_async_callback(channel.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
         readiness = Readiness(client, worker, parts.config, HeldAutomation(parts.hold))
         app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
@@ -187,6 +198,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         sources=passive_sources(config, settings),
         hold=hold_store(settings),
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
+        channels=channels(config, settings),
     )
 
 

@@ -9,10 +9,15 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from temporalio import activity
 
+from failover.communications import CommunicationsState, Kept
 from failover.incident import RunRecord
 from failover.report import file_name, markdown
 
 _RECORD = TypeAdapter(RunRecord)
+_COMMUNICATIONS = TypeAdapter(CommunicationsState)
+
+RECORD = "record.json"
+COMMUNICATIONS = "communications.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,29 +29,52 @@ class EvidenceRef:
 
 
 class EvidenceStore:
-    """A directory of incidents, one folder a run: record.json and the report."""
+    """A directory of incidents, one folder a run: record.json, communications.json and the report."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def keep(self, record: RunRecord) -> EvidenceRef:
         """Write both files, whole; a second time for the same run replaces the first."""
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", record.workflow_id).strip("-")[:60]
-        folder = self._directory / f"{record.moments.decided:%Y%m%dT%H%M%S}-{slug}-{record.run_id[:8]}"
+        folder = self.folder_of(record)
         folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / RECORD, _RECORD.dump_json(record, indent=2))
+        return EvidenceRef(path=str(folder), report=str(self._report(folder, record)))
+
+    def keep_communications(self, kept: Kept, communications: CommunicationsState) -> None:
+        """Beside a run's record, which may come later; whoever comes second writes a report of both."""
+        folder = self._folder(kept)
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / COMMUNICATIONS, _COMMUNICATIONS.dump_json(communications, indent=2))
+        if (folder / RECORD).is_file():
+            self._report(folder, self.load(folder))
+
+    def communications(self, folder: Path) -> CommunicationsState | None:
+        """What was told of a run; None where nothing was to be, or nothing is kept yet."""
+        file = folder / COMMUNICATIONS
+        return _COMMUNICATIONS.validate_json(file.read_bytes()) if file.is_file() else None
+
+    def _folder(self, kept: Kept) -> Path:
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", kept.workflow_id).strip("-")[:60]
+        return self._directory / f"{kept.decided:%Y%m%dT%H%M%S}-{slug}-{kept.run_id[:8]}"
+
+    def _report(self, folder: Path, record: RunRecord) -> Path:
         report = folder / file_name(record)
-        _replace(report, markdown(record).encode())
-        _replace(folder / "record.json", _RECORD.dump_json(record, indent=2))
-        return EvidenceRef(path=str(folder), report=str(report))
+        _replace(report, markdown(record, self.communications(folder)).encode())
+        return report
+
+    def folder_of(self, record: RunRecord) -> Path:
+        """Where the evidence of a run lies."""
+        return self._folder(Kept(decided=record.moments.decided, workflow_id=record.workflow_id, run_id=record.run_id))
 
     def list(self) -> Sequence[Path]:
         """The folders of all runs, newest first."""
         if not self._directory.is_dir():
             return []
-        return sorted((record.parent for record in self._directory.glob("*/record.json")), reverse=True)
+        return sorted((record.parent for record in self._directory.glob(f"*/{RECORD}")), reverse=True)
 
     def load(self, folder: Path) -> RunRecord:
-        return _RECORD.validate_json((folder / "record.json").read_bytes())
+        return _RECORD.validate_json((folder / RECORD).read_bytes())
 
     def latest(self) -> RunRecord | None:
         """Of the run that closed last; None where there was none."""

@@ -1,15 +1,17 @@
 """What is told outside of one incident: to whom, what comes next for each, and in which words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from failover.config import Config
 from failover.config.communications import AwsSupport, Cases, ChannelName, Communications, GoogleSupport, StatusPage
-from failover.driving import Order
+from failover.driving import Answer, Order
 from failover.incident import Outcome, RunRecord
+from failover.requests import Request
+from failover.units import Duration
 
 NAME = "Communications"
 
@@ -249,14 +251,57 @@ class ChannelState:
         return last.why if last and not last.given_up and last.number > self.done else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CommunicationsState:
-    """All that a run of `Communications` knows, and what is kept of it. `over`: nothing more will be told."""
+    """All that a run of `Communications` knows, and what is kept of it. `over`: nothing more will be told.
+
+    `ask_until`: when the cases that wait for a word are not opened any more.
+    """
 
     incident: Incident
     channels: list[ChannelState]
     news: list[News] = field(default_factory=list)
+    ask_until: datetime | None = None
     over: bool = False
+
+    @property
+    def closing(self) -> News | None:
+        """How the incident ended, once it has."""
+        return self.news[-1] if self.news and self.news[-1].stage is Stage.CLOSED else None
+
+    @property
+    def waiting(self) -> list[ChannelState]:
+        """Cases that wait for a word."""
+        return [state for state in self.channels if state.waits_for_word]
+
+    def hear(self, news: News) -> None:
+        """One more thing to tell. After the closing there is none; of a long incident the opening and the newest are kept."""
+        if self.closing is not None:
+            return
+        number = self.news[-1].number + 1 if self.news else 1
+        self.news.append(replace(news, number=number))
+        if len(self.news) > KEPT:
+            del self.news[1]
+
+    def decide(self, channel: ChannelName | None, word: Word, by: str) -> Answer:
+        """A word on the cases that wait for one."""
+        meant = [state for state in self.waiting if channel in (None, state.name)]
+        if not meant:
+            about = f"no case at {channel.value}" if channel else "no case"
+            return Answer(accepted=False, said=f"Refused: {about} waits for a word.")
+        for state in meant:
+            state.word, state.word_by = word, by
+        names = ", ".join(state.name.value for state in meant)
+        return Answer(accepted=True, said=f"{word.value.capitalize()}: {names}.")
+
+
+class CommunicationsRequest(Request):
+    """Tell of one incident. Only a run's own Herald starts it; durations are of the configuration."""
+
+    state: CommunicationsState
+    ask_for: Duration
+    give_up_after: Duration
+    timeout: Duration
 
 
 class CaseWord(Order):

@@ -121,6 +121,9 @@ class RunRecord:
     digest: str = ""
     undoes: str = ""
     """Of a failback: the workflow id of the failover that it undoes."""
+    contacts: Mapping[str, str] = field(default_factory=dict)
+    """Whom to call about which provider."""
+    is_drill: bool = False
 
     @property
     def condition(self) -> Condition | None:

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 
+from failover.communications import CommunicationsState
 from failover.distribution import Distribution, percent, render
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
 from failover.kpis import Kpi, clocks, measure
+from failover.told import told
 from failover.units import milliseconds
 
 SHOWN_ROUTES = 50
@@ -15,7 +17,7 @@ BAR = 20
 _MET = {True: "met", False: "MISSED", None: "unknown"}
 
 
-def markdown(record: RunRecord) -> str:
+def markdown(record: RunRecord, communications: CommunicationsState | None = None) -> str:
     """The whole report. The first paragraph answers: is it handled, and what do I need to do?"""
     sections = [
         _title(record),
@@ -25,6 +27,7 @@ def markdown(record: RunRecord) -> str:
         _routes(record.routes),
         _timeline(record),
         _samples(record.samples),
+        told(communications, record.contacts),
         _notes(record),
         _identity(record),
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from activities.evidence import EvidenceStore
+from failover.communications import CommunicationsState
 from failover.errors import BadInput
 from failover.incident import RunRecord
 from failover.kpis import Kpi, measure
@@ -15,25 +16,33 @@ from starter.running import find
 from starter.settings import Settings
 
 _RECORD = TypeAdapter(RunRecord)
+_COMMUNICATIONS = TypeAdapter(CommunicationsState | None)
 
 
 def run_report(settings: Settings, *, output: Path | None, state: Path | None, json: bool) -> int:
     stack = find(settings, state)
     # A stack that has ended leaves its incidents behind; they can still be read.
     home = stack.state or stack.home
-    record = EvidenceStore(home / EVIDENCE).latest()
+    store = EvidenceStore(home / EVIDENCE)
+    record = store.latest()
     if record is None:
         raise BadInput(f"There is no incident under {home / EVIDENCE} yet; name another directory with --state.")
+    communications = store.communications(store.folder_of(record))
+    text = markdown(record, communications)
     if output:
-        write(output, markdown(record))
+        write(output, text)
         say(f"Report of {record.workflow_id} written to {output}.")
     if json:
         as_json(
             "report",
-            {"record": _RECORD.dump_python(record, mode="json"), "kpis": [as_row(kpi) for kpi in measure(record)]},
+            {
+                "record": _RECORD.dump_python(record, mode="json"),
+                "kpis": [as_row(kpi) for kpi in measure(record)],
+                "communications": _COMMUNICATIONS.dump_python(communications, mode="json"),
+            },
         )
     elif not output:
-        print(markdown(record), end="")
+        print(text, end="")
     return 0
 
 

@@ -82,3 +82,4 @@ class Carried:
     phase: str
     subject: str
     thread: MessageRef | None
+    outward: str | None = None

@@ -116,6 +116,7 @@ def record(request: RampRequest, provider: str, state: RampState | None, journal
         plan=state.plan.describe() if state else [],
         digest=state.plan.digest if state else "",
         undoes=state.brief.origin.workflow_id if state and state.brief.origin else "",
+        is_drill=request.is_drill,
     )
 
 

@@ -16,7 +16,7 @@ from starter.runs.following import Run, look_at
 from starter.runs.situation import waits_for
 from workflows.journal import OUTCOME, PHASE, PROVIDER, ROUTES
 
-PROCEDURES = 'WorkflowType != "HealthCheck"'
+PROCEDURES = 'WorkflowType != "HealthCheck" AND WorkflowType != "Communications"'
 
 OPEN = f'{PROCEDURES} AND ExecutionStatus = "Running"'
 
