@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import structlog
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, WorkflowAlreadyStartedError
 
 from activities.evidence import EvidenceStore
 from activities.runs import TASK_TIMEOUT
@@ -25,6 +26,8 @@ from failover.communications import (
 from failover.config import Config
 from failover.config.communications import ChannelName
 from failover.errors import ChannelFailed
+
+log = structlog.get_logger("communications")
 
 PREFIX = "communications/"
 
@@ -88,11 +91,13 @@ class Communicating:
         try:
             return await channel.deliver(delivery)
         except ChannelFailed as error:
+            log.warning("not told", channel=delivery.channel.value, incident=delivery.incident.key, why=str(error))
             raise ApplicationError(
                 str(error),
                 type=ChannelFailed.__name__,
                 non_retryable=error.permanent,
                 next_retry_delay=error.wait,
+                category=ApplicationErrorCategory.BENIGN,  # Said above, in one line.
             ) from None
 
     @activity.defn(name="communications.keep")

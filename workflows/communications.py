@@ -32,9 +32,10 @@ from workflows.driven import grown_long
 from workflows.options import HELPER, delivering
 from workflows.payloads import MALFORMED, understand
 
-FIRST_ROUND = timedelta(minutes=2)
+FIRST_ROUND = 3
+"""Timeouts long. Tries come in rounds, so that what is still on its way is seen; each is twice as long as the one before."""
+
 LONGEST_ROUND = timedelta(hours=1)
-"""Tries come in rounds, so that what is still on its way is seen: each is twice as long as the one before, up to this."""
 
 WATCH = timedelta(minutes=10)
 """How often a run that says nothing is looked for."""
@@ -110,7 +111,7 @@ class Communications:
         )
         trouble = self._troubles.setdefault(channel.name, Trouble(workflow.now()))
         left = self._request.give_up_after - (workflow.now() - trouble.since)
-        round_ = max(self._request.timeout, min(FIRST_ROUND * 2**trouble.rounds, LONGEST_ROUND, left))
+        round_ = min(FIRST_ROUND * self._request.timeout * 2 ** min(trouble.rounds, 20), LONGEST_ROUND, left)
         try:
             reference = await workflow.execute_activity_method(
                 Communicating.deliver,
@@ -142,7 +143,7 @@ class Communications:
         why = data_plane.why(error)
         if isinstance(error.cause, NoAnswer):
             return f"It did not answer within {render_duration(self._request.timeout)}."
-        return why
+        return error.cause.message if isinstance(error.cause, ApplicationError) else why
 
     # What is waited for
 

@@ -181,7 +181,11 @@ def test_a_word_opens_or_leaves_what_waits_for_it_and_is_refused_otherwise() -> 
         ({"stage": Stage.OPENED}, "identified", StatusPage().opened),
         ({"stage": Stage.UPDATED}, "identified", StatusPage().updated),
         ({"stage": Stage.UPDATED, "verified": True}, "monitoring", StatusPage().verified),
-        ({"stage": Stage.CLOSED, "outcome": Outcome.COMPLETED}, "resolved", "AI service restored after provider failover"),
+        (
+            {"stage": Stage.CLOSED, "outcome": Outcome.COMPLETED},
+            "resolved",
+            "AI service restored after provider failover",
+        ),
         ({"stage": Stage.CLOSED, "outcome": Outcome.ROLLED_BACK}, "resolved", StatusPage().resolved),
         *(
             ({"stage": Stage.CLOSED, "outcome": outcome}, "identified", StatusPage().unresolved)
