@@ -57,7 +57,8 @@ class Communicating:
     @activity.defn(name="communications.open")
     async def open(self, incident: Incident) -> Opened:
         """Start the run that tells of it, or find it started; none where nothing outside is configured."""
-        about = replace(incident, contacts=self._config.contacts(incident.providers))
+        providers = incident.providers
+        about = replace(incident, contacts=self._config.contacts(providers), models=self._config.models(providers))
         state = CommunicationsState(incident=about, channels=plan(self._config, about))
         if not state.channels:
             return Opened(workflow_id="")

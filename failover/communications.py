@@ -52,6 +52,7 @@ class Stage(StrEnum):
 class Incident:
     """What it is about; the run that opened it names it for good. `procedure` is a workflow type.
 
+    `cause`: what is the matter, in words that a vendor may read; `models`: what each provider serves us, and where.
     `known_down`: the providers are known to fail, not only said to. `is_test`: nothing happened; somebody tries a channel.
     """
 
@@ -62,8 +63,10 @@ class Incident:
     text: str
     at: datetime
     providers: Sequence[str] = ()
+    cause: str = ""
     known_down: bool = False
     contacts: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     is_drill: bool = False
     is_test: bool = False
 
@@ -413,24 +416,34 @@ def case_subject(subject: str, incident: Incident) -> str:
 
 
 def case_body(body: str, delivery: Delivery) -> str:
-    """Of a new case: what the configuration says, what is the matter, and the mark by which it is found again."""
+    """Of a new case: what the configuration says, what is the matter, and the mark by which it is found again.
+
+    Nothing of our routes and shares: they are no vendor's business.
+    """
     incident = delivery.incident
     nothing = "Nothing is broken: this case tests how we would reach you. Please close it." if incident.flag else ""
+    models = [f"{name}: {incident.models[name]}" for name in delivery.providers if name in incident.models]
     lines = [
         nothing,
         body,
         "",
-        f"Since: {incident.at:%Y-%m-%d %H:%M:%S} UTC. Providers: {', '.join(delivery.providers) or 'not said'}.",
-        f"Seen: {incident.text}",
+        f"Since: {incident.at:%Y-%m-%d %H:%M:%S} UTC",
+        f"Seen: {incident.cause or 'not said'}",
+        *models,
     ]
     return "\n".join(lines).strip()[:7500] + f"\nReference: {note_mark(delivery)}"
 
 
 def case_note(delivery: Delivery) -> str:
-    """What is added to a case that is there."""
-    news = delivery.news
-    said = f"{news.at:%Y-%m-%d %H:%M:%S} UTC, {news.stage.value}: {news.text[:7000]}"
-    return f"{said}\nReference: {note_mark(delivery)}"
+    """What is added to a case that is there: that it concerns us once more, or how it ended for us."""
+    news, incident = delivery.news, delivery.incident
+    if news.stage is not Stage.CLOSED:
+        said = f"This concerns us still. Seen: {(incident.cause or 'not said')[:7000]}"
+    elif news.outcome in OVER:
+        said = "Our service is good again; whether the one that this case is about is well, we cannot say."
+    else:
+        said = "Our service is not known to be good again; people work on it."
+    return f"{news.at:%Y-%m-%d %H:%M:%S} UTC: {said}\nReference: {note_mark(delivery)}"
 
 
 def note_mark(delivery: Delivery) -> str:
@@ -449,10 +462,11 @@ def mail_text(delivery: Delivery) -> str:
     contacts = [f"Contact for {name}: {contact}" for name, contact in incident.contacts.items()]
     lines = [
         news.body,
+        *([f"Why: {incident.cause}"] if incident.cause and news.stage is Stage.OPENED else []),
         "",
         f"{news.stage.value.capitalize()} {news.at:%Y-%m-%d %H:%M:%S} UTC, run {incident.workflow_id}",
         *contacts,
-        f"To look at it: failoverctl watch {incident.workflow_id}",
+        *([f"To look at it: failoverctl watch {incident.workflow_id}"] if incident.procedure in PROCEDURES else []),
     ]
     return "\n".join(lines) + "\n"
 

@@ -86,6 +86,8 @@ class AwsSupportChannel:
             language=settings.language,
             issueType="technical",
         )
+        if not answer.get("caseId"):
+            raise ChannelFailed("AWS Support answered in a form that is not known: no id of the case.")
         return str(answer["caseId"])
 
     def _find(self, delivery: Delivery) -> str:
@@ -93,7 +95,7 @@ class AwsSupportChannel:
         subject, another = case_subject(self._settings.subject, delivery.incident), ""
         pages = self._support().get_paginator("describe_cases")
         for page in pages.paginate(includeResolvedCases=False, includeCommunications=False):
-            for case in page["cases"]:
+            for case in page.get("cases", []):
                 if case.get("subject") != subject:
                     continue
                 bodies = list(self._bodies(case["caseId"]))
@@ -105,7 +107,7 @@ class AwsSupportChannel:
 
     def _bodies(self, case: str) -> Iterator[str]:
         for page in self._support().get_paginator("describe_communications").paginate(caseId=case):
-            for one in page["communications"]:
+            for one in page.get("communications", []):
                 yield str(one.get("body", ""))
 
     def _is_noted(self, case: str, delivery: Delivery) -> bool:
@@ -115,9 +117,9 @@ class AwsSupportChannel:
 
     def _check(self) -> str:
         settings = self._settings
-        services = self._support().describe_services(serviceCodeList=[settings.service_code])["services"]
+        services = self._support().describe_services(serviceCodeList=[settings.service_code]).get("services", [])
         codes = [one["code"] for service in services for one in service.get("categories", [])]
-        levels = [one["code"] for one in self._support().describe_severity_levels()["severityLevels"]]
+        levels = [one["code"] for one in self._support().describe_severity_levels().get("severityLevels", [])]
         problems = [
             *([] if services else [f"no service code {settings.service_code!r}"]),
             *([] if not services or settings.category_code in codes else [f"no category {settings.category_code!r}"]),

@@ -120,6 +120,7 @@ class MultiProviderEmergency(Driven):
                 said,
                 "multi-provider AI outage",
                 providers=sorted(state.brief.providers),
+                cause=self.request.reason or "no provider serves",
                 known_down=True,
                 is_drill=self.request.is_drill,
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -44,14 +45,17 @@ class Herald:
         doing: str = "failing over",
         *,
         providers: Sequence[str] = (),
+        cause: str = "",
         known_down: bool = False,
         is_drill: bool = False,
     ) -> None:
-        """The run has begun to move traffic; said once. `providers`: whose trouble it is."""
+        """The run has begun to move traffic; said once. `providers`: whose trouble it is; `cause`: in words for them."""
         if self.subject:
             return
         self.subject = subject
-        self._incident = _incident(subject, text, providers, known_down=known_down, is_drill=is_drill)
+        self._incident = replace(
+            _incident(subject, text, is_drill=is_drill), providers=list(providers), cause=cause, known_down=known_down
+        )
         self._post(lambda key: opening(key, subject, text, doing))
 
     def moved(self) -> None:
@@ -77,8 +81,8 @@ class Herald:
         self._post(lambda key: closing(key, record, self.thread))
         if self._incident is None and record.outcome is Outcome.NEEDS_HUMAN:
             subject = record.subject or record.provider or record.procedure
-            providers = [record.provider] if record.provider else []
-            self._incident = _incident(subject, record.reason, providers, known_down=False, is_drill=record.is_drill)
+            incident = _incident(subject, record.reason, is_drill=record.is_drill)
+            self._incident = replace(incident, providers=[record.provider] if record.provider else [])
         self.moved()
         self._outward.tell(news_of(record))
 
@@ -117,7 +121,7 @@ class Herald:
             self._unfinished.append(f"A message was not delivered: {data_plane.why(error)}")
 
 
-def _incident(subject: str, text: str, providers: Sequence[str], *, known_down: bool, is_drill: bool) -> Incident:
+def _incident(subject: str, text: str, *, is_drill: bool) -> Incident:
     info = workflow.info()
     return Incident(
         workflow_id=info.workflow_id,
@@ -126,7 +130,5 @@ def _incident(subject: str, text: str, providers: Sequence[str], *, known_down: 
         subject=subject,
         text=text,
         at=workflow.now(),
-        providers=list(providers),
-        known_down=known_down,
         is_drill=is_drill,
     )

@@ -188,6 +188,7 @@ class ImmediateFailover(Visible):
             request.failed_provider,
             immediate.describe(request, plan),
             providers=[request.failed_provider],
+            cause=failed.reason if failed is not None and failed.down else request.reason,
             known_down=failed is not None and failed.down,
             is_drill=request.is_drill,
         )

@@ -143,6 +143,14 @@ class Config(Section):
         named = {name: self.providers[name].emergency_contact for name in providers if name in self.providers}
         return {name: contact for name, contact in sorted(named.items()) if contact}
 
+    def models(self, providers: Collection[str]) -> dict[str, str]:
+        """What each of them serves us, and where: as its vendor would ask."""
+        known = {name: self.providers[name] for name in sorted(providers) if name in self.providers}
+        return {
+            name: f"model {self.model_id(name)}{f' in {one.region}' if one.region else ''}"
+            for name, one in known.items()
+        }
+
     def model_id(self, provider: str) -> str:
         """The id that the vendor serves for the provider's model."""
         model = self.providers[provider].model

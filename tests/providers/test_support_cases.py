@@ -32,6 +32,8 @@ INCIDENT = Incident(
     text="bedrock answers 503",
     at=NOW,
     providers=["bedrock"],
+    cause="3 x 503",
+    models={"bedrock": "model m in us-east-1", "google": "model g"},
 )
 ANOTHER = replace(INCIDENT, workflow_id="emergency", run_id="r2")
 DRILL = replace(INCIDENT, run_id="r3", is_drill=True)
@@ -132,6 +134,8 @@ async def test_a_case_at_aws_is_the_runbooks_and_gets_a_word_at_the_end() -> Non
         "categoryCode": "service-unavailable",
     }
     assert made["communicationBody"].startswith("Production AI service experiencing complete Bedrock outage")
+    assert "Seen: 3 x 503\nbedrock: model m in us-east-1" in made["communicationBody"]
+    assert "google" not in "".join(aws.said["case-1"]) and "answers 503" not in "".join(aws.said["case-1"])
     assert len(aws.said["case-1"]) == 2, "the end is said once, however often it is delivered"
     assert made["status"] == "opened"
 
