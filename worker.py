@@ -25,6 +25,7 @@ from activities.aftercare import Aftercare
 from activities.analyzing import LOGS, Analysing, Gatherer, Sources, places_of
 from activities.baselines import BaselineRecorder, PerformanceBaselines
 from activities.board import VerdictBoard
+from activities.communications import Communicating
 from activities.course import CourseOfUse
 from activities.deploys import DeployLog
 from activities.emergency import Ecosystem
@@ -41,12 +42,15 @@ from activities.sources import Readings
 from activities.statuses import AskingResponder, StatusLog
 from activities.traffic import Traffic
 from activities.watching import Responder, Watching
+from failover.communications import Channel
 from failover.config import Config
+from failover.config.communications import ChannelName
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
 from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
 from providers.status_page import StatusPages
+from starter.channels import channels
 from starter.connection import connect
 from starter.logs import configure
 from starter.parts import (
@@ -67,6 +71,7 @@ from starter.settings import Settings
 from starter.stack import load
 from starter.worker_health import Readiness, create_app
 from workflows.canary_failover import CanaryFailover
+from workflows.communications import Communications
 from workflows.emergency import MultiProviderEmergency
 from workflows.failback import Failback
 from workflows.follow_up import FollowUp
@@ -91,6 +96,7 @@ WORKFLOWS: Sequence[type] = (
     ServiceSettings,
     Proposal,
     FollowUp,
+    Communications,
 )
 
 
@@ -116,6 +122,7 @@ class Parts:
     samples: SampleLog | None = None
     statuses: StatusLog | None = None
     analysing: Analysing | None = None
+    channels: Mapping[ChannelName, Channel] = field(default_factory=dict)
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -153,6 +160,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     ecosystem = Ecosystem(parts.config, parts.plane)
     reporter = RunReporter(parts.evidence, parts.config)
     aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, reporter, parts.samples)
+    telling = Communicating(parts.config, parts.channels, parts.evidence, client, task_queue)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
@@ -163,6 +171,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(aftercare.begin, aftercare.report, aftercare.thresholds, aftercare.keep),
         *(Probing(prober).candidates, Notify(parts.notifier).post),
         *(CourseOfUse(parts.plane).taken, evidence.keep, evidence.attach),
+        *(telling.open, telling.deliver, telling.keep),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
         *([parts.analysing.keep] if parts.analysing else ()),
     ]
@@ -196,6 +205,8 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
             held.push_async_callback(provider.aclose)
         for source in parts.sources.values():
             held.push_async_callback(source.aclose)
+        for channel in parts.channels.values():
+            held.push_async_callback(channel.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
         readiness = Readiness(client, worker, parts.config, HeldAutomation(parts.hold))
         app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
@@ -227,6 +238,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
         statuses=statuses,
         analysing=analysing(config, settings, state, statuses, evidence),
+        channels=channels(config, settings),
     )
 
 

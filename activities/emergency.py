@@ -27,7 +27,6 @@ class Ecosystem:
         """Everything that an emergency decides on; refuses a request that names what is not there."""
         refuse(why_not_start(request, self._config.routes))
         immediate = self._config.procedures.immediate
-        contacts = {name: p.emergency_contact for name, p in self._config.providers.items() if p.emergency_contact}
         return EmergencyBrief(
             routes=[self._route(policy) for policy in await self._plane.read(request.routes)],
             providers=self._config.capacities(),
@@ -36,7 +35,7 @@ class Ecosystem:
             verify_timeout=immediate.verify_timeout,
             probe_timeout=immediate.probe_timeout,
             abort_timeout=immediate.abort_timeout,
-            contacts=contacts,
+            contacts=self._config.contacts(self._config.providers),
         )
 
     def _route(self, policy: TrafficPolicy) -> EmergencyRoute:

@@ -1,12 +1,14 @@
 """Evidence: what is kept of a closed run, outside Temporal, whose retention ends."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -76,11 +78,20 @@ class EvidenceStore:
     def keep(self, record: RunRecord) -> EvidenceRef:
         """Write both files, whole; a second time for the same run replaces the first."""
         folder = folder_of(record.moments.decided, record.workflow_id, record.run_id)
-        told = incident(record)
-        report = f"{folder}/{told.file_name}.md"
         self._archive.put(f"{folder}/{RECORD}", _RECORD.dump_json(record, indent=2))
+        return EvidenceRef(path=self._archive.where(folder), report=self._report(folder, record))
+
+    def _report(self, folder: str, record: RunRecord) -> str:
+        """Of the record and what lies beside it, in Markdown; → where it lies."""
+        told = incident(record, self.beside(folder))
+        report = f"{folder}/{told.file_name}.md"
         self._archive.put(report, markdown(told).encode())
-        return EvidenceRef(path=self._archive.where(folder), report=self._archive.where(report))
+        return self._archive.where(report)
+
+    def beside(self, folder: str) -> dict[str, Any]:
+        """What other parts left in a run's folder as JSON, by file name; None for what cannot be read."""
+        names = [name for name in self.files(folder) if name.endswith(".json") and name != RECORD]
+        return {name: _parsed(self.read(folder, name)) for name in names}
 
     def list(self, since: datetime | None = None, until: datetime | None = None) -> Sequence[str]:
         """The folders of runs decided in [since, until), newest first."""
@@ -119,10 +130,15 @@ class EvidenceStore:
         return None
 
     def attach(self, folder: str, name: str, content: bytes) -> str:
-        """A file beside the record, which may come later; the same name again replaces it. → where it lies."""
+        """A file beside the record, which may come later; the same name again replaces it. → where it lies.
+
+        Of what is told as JSON the run's report speaks too, whoever comes second.
+        """
         if not _FILE.fullmatch(name) or name == RECORD:
             raise RequestError(f"{name!r} is no name for a file beside a record.")
         self._archive.put(f"{folder}/{name}", content)
+        if name.endswith(".json") and self._archive.get(f"{folder}/{RECORD}") is not None:
+            self._report(folder, self.load(folder))
         return self._archive.where(f"{folder}/{name}")
 
     def read(self, folder: str, name: str) -> bytes | None:
@@ -132,6 +148,13 @@ class EvidenceStore:
     def files(self, folder: str) -> Sequence[str]:
         """Names of everything that a run's folder holds."""
         return sorted(key.removeprefix(f"{folder}/") for key in self._archive.keys(folder=folder))
+
+
+def _parsed(content: bytes | None) -> Any:
+    try:
+        return json.loads(content or b"null")
+    except ValueError:
+        return None
 
 
 class Evidence:

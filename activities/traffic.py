@@ -85,6 +85,7 @@ class Traffic:
             verdicts=self._board.fresh(datetime.now(UTC), settings.verdict_max_age),
             settings=settings,
             kpis=self._config.kpis,
+            contacts=self._config.contacts([request.failed_provider]),
         )
 
     def _now(self, policy: TrafficPolicy, failed: str, telemetry: Telemetry | None) -> RouteNow:

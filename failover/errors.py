@@ -6,6 +6,7 @@ FailoverError
 │   └── RequestError         a start, command or HTTP request names something unknown or contradictory
 ├── Refusal                  what was asked for can be meant, and may not be done as things stand; nothing was changed
 ├── ProviderError            one provider's answer to one call, classified (see `failover.failure`)
+├── ChannelFailed            somebody outside was not told; it says whether and when to try again
 ├── Unavailable              something that we need did not answer; trying again may help
 │   ├── DataPlaneUnavailable the policy store or gateway did not answer, or not in its own words
 │   └── TemporalUnavailable  no Temporal server could be reached, found or started
@@ -14,6 +15,7 @@ FailoverError
 Temporal matches error types by class name, not by inheritance: `NON_RETRYABLE` is derived from the tree for that.
 """
 
+from datetime import timedelta
 from typing import ClassVar
 
 from failover.failure import Failure
@@ -52,6 +54,20 @@ class ProviderError(FailoverError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+class ChannelFailed(FailoverError):
+    """A destination outside did not take what it was told. `permanent`: trying again will not heal it; a person must.
+
+    `wait`: how long it asked us to wait.
+    """
+
+    retryable = True
+    exit_code = 5
+
+    def __init__(self, said: str, *, permanent: bool = False, wait: timedelta | None = None) -> None:
+        super().__init__(said)
+        self.permanent, self.wait = permanent, wait
 
 
 class Unavailable(FailoverError):

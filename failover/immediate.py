@@ -39,6 +39,7 @@ class Brief:
     verdicts: Sequence[Verdict]
     settings: Immediate
     kpis: Kpis
+    contacts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,6 +176,9 @@ class RunRecord:
     """Of a ramp: what it was measured against. Empty otherwise."""
     targets: Targets | None = None
     """Of a ramp: what its route owed to users."""
+    contacts: Mapping[str, str] = field(default_factory=dict)
+    """Whom to call about which provider."""
+    is_drill: bool = False
 
     @property
     def condition(self) -> Condition | None:

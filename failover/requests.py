@@ -26,6 +26,7 @@ class ImmediateFailoverRequest(Request):
 
     `routes` None: every route that uses the provider. `target_provider` None: the chain chooses. `emergency` skips
     approvals and skippable waits, never verification. `verdicts` are handed over by the health check that saw it.
+    `is_drill`: whoever is told is told that it is one.
     """
 
     failed_provider: Name
@@ -37,6 +38,7 @@ class ImmediateFailoverRequest(Request):
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
     verdicts: list[Verdict] = []
+    is_drill: bool = False
 
     @field_validator("verdicts")
     @classmethod
@@ -67,6 +69,7 @@ class RampRequest(LongRequest):
     emergency: bool = False
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
+    is_drill: bool = False
 
 
 class GradualFailoverRequest(RampRequest):
@@ -130,6 +133,7 @@ class EmergencyRequest(LongRequest):
     requested_by: str = Field(default="", max_length=200)
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
+    is_drill: bool = False
 
 
 class Note(Request):

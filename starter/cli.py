@@ -22,6 +22,7 @@ from starter.commands import (
     moving,
     setup,
     stack,
+    telling,
 )
 from starter.exit_codes import ExitCode
 from starter.webhooks import commands as webhooks
@@ -37,7 +38,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (incident, checking, moving, driving, stack, setup, detection, webhooks, codec, aftercare, analysis):
+for commands in (
+    incident,
+    checking,
+    moving,
+    driving,
+    stack,
+    setup,
+    detection,
+    webhooks,
+    codec,
+    aftercare,
+    analysis,
+    telling,
+):
     commands.add_to(app)
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from activities.baselines import PerformanceBaselines
-from activities.evidence import RECORD, EvidenceStore
+from activities.evidence import EvidenceStore
 from failover.baselines import USERS, PerformanceBaseline
 from failover.config import Config
 from failover.config.baselines import Baselines
@@ -142,20 +141,7 @@ def made(archives: _Archives, asked: Asked, now: datetime) -> Report:
 
 def _incident(archives: _Archives, asked: Asked, period: Period, now: datetime) -> Report:
     folder, record = _latest(archives, asked, period)
-    return incident(record, beside(archives.evidence, folder))
-
-
-def beside(store: EvidenceStore, folder: str) -> dict[str, Any]:
-    """What other parts left in a run's folder as JSON, by file name; None for what cannot be read."""
-    names = [name for name in store.files(folder) if name.endswith(".json") and name != RECORD]
-    return {name: _parsed(store.read(folder, name)) for name in names}
-
-
-def _parsed(content: bytes | None) -> Any:
-    try:
-        return json.loads(content or b"null")
-    except ValueError:
-        return None
+    return incident(record, archives.evidence.beside(folder))
 
 
 def _performance(archives: _Archives, asked: Asked, period: Period, now: datetime) -> Report:

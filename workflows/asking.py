@@ -41,6 +41,7 @@ class Asking(Driven):
     """The part of a ramp that waits for people."""
 
     request: RampRequest
+    provider: str
     state: RampState | None
     route: ClaimedRoute
     gates: GateWatch
@@ -100,7 +101,7 @@ class Asking(Driven):
     def _say_approval(self) -> None:
         asked = self.driving.approval
         assert asked is not None
-        self.herald.opened(self.known().plan.subject, asked.text, "approval needed")
+        self.open_thread(asked.text, "approval needed")
         self.herald.update(f"{asked.text} Run: `{approve_command(asked)}`", urgent=True, asks=reference(asked))
 
     async def _answered(self, meanwhile: Callable[[], Awaitable[None]]) -> str | None:
@@ -278,6 +279,11 @@ class Asking(Driven):
             self.driving.question = None
             self.settle(f"No longer asked: {decision.reason}.")
             await self.failed(state.held, decision.reason)
+
+    def open_thread(self, text: str, doing: str) -> None:
+        """People are told of the run, once."""
+        subject, provider = self.known().plan.subject, self.provider
+        self.herald.opened(subject, text, doing, providers=[provider], is_drill=self.request.is_drill)
 
     async def wait_for_people(self, until: datetime, summary: str) -> None:
         """Until an order comes, the next sample is due, or `until`; all of it counts as waiting for people."""

@@ -47,6 +47,7 @@ class Carried:
     subject: str
     thread: MessageRef | None
     writes: list[PolicyWrite] = field(default_factory=list)
+    outward: str | None = None
 
 
 @workflow.defn(name=emergency.NAME)
@@ -88,7 +89,7 @@ class MultiProviderEmergency(Driven):
         self.journal.moments, self.journal.timeline = carried.moments, carried.timeline
         self.journal.notes, self.journal.phase = carried.notes, "watch"
         self.journal.writes = carried.writes
-        self.herald = Herald(carried.subject, carried.thread)
+        self.herald = Herald(carried.subject, carried.thread, carried.outward)
         self.journal.routes = [route.route for route in carried.state.brief.routes]
 
     def _declared(self) -> str:
@@ -120,9 +121,18 @@ class MultiProviderEmergency(Driven):
             self.journal.announce("degrade", f"Switching on {emergency.describe(state.brief)}.")
             contacts = "".join(f" {name}: {contact}." for name, contact in sorted(state.brief.contacts.items()))
             said = f"CRITICAL: Multi-provider AI outage. Switching on {emergency.describe(state.brief)}.{contacts}"
-            self.herald.opened("emergency", said, "multi-provider AI outage")
+            self.herald.opened(
+                "emergency",
+                said,
+                "multi-provider AI outage",
+                providers=sorted(state.brief.providers),
+                cause=self.request.reason or "no provider serves",
+                known_down=True,
+                is_drill=self.request.is_drill,
+            )
             wanted = {route.route: Service(mode=Mode.DEGRADED, settings=route.degraded) for route in state.brief.routes}
             await self.routes.write("degrade", wanted)
+            self.herald.moved()
         await self.routes.prove()
         assert self.journal.moments is not None
         if self.journal.moments.in_force is None:
@@ -207,7 +217,7 @@ class MultiProviderEmergency(Driven):
         state.given |= new
         state.good_samples = 0
         await self.routes.prove()
-        self.herald.update(f"{', '.join(able)} answer again and get traffic: {self._described(new)}")
+        self.herald.update(f"{', '.join(able)} answer again and get traffic: {self._described(new)}", verified=True)
 
     def _described(self, shares: dict[str, dict[str, int]]) -> str:
         first = next(iter(shares))
@@ -349,6 +359,7 @@ class MultiProviderEmergency(Driven):
             writes=self.journal.writes,
             subject=self.herald.subject,
             thread=self.herald.thread,
+            outward=self.herald.outward,
         )
         continue_with(self.request, carried)
 
@@ -377,6 +388,8 @@ class MultiProviderEmergency(Driven):
             notes=self.journal.notes,
             concerns=self.journal.routes,
             writes=self.journal.writes,
+            contacts=state.brief.contacts if state else {},
+            is_drill=self.request.is_drill,
         )
 
     def _route_shift(self, route: EmergencyRoute) -> RouteShift:

@@ -183,7 +183,15 @@ class ImmediateFailover(Visible):
     ) -> None:
         """Write every route; decide and write again, for the routes that somebody else changed meanwhile."""
         self.journal.enter("shift", f"Writing {immediate.count(len(plan.shifts), 'route')}")
-        self._herald.opened(request.failed_provider, immediate.describe(request, plan))
+        failed = self._verdicts.get(request.failed_provider)
+        self._herald.opened(
+            request.failed_provider,
+            immediate.describe(request, plan),
+            providers=[request.failed_provider],
+            cause=failed.reason if failed is not None and failed.down else request.reason,
+            known_down=failed is not None and failed.down,
+            is_drill=request.is_drill,
+        )
         pending = plan.shifts
         for _ in range(brief.settings.write_attempts):
             refused = await self._write(request, pending)
@@ -197,6 +205,7 @@ class ImmediateFailover(Visible):
                 raise self._stranded(request)
             if not pending:
                 self.journal.mark(in_force=workflow.now())
+                self._herald.moved()
                 return
         reason = f"{immediate.count(len(pending), 'route')} changed faster under this run than it could write."
         raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
@@ -251,7 +260,8 @@ class ImmediateFailover(Visible):
             reason = f"The change could not be verified: {verification.reason}."
             raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
         self.journal.mark(verified=workflow.now())
-        self._herald.update(f"Traffic is off {request.failed_provider}, verified; validating the users' side.")
+        said = f"Traffic is off {request.failed_provider}, verified; validating the users' side."
+        self._herald.update(said, verified=True)
 
     # Validate
 
@@ -368,6 +378,7 @@ class ImmediateFailover(Visible):
                 "reason": ended.reason[:1000],
                 "requested_by": request.requested_by,
                 "trigger": request.trigger.value,
+                "is_drill": request.is_drill,
             },
             summary=f"no provider is left for {immediate.count(len(self._forsaken), 'route')}",
         )
@@ -395,6 +406,7 @@ class ImmediateFailover(Visible):
                     "undoes_run_id": info.run_id,
                     "requested_by": request.requested_by,
                     "trigger": Trigger.AUTOMATIC.value,
+                    "is_drill": request.is_drill,
                     "reason": f"after the failover of {request.failed_provider}",
                 },
                 summary=f"{route}: back to {request.failed_provider}",
@@ -432,6 +444,8 @@ class ImmediateFailover(Visible):
             kpis=self._brief.kpis if self._brief else Kpis(),
             concerns=self.journal.routes,
             writes=self.journal.writes,
+            contacts=self._brief.contacts if self._brief else {},
+            is_drill=request.is_drill,
         )
 
     def _route_shift(self, route: str) -> RouteShift:

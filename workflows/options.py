@@ -73,6 +73,22 @@ COUNTED: dict[str, Any] = {
 }
 """Looks back at the counters once a run is over: its evidence is kept without, where they do not answer."""
 
+
+def delivering(timeout: timedelta, round_: timedelta) -> dict[str, Any]:
+    """News to somebody outside: each call of a try within `timeout`, the tries of a round within `round_`."""
+    return {
+        # A try may be several calls; whoever hangs all the same is tried again.
+        "start_to_close_timeout": min(6 * timeout, timeout + timedelta(minutes=1)),
+        "schedule_to_close_timeout": max(round_, timeout),
+        "retry_policy": RetryPolicy(
+            initial_interval=timedelta(seconds=1),
+            backoff_coefficient=2,
+            maximum_interval=timedelta(minutes=5),
+            non_retryable_error_types=list(NON_RETRYABLE),
+        ),
+    }
+
+
 HELPER: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=10),
     "schedule_to_close_timeout": timedelta(seconds=30),

@@ -88,7 +88,7 @@ class Proposal(Driven):
     def _say(self, text: str) -> None:
         request = self.request
         command = f"failoverctl approve {workflow.info().workflow_id} --step {STEP} --digest {request.digest}"
-        self.herald.opened(request.provider, text, "approval needed")
+        self.herald.opened(request.provider, text, "approval needed", providers=[request.provider])
         asked = self.driving.approval
         assert asked is not None
         self.herald.update(f"{text} Run: `{command}`", urgent=True, asks=reference(asked))

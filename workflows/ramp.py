@@ -202,7 +202,7 @@ class Ramp(Asking):
     async def _set(self, step: Step) -> None:
         """Write the step's distribution and prove that it is obeyed; a step that cannot be proved has failed."""
         state = self.known()
-        self.herald.opened(state.plan.subject, "; ".join(state.plan.describe()), "traffic is being moved")
+        self.open_thread("; ".join(state.plan.describe()), "traffic is being moved")
         asked = self.driving.question  # By the run that this one continues: it has not been answered yet.
         why = asked.text if asked is not None else await self._why_not_set(step)
         while why is not None:
@@ -213,6 +213,7 @@ class Ramp(Asking):
             why = await self._why_not_set(step)
         self.driving.question = None
         self._mark_first_step()
+        self.herald.moved()
         self.start_hold(step)
 
     async def _why_not_set(self, step: Step) -> str | None:
@@ -372,6 +373,7 @@ class Ramp(Asking):
             phase=self.journal.phase,
             subject=self.herald.subject,
             thread=self.herald.thread,
+            outward=self.herald.outward,
         )
         continue_with(self.request, carried)
 
@@ -385,5 +387,5 @@ class Ramp(Asking):
         self.journal.writes = carried.writes
         self.journal.routes = [self.request.route]
         self.journal.provider = self.provider
-        self.herald = Herald(carried.subject, carried.thread)
+        self.herald = Herald(carried.subject, carried.thread, carried.outward)
         self.journal.note("Continued as a new run: the history had grown long.")

@@ -83,3 +83,4 @@ class Carried:
     subject: str
     thread: MessageRef | None
     writes: list[PolicyWrite] = field(default_factory=list)
+    outward: str | None = None

@@ -125,6 +125,7 @@ def record(request: RampRequest, provider: str, state: RampState | None, journal
         if state
         else [],
         targets=state.brief.targets if state else None,
+        is_drill=request.is_drill,
     )
 
 

@@ -3,12 +3,14 @@
 Providers, routes and chains have no default; everything else does. Parsing a file's text is `failover.config_file`.
 """
 
+from collections.abc import Collection
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from failover.config.analysis import Analysis
 from failover.config.baselines import Baselines
+from failover.config.communications import Communications
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
 from failover.config.evidence import Evidence
@@ -41,6 +43,7 @@ class Config(Section):
     kpis: Kpis = Kpis()
     notifications: Notifications = Notifications()
     follow_up: FollowUp = FollowUp()
+    communications: Communications = Communications()
     gateway: Gateway = Gateway()
     evidence: Evidence = Evidence()
     baselines: Baselines = Baselines()
@@ -55,6 +58,7 @@ class Config(Section):
             *self._route_problems(),
             *self._promise_problems(),
             *self._source_problems(),
+            *self._case_problems(),
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
             *self.analysis.unknown_names(self.providers),
         ]
@@ -113,6 +117,16 @@ class Config(Section):
                     problems.append(f"{where}, for which the source {claimed[provider]!r} speaks already")
         return problems
 
+    def _case_problems(self) -> list[str]:
+        support = self.communications.support
+        named = {"aws": support.aws.providers, "google": support.google.providers}
+        return [
+            f"communications.support.{vendor}.providers names {provider!r}, which is no provider ({self._known()})"
+            for vendor, providers in named.items()
+            for provider in providers
+            if provider not in self.providers
+        ]
+
     def _known(self) -> str:
         return "known: " + ", ".join(sorted(self.providers))
 
@@ -132,6 +146,19 @@ class Config(Section):
     def capacities(self) -> dict[str, Capacity]:
         """What each provider declared that it can take."""
         return {name: provider.capacity for name, provider in self.providers.items()}
+
+    def contacts(self, providers: Collection[str]) -> dict[str, str]:
+        """Whom to call about these providers, where the configuration says so."""
+        named = {name: self.providers[name].emergency_contact for name in providers if name in self.providers}
+        return {name: contact for name, contact in sorted(named.items()) if contact}
+
+    def models(self, providers: Collection[str]) -> dict[str, str]:
+        """What each of them serves us, and where: as its vendor would ask."""
+        known = {name: self.providers[name] for name in sorted(providers) if name in self.providers}
+        return {
+            name: f"model {self.model_id(name)}{f' in {one.region}' if one.region else ''}"
+            for name, one in known.items()
+        }
 
     def model_id(self, provider: str) -> str:
         """The id that the vendor serves for the provider's model."""

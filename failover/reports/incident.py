@@ -68,6 +68,7 @@ def incident(record: RunRecord, beside: Mapping[str, Any] | None = None) -> Repo
             Section("Users' side", _samples(record.samples), folded=True),
             Section("Tries at the providers", _tries(record)),
             *_told_beside(beside or {}),
+            Section("Emergency contacts", _listed([f"{name}: {who}" for name, who in sorted(record.contacts.items())])),
             Section("What did not finish", _listed(record.unfinished_helpers)),
             Section("Notes", _listed(record.notes)),
             Section("Run", _identity(record)),

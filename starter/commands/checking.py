@@ -179,16 +179,31 @@ def offline(
 
 
 def notify(
-    channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="Such as #ops-alerts.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is said.")],
+    channel: Annotated[
+        str,
+        typer.Argument(metavar="CHANNEL", help="Such as #ops-alerts, pagerduty, email, webhook; or all, with --test."),
+    ],
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="What is said; --test needs none.", show_default=False)
+    ] = None,
+    test: Annotated[
+        bool,
+        typer.Option(
+            "--test", help="Try it: whoever is told is told that it is a test; nothing public or paid is opened."
+        ),
+    ] = False,
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """Tell people, through the notifier that the procedures use (Slack, where its token is set).
+    """Tell people, through the channels that the procedures use: Slack's, or one of `communications`.
 
     \b
     failoverctl notify "#ops-alerts" "CRITICAL: Multi-provider AI outage detected"
+    failoverctl notify pagerduty --test
+    failoverctl notify all --test
     """
     from starter.notifying import run_notify
 
-    return run_notify(environment(), state, channel, text, json=json)
+    if text is None and not test:
+        raise typer.BadParameter("Missing argument 'TEXT': what is said. Only --test needs none.")
+    return run_notify(environment(), state, channel, text, test=test, json=json)

@@ -7,9 +7,14 @@ from datetime import UTC, datetime
 from pydantic import BaseModel
 
 from failover.automation import Hold
+from failover.communications import Channel
 from failover.config import Config
+from failover.config.communications import ChannelName
 from failover.config.notifications import Slack
+from failover.errors import ChannelFailed
+from starter.channels import channels
 from starter.doctor.findings import Finding, failed, ok, warning
+from starter.settings import Settings
 
 NEEDED = ("chat:write", "channels:read", "channels:history")
 
@@ -19,11 +24,11 @@ MEANINGS = {
 }
 
 
-LOOKED_AT_FOR_THEMSELVES = ("notifications.slack.", "webhooks.senders.")
+LOOKED_AT_FOR_THEMSELVES = ("notifications.slack.", "webhooks.senders.", "communications.")
 
 
 def secrets(config: Config, environ: Mapping[str, str]) -> list[Finding]:
-    """Every variable that the configuration names but Slack's and the alerts' senders'; never what is in it."""
+    """Every variable that the configuration names but those of people and senders; never what is in it."""
     named = [(key, name) for key, name in _named(config, ()) if not key.startswith(LOOKED_AT_FOR_THEMSELVES)]
     missing = [
         warning(
@@ -50,6 +55,25 @@ def senders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     return [
         warning("webhooks", "no alert is taken from anybody", f"set the secret of whoever sends you alerts: {unset}")
     ]
+
+
+async def communications(config: Config, settings: Settings) -> list[Finding]:
+    """Every channel outside that is switched on, as far as it can be tried without telling anybody anything."""
+    built = channels(config, settings)
+    if not built:
+        return [ok("communications", "nobody outside is told: none of communications is switched on")]
+    try:
+        return list(await asyncio.gather(*(_channel(name, channel) for name, channel in built.items())))
+    finally:
+        for channel in built.values():
+            await channel.aclose()
+
+
+async def _channel(name: ChannelName, channel: Channel) -> Finding:
+    try:
+        return ok(name.value, await channel.check())
+    except ChannelFailed as error:
+        return warning(name.value, str(error), f"then try it: `failoverctl notify {name.value} --test`")
 
 
 def _named(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:

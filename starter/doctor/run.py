@@ -49,6 +49,7 @@ async def _examine(settings: Settings, stack: Stack, loaded: LoadedConfig) -> li
         examined("temporal", lambda: _temporal(settings, stack, config), "start it, or set TEMPORAL_ADDRESS"),
         examined("data plane", lambda: _data_plane(stack, config), "start the gateway, or set FAILOVER_GATEWAY_URL"),
         examined("automation", lambda: _hold(stack), "start the gateway: the hold lives with the policies"),
+        examined("communications", lambda: people.communications(config, settings), "see to communications"),
         examined("slack", lambda: people.slack(config.notifications.slack, environ), "see to Slack"),
     ]
     found = [*await asyncio.gather(*examinations)]
