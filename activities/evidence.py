@@ -121,11 +121,13 @@ class EvidenceStore:
         records = [record for _, record in islice(self.records(), 20)]
         return max(records, key=lambda record: record.moments.closed or record.moments.decided, default=None)
 
-    def find(self, workflow_id: str, run_id: str | None = None) -> str | None:
-        """The folder of a run, the newest of that id where no run is named."""
-        for folder in self.list():
+    def find(self, workflow_id: str, run_id: str | None = None, *, among: Sequence[str] | None = None) -> str | None:
+        """The folder of a run, the newest of that id where no run is named. `among`: what `list` told before."""
+        for folder in self.list() if among is None else among:
             slug, _, run = folder.partition("-")[2].rpartition("-")
-            if slug == _slug(workflow_id) and (run_id is None or run == run_id[:8]):
+            named = slug == _slug(workflow_id) and (run_id is None or run == run_id[:8])
+            # Ids that were given out within a minute begin alike: only the record tells for sure.
+            if named and (run_id is None or self.load(folder).run_id == run_id):
                 return folder
         return None
 

@@ -98,8 +98,9 @@ async def _recover_all(settings: Settings, state: Path | None, store: EvidenceSt
 
 async def recover(client: Client, store: EvidenceStore) -> list[RunRecord]:
     """Every closed run that Temporal knows and that has no record gets one → those that were made."""
-    kept = {folder.rpartition("-")[2] for folder in await asyncio.to_thread(store.list)}
-    missing = [run for run in await executions(client, RECENT) if run.run_id[:8] not in kept]
+    kept = await asyncio.to_thread(store.list)
+    closed = await executions(client, RECENT)
+    missing = [run for run in closed if await asyncio.to_thread(_is_missing, store, run, kept)]
     turn = asyncio.Semaphore(AT_ONCE)
 
     async def one(run: WorkflowExecution) -> RunRecord | None:
@@ -110,6 +111,13 @@ async def recover(client: Client, store: EvidenceStore) -> list[RunRecord]:
         return record
 
     return [record for record in await asyncio.gather(*map(one, missing)) if record is not None]
+
+
+def _is_missing(store: EvidenceStore, run: WorkflowExecution, kept: Sequence[str]) -> bool:
+    try:
+        return store.find(run.id, run.run_id, among=kept) is None
+    except ValueError:
+        return True  # It is there and cannot be read.
 
 
 async def made_anew(client: Client, run: WorkflowExecution) -> RunRecord | None:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from activities.archive import CopiedArchive, DirectoryArchive
 from activities.evidence import RECORD, EvidenceStore, folder_of
@@ -17,6 +18,8 @@ from failover.errors import RequestError, Unavailable
 from failover.incident import Moments, Outcome, RunRecord, Trigger
 from failover.ports import Archive
 from providers.s3 import S3Archive
+from starter.parts import evidence_store
+from starter.stack import demo_config, load
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CREDENTIALS = ("test", "test")
@@ -121,6 +124,10 @@ def test_what_comes_later_lies_beside_the_record(archive: Archive) -> None:
     store.keep(kept)
     assert store.list() == [folder]
     assert store.find("failover/bedrock") == store.find("failover/bedrock", kept.run_id) == folder
+    twin = replace(kept, run_id=f"{kept.run_id[:8]}-bbbb", moments=record(after=timedelta(seconds=5)).moments)
+    assert store.find("failover/bedrock", twin.run_id) is None
+    store.keep(twin)
+    assert store.find("failover/bedrock", kept.run_id) == folder != store.find("failover/bedrock", twin.run_id)
     assert store.find("failover/google") is None and store.find("failover/bedrock", "another-run") is None
     assert store.read(folder, "communications.json") == b'{"told": 1}'
     assert store.read(folder, "aftercare.json") is None
@@ -202,3 +209,27 @@ def test_records_of_before_are_read(tmp_path: Path) -> None:
         del whole[name]
     path.write_text(json.dumps(whole))
     assert same(store.load(folder), record())
+
+
+def test_the_configuration_says_where(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state directory, another one, or a bucket with its copy; credentials are AWS's business."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    config = load(demo_config()).config
+    assert evidence_store(None, tmp_path).where == evidence_store(config, tmp_path).where == str(tmp_path / "incidents")
+    elsewhere = config.model_copy(update={"evidence": Evidence(directory=str(tmp_path / "else"))})
+    assert evidence_store(elsewhere, tmp_path).where == str(tmp_path / "else")
+    settings = Evidence(bucket=BUCKET, prefix="wired", region="us-east-1", endpoint=s3)
+    store = evidence_store(config.model_copy(update={"evidence": settings}), tmp_path)
+    assert store.keep(record()).path == f"s3://{BUCKET}/wired/20260131T120000-failover-bedrock-12345678"
+    assert bucket(s3, "wired").keys(folder="20260131T120000-failover-bedrock-12345678")
+    assert EvidenceStore(tmp_path / "incidents").latest() is not None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"region": "x"}, {"endpoint": "http://x"}, {"bucket": "Not A Bucket"}, {"timeout": "0s"}]
+)
+def test_what_the_section_may_not_say(wrong: dict[str, str]) -> None:
+    """A region of no bucket, a name that is none."""
+    with pytest.raises(ValidationError):
+        Evidence.model_validate(wrong)

@@ -408,6 +408,7 @@ def test_nobodys_words_become_markup() -> None:
     """Reasons are people's and providers' words."""
     evil = '<script>alert("x")</script> & |\n# not a title'
     record = failover(reason=evil, provider=evil, timeline=[TimelineEntry(at=T0, step=evil, text=evil)], notes=[evil])
+    record = replace(record, routes=[replace(record.routes[0], target=evil)])  # In a table, too.
     _Balanced().feed_whole(as_html(incident(record)))
     assert "\n# not a title" not in markdown(incident(record))
 
