@@ -57,13 +57,14 @@ from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.stack import load
 from starter.worker_health import Readiness, create_app
+from starter.worker_metrics import CountedNotifier, WorkerMetrics, open_at_zero
 from workflows.canary_failover import CanaryFailover
 from workflows.emergency import MultiProviderEmergency
 from workflows.failback import Failback
 from workflows.gradual_failover import GradualFailover
 from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
-from workflows.journal import SEARCH_ATTRIBUTES
+from workflows.journal import SEARCH_ATTRIBUTES, Visible
 from workflows.payloads import RefuseMalformed
 from workflows.proposal import Proposal
 from workflows.queue import TASK_QUEUE
@@ -81,6 +82,9 @@ WORKFLOWS: Sequence[type] = (
     ServiceSettings,
     Proposal,
 )
+
+PROCEDURES = tuple(kind.__name__ for kind in WORKFLOWS if issubclass(kind, Visible))
+"""What is counted as a run: a health check is none."""
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -103,6 +107,7 @@ class Parts:
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
     hold: HoldStore | None = None
     samples: SampleLog | None = None
+    metrics: WorkerMetrics | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -116,7 +121,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     watching = Watching(
         parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
     )
-    evidence = Evidence(parts.evidence)
+    evidence = Evidence(parts.evidence, parts.metrics.closed if parts.metrics else None)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
@@ -152,7 +157,9 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
     async with AsyncExitStack() as held:
         metrics = f"{LOOPBACK}:{free_port()}"
         client = await connect_worker(settings, metrics)
-        parts = await assemble(loaded, settings, options.state)
+        board = VerdictBoard()
+        figures = WorkerMetrics(loaded.config, board, PROCEDURES)
+        parts = await assemble(loaded, settings, options.state, board, figures)
         held.push_async_callback(parts.plane.aclose)
         if parts.hold is not None:
             held.push_async_callback(parts.hold.aclose)
@@ -162,7 +169,7 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
             held.push_async_callback(source.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
         readiness = Readiness(client, worker, parts.config, HeldAutomation(parts.hold))
-        app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
+        app = create_app(readiness, parts.board, f"http://{metrics}/metrics", figures)
         url = await held.enter_async_context(listening(app, settings.worker_host, settings.worker_port))
         if options.ready_file:
             write_atomically(options.ready_file, {"health": url})
@@ -172,7 +179,9 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         log.info("stopping")
 
 
-async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Parts:
+async def assemble(
+    loaded: LoadedConfig, settings: Settings, state: Path, board: VerdictBoard, figures: WorkerMetrics
+) -> Parts:
     """The real adapters, as the settings wire them."""
     config = loaded.config
     clients = await provider_clients(config, settings)
@@ -180,13 +189,14 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         config=config,
         clients=clients,
         plane=gateway_plane(settings),
-        notifier=notifier(config, settings),
+        notifier=CountedNotifier(notifier(config, settings), figures),
         evidence=EvidenceStore(state / EVIDENCE),
-        board=VerdictBoard(),
+        board=board,
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),
         hold=hold_store(settings),
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
+        metrics=figures,
     )
 
 
@@ -195,6 +205,7 @@ async def connect_worker(settings: Settings, metrics: str) -> Client:
     runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=metrics)))
     client = await connect(settings, find(settings), runtime=runtime)
     await register_search_attributes(client)
+    open_at_zero(runtime.metric_meter, PROCEDURES, client.namespace, TASK_QUEUE)
     return client
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +61,15 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 class Evidence:
-    """The activity that keeps it."""
+    """The activity that keeps it; `closed` is told of every run that ended, whatever becomes of the files."""
 
-    def __init__(self, store: EvidenceStore) -> None:
+    def __init__(self, store: EvidenceStore, closed: Callable[[RunRecord], None] | None = None) -> None:
         self._store = store
+        self._closed = closed
 
     @activity.defn(name="evidence.keep")
     async def keep(self, record: RunRecord) -> EvidenceRef:
         """Keep a run's record and write its report."""
+        if self._closed is not None and activity.info().attempt == 1:
+            self._closed(record)
         return await asyncio.to_thread(self._store.keep, record)

@@ -21,7 +21,11 @@ from failover.automation import Hold
 from failover.config import Config
 from failover.errors import TemporalUnavailable
 from failover.health import Verdict
+from starter.census import Census, census
 from starter.checks import Watched, watched
+from starter.worker_metrics import WorkerMetrics
+
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 _READY: TypeAdapter[dict[str, bool | str | Watched | Hold | None]] = TypeAdapter(
     dict[str, bool | str | Watched | Hold | None]
@@ -63,13 +67,17 @@ class Readiness:
         except TemporalUnavailable:
             return None
 
+    async def census(self) -> Census:
+        """The runs under way."""
+        return await census(self._client)
+
     async def hold(self) -> Hold | None:
         """The automation hold that is in force."""
         return await self._hold.in_force()
 
 
-def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) -> Starlette:
-    """/healthz, /readyz, /verdicts (the newest about each provider) and /metrics (the SDK's, for Prometheus)."""
+def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str, figures: WorkerMetrics) -> Starlette:
+    """/healthz, /readyz, /verdicts (the newest about each provider) and /metrics (ours and the SDK's, for Prometheus)."""
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"alive": readiness.alive}, status_code=200 if readiness.alive else 503)
@@ -84,9 +92,9 @@ def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) 
         return Response(_VERDICTS.dump_json(board.all()), media_type="application/json")
 
     async def metrics(_: Request) -> Response:
-        async with httpx.AsyncClient(trust_env=False) as http:
-            answer = await http.get(sdk_metrics_url)
-        return PlainTextResponse(answer.text)
+        counted, checks, hold = await asyncio.gather(readiness.census(), readiness.watched(), readiness.hold())
+        ours = figures.render(counted, checks, held=hold is not None)
+        return PlainTextResponse(ours + await _sdk_metrics(sdk_metrics_url), media_type=_EXPOSITION)
 
     doors: dict[str, Callable[[Request], Awaitable[Any]]] = {
         "/healthz": healthz,
@@ -95,3 +103,12 @@ def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) 
         "/metrics": metrics,
     }
     return Starlette(routes=[Route(path, door) for path, door in doors.items()])
+
+
+async def _sdk_metrics(url: str) -> str:
+    """ "" where they cannot be had: ours are worth the scrape alone."""
+    try:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return (await http.get(url)).text
+    except httpx.HTTPError:
+        return ""
