@@ -67,6 +67,7 @@ VENDOR_VARIABLES = frozenset(
         "DATADOG_WEBHOOK_TOKEN",
         "GENERIC_WEBHOOK_TOKEN",
         "OPENAI_API_KEY",
+        "GRAFANA_TOKEN",
         "LLAMA_API_KEY",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",

@@ -6,7 +6,7 @@ Labels are configured names and our own words, never anything that a request or 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from temporalio.common import MetricMeter
 
@@ -35,10 +35,10 @@ class WorkerMetrics:
     """
 
     def __init__(self, config: Config, board: VerdictBoard, procedures: Sequence[str]) -> None:
+        disable_created_metrics()  # When each counter began is of use to nobody, and doubles what is scraped.
         self.registry = CollectorRegistry()
         self._config = config
         self._procedures = procedures
-        self._census: Census | None = None
         self._closed = Counter(
             "failover_runs_closed",
             "Runs that ended, by procedure, what started them, and outcome; dry runs are none.",

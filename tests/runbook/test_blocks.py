@@ -21,7 +21,6 @@ MOVED = {"google": 9000, "meta": 1000, "bedrock": 0}
 
 LATER = {
     "validate --post-failover --check-all-providers --performance-baseline": "No such option: --performance-baseline",
-    "dashboard create": "No such command 'dashboard'",
     "report --type incident": "No such option: --type",
     "report --type performance-impact": "No such option: --type",
     "report --type failover-effectiveness": "No such option: --type",
@@ -269,10 +268,12 @@ async def test_an_outage_of_everybody(found: Any, every_block: list[str]) -> Non
 
 
 async def test_the_dashboard(found: Any, every_block: list[str]) -> None:
-    """One sober picture where it is piped; making dashboards comes later."""
+    """The dashboard and its alerts as files; one sober picture where it is piped."""
     ran = await found.bash(every_block[16])
     picture = r"(?s)Providers.*bedrock.*Routes.*bedrock:70,google:20,meta:10.*No procedure is under way"
-    check(ran, [("dashboard create", 2, LATER["dashboard create"]), ("status --dashboard failover", 0, picture)])
+    made = r"Dashboard: ai-provider-failover\.json \(provider_health, failover_events, recovery_time\)"
+    check(ran, [("dashboard create", 0, made), ("status --dashboard failover", 0, picture)])
+    assert (found.home / "ai-provider-failover.rules.yaml").read_text().count("alert: failover_failure") == 2
     assert "\x1b" not in ran.out and max(map(len, ran.commands[1].out.splitlines())) <= 100
 
 
