@@ -35,7 +35,7 @@ class WorkerMetrics:
     """
 
     def __init__(self, config: Config, board: VerdictBoard, procedures: Sequence[str]) -> None:
-        disable_created_metrics()  # When each counter began is of use to nobody, and doubles what is scraped.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # When each counter began is of use to nobody, and doubles what is scraped.
         self.registry = CollectorRegistry()
         self._config = config
         self._procedures = procedures
