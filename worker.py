@@ -56,6 +56,7 @@ from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.stack import load
+from starter.tracing import OFF, Tracing, tracing
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import CountedNotifier, WorkerMetrics, open_at_zero
 from workflows.canary_failover import CanaryFailover
@@ -89,7 +90,9 @@ PROCEDURES = tuple(kind.__name__ for kind in WORKFLOWS if issubclass(kind, Visib
 
 def workflow_runner() -> SandboxedWorkflowRunner:
     """The one sandbox of workers, tests and replays: our own modules are passed through, and lint keeps them pure."""
-    passed = SandboxRestrictions.default.with_passthrough_modules("failover", "activities", "structlog", "yaml")
+    passed = SandboxRestrictions.default.with_passthrough_modules(
+        "failover", "activities", "structlog", "yaml", "opentelemetry"
+    )
     return SandboxedWorkflowRunner(restrictions=passed)
 
 
@@ -156,10 +159,11 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
     stop = stop_on_signals()
     async with AsyncExitStack() as held:
         metrics = f"{LOOPBACK}:{free_port()}"
-        client = await connect_worker(settings, metrics)
+        traced = await tracing(settings, "failover-worker", held)
+        client = await connect_worker(settings, metrics, traced)
         board = VerdictBoard()
         figures = WorkerMetrics(loaded.config, board, PROCEDURES)
-        parts = await assemble(loaded, settings, options.state, board, figures)
+        parts = await assemble(loaded, settings, options.state, board, figures, traced)
         held.push_async_callback(parts.plane.aclose)
         if parts.hold is not None:
             held.push_async_callback(parts.hold.aclose)
@@ -180,7 +184,7 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
 
 
 async def assemble(
-    loaded: LoadedConfig, settings: Settings, state: Path, board: VerdictBoard, figures: WorkerMetrics
+    loaded: LoadedConfig, settings: Settings, state: Path, board: VerdictBoard, figures: WorkerMetrics, traced: Tracing
 ) -> Parts:
     """The real adapters, as the settings wire them."""
     config = loaded.config
@@ -188,7 +192,7 @@ async def assemble(
     return Parts(
         config=config,
         clients=clients,
-        plane=gateway_plane(settings),
+        plane=gateway_plane(settings, traced.headers),
         notifier=CountedNotifier(notifier(config, settings), figures),
         evidence=EvidenceStore(state / EVIDENCE),
         board=board,
@@ -200,10 +204,10 @@ async def assemble(
     )
 
 
-async def connect_worker(settings: Settings, metrics: str) -> Client:
+async def connect_worker(settings: Settings, metrics: str, traced: Tracing = OFF) -> Client:
     """A client with the SDK's metrics on `metrics` (host:port), and our search attributes registered."""
     runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=metrics)))
-    client = await connect(settings, find(settings), runtime=runtime)
+    client = await connect(settings, find(settings), runtime=runtime, interceptors=traced.interceptors)
     await register_search_attributes(client)
     open_at_zero(runtime.metric_meter, PROCEDURES, client.namespace, TASK_QUEUE)
     return client

@@ -1,6 +1,6 @@
 """The adapters that processes are put together from, as settings and configuration wire them."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from starter.running import Stack, find
 from starter.settings import Settings
 from starter.stack import simulated
 from traffic.gateway import GatewayPlane
+
+Context = Callable[[], Mapping[str, str]]
+"""Headers of the trace that a call belongs to."""
 
 EVIDENCE = "incidents"
 """Where under the state directory the records of closed runs are kept."""
@@ -72,9 +75,9 @@ def _passive_source(name: str, source: Source, settings: Settings) -> PassiveSou
     return PrometheusSource(name, source, token=settings.environ.get(source.token_env or "") or None)
 
 
-def gateway_plane(settings: Settings) -> TrafficPlane:
+def gateway_plane(settings: Settings, context: Context | None = None) -> TrafficPlane:
     """The embedded gateway, where settings or the running stack say that it is."""
-    return plane_of(find(settings))
+    return plane_of(find(settings), context)
 
 
 def notifier(config: Config, settings: Settings, channel: str | None = None) -> Notifier:
@@ -98,8 +101,8 @@ def hold_of(stack: Stack) -> HoldStore:
     return GatewayPlane(stack.need("gateway"), token=stack.api_token)
 
 
-def plane_of(stack: Stack) -> TrafficPlane:
-    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
+def plane_of(stack: Stack, context: Context | None = None) -> TrafficPlane:
+    return GatewayPlane(stack.need("gateway"), token=stack.api_token, context=context)
 
 
 @asynccontextmanager

@@ -1,19 +1,29 @@
 """A whole stack under traffic, scraped by a real Prometheus that has our rules."""
 
 import asyncio
+import gzip
 import io
 import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from temporalio.client import Client
 
+from gateway.process import listening
 from starter.cli import run
 from starter.connection import connect
 from starter.ports import free_port
@@ -25,6 +35,8 @@ from tests.starter.conftest import Done
 ROOT = Path(__file__).parents[2]
 
 RULES = ROOT / "deploy" / "prometheus" / "failover.rules.yaml"
+
+ALERT_TOKEN = "the-token-of-alertmanager"
 
 PATIENCE = 90
 """Seconds; the machine may be busy."""
@@ -82,6 +94,13 @@ class Scraped:
         found: list[dict[str, Any]] = told["data"]["result"]
         return found
 
+    async def heal(self) -> None:
+        """No fault, everybody known to be well, and no run under way."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            await http.delete(f"{self.stack.addresses.simulator}/faults")
+        await self.until('count(failover_provider_health{health="healthy"} == 1) == 3')
+        await self.until("sum(failover_runs_open) == 0")
+
     async def until(self, query: str) -> list[dict[str, Any]]:
         """Until the query has an answer."""
         async with asyncio.timeout(PATIENCE):
@@ -90,8 +109,62 @@ class Scraped:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One span as the collector got it; ids are in hexadecimal, `parent` is "" for a root."""
+
+    service: str
+    name: str
+    trace: str
+    id: str
+    parent: str
+    attributes: dict[str, str]
+
+
+@dataclass
+class Collector:
+    """An OpenTelemetry collector's HTTP door: decodes what the exporters send."""
+
+    url: str = ""
+    spans: list[Span] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+
+    async def take(self, request: Request) -> Response:
+        body = await request.body()
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.raw.append(body)
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            named = {one.key: one.value.string_value for one in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                self.spans += [_span(named["service.name"], span) for span in scope.spans]
+        return Response(ExportTraceServiceResponse().SerializeToString(), media_type="application/x-protobuf")
+
+
+def _span(service: str, span: Any) -> Span:
+    return Span(
+        service=service,
+        name=span.name,
+        trace=span.trace_id.hex(),
+        id=span.span_id.hex(),
+        parent=span.parent_span_id.hex(),
+        attributes={one.key: str(one.value) for one in span.attributes},
+    )
+
+
 @pytest.fixture(scope="session")
-async def scraped(tmp_path_factory: pytest.TempPathFactory, temporal_cli: Path) -> AsyncIterator[Scraped]:
+async def collector() -> AsyncIterator[Collector]:
+    taking = Collector()
+    app = Starlette(routes=[Route("/v1/traces", taking.take, methods=["POST"])])
+    async with listening(app, "127.0.0.1", 0) as url:
+        taking.url = url
+        yield taking
+
+
+@pytest.fixture(scope="session")
+async def scraped(
+    tmp_path_factory: pytest.TempPathFactory, temporal_cli: Path, collector: Collector
+) -> AsyncIterator[Scraped]:
     home = tmp_path_factory.mktemp("scraped")
     (home / "failover.yaml").write_text(CONFIG)
     plan = StackPlan(
@@ -103,6 +176,11 @@ async def scraped(tmp_path_factory: pytest.TempPathFactory, temporal_cli: Path) 
         webhooks=True,
     )
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "FAILOVER_CACHE") if name in os.environ}
+    kept |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "ALERTMANAGER_WEBHOOK_TOKEN": ALERT_TOKEN,
+    }
     settings = Settings.from_env(kept)
     async with AsyncExitStack() as held:
         stack = await held.enter_async_context(running(plan, settings, print))
