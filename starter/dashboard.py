@@ -321,7 +321,7 @@ def _checks(asked: Asked, now: datetime) -> list[Text]:
     if isinstance(hold, FailoverError):
         lines.append(Text(f"  whether automation is held is not known: {hold}", style="yellow"))
     elif hold is not None:
-        lines.append(Text(f"  {hold}. Nothing starts by itself.", style="bold yellow"))
+        lines.append(Text(f"  HELD by {hold.by}, nothing starts by itself: {hold.why}", style="bold yellow"))
     return [Text("Automation", style="bold underline"), *lines] if lines else []
 
 

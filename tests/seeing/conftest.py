@@ -98,6 +98,8 @@ class Scraped:
         """No fault, everybody known to be well, and no run under way."""
         async with httpx.AsyncClient(trust_env=False) as http:
             await http.delete(f"{self.stack.addresses.simulator}/faults")
+        async for left in self.client.list_workflows('ExecutionStatus = "Running" AND WorkflowType != "HealthCheck"'):
+            await self.client.get_workflow_handle(left.id).cancel()
         await self.until('count(failover_provider_health{health="healthy"} == 1) == 3')
         await self.until("sum(failover_runs_open) == 0")
 
