@@ -85,6 +85,8 @@ def _on_a_dead_provider(known: Known) -> Standing | None:
     """Users' traffic on a provider that is down: a run moves it, or a person must."""
     down = sorted(verdict.provider for verdict in known.providers or () if verdict.down)
     for policy in known.policies or ():
+        if policy.mode is Mode.DEGRADED:
+            continue  # Nobody was left to go to: what stands in for them is the answer.
         for name in down:
             if not policy.distribution.get(name):
                 continue

@@ -25,6 +25,7 @@ from workflows.journal import OPENED, OPENED_HELP
 _KPI_BUCKETS = (0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600, 1200, 1800, 3600)
 
 _TIMED = ("detection", "execution", "restoration", "total")
+_SHARES = ("request_loss", "user_error_rate", "degradation")
 _MET = {True: "yes", False: "no", None: "unknown"}
 
 
@@ -80,6 +81,7 @@ class WorkerMetrics:
                     self._closed.labels(procedure, trigger.value, outcome.value)
             for kpi in _TIMED:
                 self._kpi.labels(kpi, procedure)
+            for kpi in (*_TIMED, *_SHARES):
                 for met in _MET.values():
                     self._judged.labels(kpi, procedure, met)
         for result in ("sent", "failed"):

@@ -62,6 +62,12 @@ DEGRADED = [policy(mode=Mode.DEGRADED, google=10000)]
         (known(providers=DOWN, runs=[CANARY]), Word.ACT, "no run moves it", "failover --from bedrock"),
         (known(providers=DOWN, runs=None), Word.UNKNOWN, "whether a run moves it is not known", ""),
         (known(policies=DEGRADED), Word.ACT, "no emergency is open", "failoverctl restore chat --normal"),
+        (
+            known(providers=verdicts(google=Condition.UNAVAILABLE), policies=DEGRADED),
+            Word.ACT,
+            "no emergency",
+            "restore",
+        ),
         (known(policies=DEGRADED, runs=[EMERGENCY]), Word.WORKING, "degraded; emergency is at watch", ""),
         (known(runs=[CANARY]), Word.WORKING, "canary/chat is at step-2", ""),
         (known(runs=[ASKING]), Word.ACT, "waits for approval of step-2", "failoverctl watch canary/chat"),
