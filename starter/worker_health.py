@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
@@ -25,7 +25,12 @@ from starter.census import Census, census
 from starter.checks import Watched, watched
 from starter.worker_metrics import WorkerMetrics
 
+PATIENCE = 3.0
+"""Seconds for Temporal's answer to a scrape."""
+
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+T = TypeVar("T")
 
 _READY: TypeAdapter[dict[str, bool | str | Watched | Hold | None]] = TypeAdapter(
     dict[str, bool | str | Watched | Hold | None]
@@ -92,7 +97,9 @@ def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str, 
         return Response(_VERDICTS.dump_json(board.all()), media_type="application/json")
 
     async def metrics(_: Request) -> Response:
-        counted, checks, hold = await asyncio.gather(readiness.census(), readiness.watched(), readiness.hold())
+        counted, checks, hold = await asyncio.gather(
+            _soon(readiness.census(), Census(answered=False)), _soon(readiness.watched(), None), readiness.hold()
+        )
         ours = figures.render(counted, checks, held=hold is not None)
         return PlainTextResponse(ours + await _sdk_metrics(sdk_metrics_url), media_type=_EXPOSITION)
 
@@ -103,6 +110,15 @@ def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str, 
         "/metrics": metrics,
     }
     return Starlette(routes=[Route(path, door) for path, door in doors.items()])
+
+
+async def _soon(question: Awaitable[T], otherwise: T) -> T:
+    """A scrape that waits for Temporal would be lost, and the worker be taken for dead."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await question
+    except TimeoutError:
+        return otherwise
 
 
 async def _sdk_metrics(url: str) -> str:
