@@ -74,6 +74,8 @@ DEGRADED = [policy(mode=Mode.DEGRADED, google=10000)]
         # Whoever waits is said even where nobody who is down can be seen.
         (known(runs=[ASKING], providers=None, missing={"providers": "gone"}), Word.ACT, "waits for approval", "watch"),
         (known(unwatched="no check completes"), Word.ACT, "nobody watches", "failoverctl doctor"),
+        # What goes well by itself hides nothing that does not.
+        (known(providers=DOWN, runs=[FAILOVER], unwatched="no check"), Word.ACT, "nobody watches", "doctor"),
         (known(ended=[ended("NEEDS_HUMAN", 5)]), Word.ACT, "ended as NEEDS_HUMAN at 02:55:00", "failoverctl report"),
         (known(ended=[ended("COMPLETED", 1), ended("NEEDS_HUMAN", 5)]), Word.WELL, "", ""),
         (known(ended=[ended("NEEDS_HUMAN", 90)]), Word.WELL, "", ""),

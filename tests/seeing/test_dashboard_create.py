@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import bargauge, stat, statetimeline, timeseries
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from grafana_foundation_sdk.models.prometheus import Dataquery
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -172,8 +174,26 @@ async def test_a_grafana_that_is_not_there_costs_no_file(tmp_path: Path) -> None
 def test_the_dashboard_is_one_by_grafanas_own_models() -> None:
     """Read by them and written again, nothing of it is lost: no field is misspelt, and none has a wrong shape."""
     made = dashboard("AI Provider Failover", list(SECTIONS), known_alerts())
-    again = json.loads(json.dumps(Dashboard.from_json(json.loads(json.dumps(made))), cls=JSONEncoder))
+    again = _written(Dashboard.from_json(json.loads(json.dumps(made))))
     assert _lost(made, again) == []
+    for panel in (panel for panel in made["panels"] if panel["type"] != "row"):
+        options = _OPTIONS[panel["type"]].from_json(panel["options"])
+        assert _lost(panel["options"], _written(options)) == [], panel["title"]
+        for target in panel["targets"]:
+            assert _lost(target, _written(Dataquery.from_json(target))) == [], panel["title"]
+
+
+_OPTIONS: Mapping[str, Any] = {
+    "stat": stat.Options,
+    "bargauge": bargauge.Options,
+    "state-timeline": statetimeline.Options,
+    "timeseries": timeseries.Options,
+}
+"""What a dashboard's own model leaves to each kind of panel."""
+
+
+def _written(model: Any) -> Any:
+    return json.loads(json.dumps(model, cls=JSONEncoder))
 
 
 def _lost(given: Any, kept: Any, where: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """What a worker tells Prometheus when things are not well: no verdict, an old one, no Temporal, messages that fail."""
 
 import re
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -142,17 +143,19 @@ async def test_without_temporal_a_scrape_is_answered(
     figures: WorkerMetrics,
     task_queue: str,
 ) -> None:
-    """And says so, though the client tries for longer; else the worker would be taken for dead."""
+    """A server that takes calls and answers none: the scrape says so; else the worker would be taken for dead."""
     server = await start_dev_server(temporal_cli, ui_port=None, db=None, log=tmp_path / "server.log")
     gone = await Client.connect(server.address)
-    await server.stop()
+    server.child.process.send_signal(signal.SIGSTOP)
     async with composition.build_worker(temporal_client, parts, task_queue=task_queue) as worker:
         app = create_app(Readiness(gone, worker, CONFIG), parts.board, "http://127.0.0.1:1", figures)
         async with (
             listening(app, "127.0.0.1", 0) as url,
-            httpx.AsyncClient(trust_env=False, timeout=60) as http,
+            httpx.AsyncClient(trust_env=False, timeout=30) as http,
         ):
             answer = await http.get(f"{url}/metrics")
+    server.child.process.kill()
+    await server.stop()
     assert answer.status_code == 200
     assert "failover_temporal_up 0.0" in answer.text and "failover_provider_health{" in answer.text
 
