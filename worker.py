@@ -69,7 +69,9 @@ from starter.reporting import RunReporter
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.stack import load
+from starter.tracing import OFF, Tracing, tracing
 from starter.worker_health import Readiness, create_app
+from starter.worker_metrics import CountedNotifier, WorkerMetrics, open_at_zero
 from workflows.canary_failover import CanaryFailover
 from workflows.communications import Communications
 from workflows.emergency import MultiProviderEmergency
@@ -78,7 +80,7 @@ from workflows.follow_up import FollowUp
 from workflows.gradual_failover import GradualFailover
 from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
-from workflows.journal import SEARCH_ATTRIBUTES
+from workflows.journal import SEARCH_ATTRIBUTES, Visible
 from workflows.payloads import RefuseMalformed
 from workflows.proposal import Proposal
 from workflows.queue import TASK_QUEUE
@@ -99,10 +101,15 @@ WORKFLOWS: Sequence[type] = (
     Communications,
 )
 
+PROCEDURES = tuple(kind.__name__ for kind in WORKFLOWS if issubclass(kind, Visible) and kind is not FollowUp)
+"""What is counted as a run: a health check, or what follows an incident, is none."""
+
 
 def workflow_runner() -> SandboxedWorkflowRunner:
     """The one sandbox of workers, tests and replays: our own modules are passed through, and lint keeps them pure."""
-    passed = SandboxRestrictions.default.with_passthrough_modules("failover", "activities", "structlog", "yaml")
+    passed = SandboxRestrictions.default.with_passthrough_modules(
+        "failover", "activities", "structlog", "yaml", "opentelemetry"
+    )
     return SandboxedWorkflowRunner(restrictions=passed)
 
 
@@ -123,6 +130,7 @@ class Parts:
     statuses: StatusLog | None = None
     analysing: Analysing | None = None
     channels: Mapping[ChannelName, Channel] = field(default_factory=dict)
+    metrics: WorkerMetrics | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -155,7 +163,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         parts.samples,
         baselines,
     )
-    evidence = Evidence(parts.evidence)
+    evidence = Evidence(parts.evidence, parts.metrics.closed if parts.metrics else None)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     ecosystem = Ecosystem(parts.config, parts.plane)
     reporter = RunReporter(parts.evidence, parts.config)
@@ -196,8 +204,11 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
     stop = stop_on_signals()
     async with AsyncExitStack() as held:
         metrics = f"{LOOPBACK}:{free_port()}"
-        client = await connect_worker(settings, metrics)
-        parts = await assemble(loaded, settings, options.state)
+        traced = await tracing(settings, "failover-worker", held)
+        client = await connect_worker(settings, metrics, traced)
+        board = VerdictBoard()
+        figures = WorkerMetrics(loaded.config, board, PROCEDURES)
+        parts = await assemble(loaded, settings, options.state, board, figures, traced)
         held.push_async_callback(parts.plane.aclose)
         if parts.hold is not None:
             held.push_async_callback(parts.hold.aclose)
@@ -209,7 +220,7 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
             held.push_async_callback(channel.aclose)
         worker = await held.enter_async_context(build_worker(client, parts))
         readiness = Readiness(client, worker, parts.config, HeldAutomation(parts.hold))
-        app = create_app(readiness, parts.board, f"http://{metrics}/metrics")
+        app = create_app(readiness, parts.board, f"http://{metrics}/metrics", figures)
         url = await held.enter_async_context(listening(app, settings.worker_host, settings.worker_port))
         if options.ready_file:
             write_atomically(options.ready_file, {"health": url})
@@ -219,7 +230,9 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         log.info("stopping")
 
 
-async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Parts:
+async def assemble(
+    loaded: LoadedConfig, settings: Settings, state: Path, board: VerdictBoard, figures: WorkerMetrics, traced: Tracing
+) -> Parts:
     """The real adapters, as the settings wire them."""
     config = loaded.config
     clients = await provider_clients(config, settings)
@@ -228,10 +241,10 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
     return Parts(
         config=config,
         clients=clients,
-        plane=gateway_plane(settings),
-        notifier=notifier(config, settings),
+        plane=gateway_plane(settings, traced.headers),
+        notifier=CountedNotifier(notifier(config, settings), figures),
         evidence=evidence,
-        board=VerdictBoard(),
+        board=board,
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),
         hold=hold_store(settings),
@@ -239,6 +252,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         statuses=statuses,
         analysing=analysing(config, settings, state, statuses, evidence),
         channels=channels(config, settings),
+        metrics=figures,
     )
 
 
@@ -260,11 +274,12 @@ def analysing(
     return Analysing(Gatherer(sources), evidence)
 
 
-async def connect_worker(settings: Settings, metrics: str) -> Client:
+async def connect_worker(settings: Settings, metrics: str, traced: Tracing = OFF) -> Client:
     """A client with the SDK's metrics on `metrics` (host:port), and our search attributes registered."""
     runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=metrics)))
-    client = await connect(settings, find(settings), runtime=runtime)
+    client = await connect(settings, find(settings), runtime=runtime, interceptors=traced.interceptors)
     await register_search_attributes(client)
+    open_at_zero(runtime.metric_meter, PROCEDURES, client.namespace, TASK_QUEUE)
     return client
 
 

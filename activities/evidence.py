@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -160,14 +160,17 @@ def _parsed(content: bytes | None) -> Any:
 
 
 class Evidence:
-    """The activities that keep it."""
+    """The activities that keep it; `closed` is told of every run that ended, whatever becomes of the files."""
 
-    def __init__(self, store: EvidenceStore) -> None:
+    def __init__(self, store: EvidenceStore, closed: Callable[[RunRecord], None] | None = None) -> None:
         self._store = store
+        self._closed = closed
 
     @activity.defn(name="evidence.keep")
     async def keep(self, record: RunRecord) -> EvidenceRef:
         """Keep a run's record and write its report."""
+        if self._closed is not None and activity.info().attempt == 1:
+            self._closed(record)
         return await asyncio.to_thread(self._store.keep, record)
 
     @activity.defn(name="evidence.attach")

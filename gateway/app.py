@@ -44,7 +44,8 @@ def create_app(
     Its `state.close` is to be called when it is told to end: it sends home who waits in a queue, at once, and after the
     given patience whoever still waits for a provider.
     """
-    counters, metrics, auth = Counters(), Metrics(config, store), Auth(token, loopback=loopback)
+    metrics, auth = Metrics(config, store), Auth(token, loopback=loopback)
+    counters = Counters(metrics.ended)
     rates = Rates(config.capacities(), time.monotonic)
     router = Router(config, clients, store, counters, FailedTries(metrics), rates, utc_now, rng or random.Random())
     cache = AnswerCache(config.gateway.cache.max_bytes)

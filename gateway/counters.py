@@ -6,7 +6,7 @@ Kept in memory, bounded in time; percentiles come from a histogram whose classes
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -77,10 +77,15 @@ class _Window:
         return None
 
 
+Heard = Callable[[str, RequestOutcome, timedelta], None]
+
+
 class Counters:
     """Counts by the moment at which a try or request began, so that a window after a change holds nothing from before."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Heard | None = None) -> None:
+        """`heard` is told of each user's request as it ends."""
+        self._heard = heard
         self._ticks: dict[int, _Tick] = {}
         self._kinds: list[_Try | _Request] = []
         self._numbers: dict[_Try | _Request, int] = {}
@@ -116,6 +121,8 @@ class Counters:
         source: Source = Source.LIVE,
     ) -> None:
         """One request of a user; `source` of those that were answered."""
+        if self._heard is not None:
+            self._heard(route, outcome, latency)
         counted = latency if outcome is RequestOutcome.ANSWERED else None
         self._tick(started).events.append(self._event(_Request(route, outcome, source), counted))
 

@@ -10,6 +10,7 @@ from failover.config import Config
 from failover.degraded import Source
 from failover.failure import Failure
 from gateway.cache import AnswerCache
+from gateway.counters import RequestOutcome
 from gateway.queue import Queues
 from gateway.routing import Try
 from gateway.store import PolicyStore
@@ -66,6 +67,24 @@ class Metrics:
             registry=self.registry,
         )
         self._answered: dict[tuple[str, Source], Counter] = {}
+        self._requests = Counter(
+            "failover_gateway_requests",
+            "Users' requests by how they ended: answered, left, failed, lost, empty, template.",
+            ["failover_route", "outcome"],
+            registry=self.registry,
+        )
+        self._ended = {
+            (route, outcome): self._requests.labels(route, outcome.value)
+            for route in config.routes
+            for outcome in RequestOutcome
+        }
+        self._seconds = Histogram(
+            "failover_gateway_request_seconds",
+            "From a user's request to the end of its answer, of those that were answered.",
+            ["failover_route"],
+            buckets=_DURATION_BUCKETS,
+            registry=self.registry,
+        )
         self._lookups = Counter(
             "failover_cache_lookups",
             "Whole requests while the cache was on: answered from it fresh or stale, or not (miss).",
@@ -90,6 +109,15 @@ class Metrics:
         if child is None:
             child = self._answered[route, source] = self._answers.labels(route, source.value)
         child.inc()
+
+    def ended(self, route: str, outcome: RequestOutcome, latency: timedelta) -> None:
+        """A user's request is over."""
+        child = self._ended.get((route, outcome))
+        if child is None:
+            child = self._ended[route, outcome] = self._requests.labels(route, outcome.value)
+        child.inc()
+        if outcome is RequestOutcome.ANSWERED:
+            self._seconds.labels(route).observe(latency.total_seconds())
 
     def looked_up(self, route: str, found: str) -> None:
         self._lookups.labels(route, found).inc()

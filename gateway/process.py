@@ -36,16 +36,19 @@ async def run(
     token: str | None,
     ready: Callable[[str], None],
     redis_url: str | None = None,
+    dress: Callable[[Starlette], None] | None = None,
 ) -> None:
     """Serve until cancelled, on the policies in `state`, or in Redis where several gateways share them.
 
-    `ready` is told the URL once requests are answered; port 0 takes any free one.
+    `ready` is told the URL once requests are answered; port 0 takes any free one. `dress` may add to the application.
 
     BadInput where the port is taken; ConfigError where the policy store cannot be read, or is another gateway's.
     """
     initial = {name: route.distribution for name, route in config.routes.items()}
     async with _store(initial, state, redis_url) as store:
         app = create_app(config, clients, store, token=token, loopback=_is_loopback(host))
+        if dress is not None:
+            dress(app)
         async with listening(app, host, port) as url:
             ready(url)
             await asyncio.Event().wait()

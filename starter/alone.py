@@ -1,6 +1,7 @@
 """Parts of the stack that can run alone, each in a process of its own."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from failover.config import Config
@@ -12,6 +13,7 @@ from starter.running import DEFAULT_HOME, write_atomically
 from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
+from starter.tracing import tracing
 
 
 def run_gateway(
@@ -34,8 +36,11 @@ async def _serve(config: Config, settings: Settings, home: Path, host: str, port
             write_atomically(ready_file, {"url": url})
 
     home.mkdir(parents=True, exist_ok=True)
-    clients = await provider_clients(config, settings)
-    try:
+    async with AsyncExitStack() as held:
+        traced = await tracing(settings, "failover-gateway", held)
+        clients = await provider_clients(config, settings)
+        for client in clients.values():
+            held.push_async_callback(client.aclose)
         await run(
             config,
             clients,
@@ -45,10 +50,8 @@ async def _serve(config: Config, settings: Settings, home: Path, host: str, port
             token=settings.api_token,
             ready=ready,
             redis_url=settings.redis_url,
+            dress=traced.dress,
         )
-    finally:
-        for client in clients.values():
-            await client.aclose()
     return 0
 
 

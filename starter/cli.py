@@ -20,6 +20,7 @@ from starter.commands import (
     driving,
     incident,
     moving,
+    seeing,
     setup,
     stack,
     telling,
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (
+COMMANDS = (
     incident,
     checking,
     moving,
@@ -51,7 +52,9 @@ for commands in (
     aftercare,
     analysis,
     telling,
-):
+    seeing,
+)
+for commands in COMMANDS:
     commands.add_to(app)
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
 import httpx
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
@@ -46,13 +46,26 @@ def connect_options(settings: Settings, stack: Stack) -> dict[str, Any]:
     return dict(loaded)
 
 
-async def connect(settings: Settings, stack: Stack, *, runtime: Runtime | None = None, lazy: bool = False) -> Client:
+async def connect(
+    settings: Settings,
+    stack: Stack,
+    *,
+    runtime: Runtime | None = None,
+    lazy: bool = False,
+    interceptors: Sequence[Interceptor] = (),
+) -> Client:
     """TemporalUnavailable, with the address and what to do, where nobody answers; `lazy`: not before the first call."""
     own, options = not names_a_server(settings.environ), connect_options(settings, stack)
     address = options.get("target_host", stack.temporal)
     try:
         async with asyncio.timeout(TEMPORAL_PATIENCE.total_seconds()):
-            return await Client.connect(**options, data_converter=converter(settings), runtime=runtime, lazy=lazy)
+            return await Client.connect(
+                **options,
+                data_converter=converter(settings),
+                runtime=runtime,
+                lazy=lazy,
+                interceptors=list(interceptors),
+            )
     except (RuntimeError, TimeoutError) as error:
         hint = "start a stack with `failoverctl dev`" if own else "check TEMPORAL_ADDRESS"
         why = "no answer" if isinstance(error, TimeoutError) else _refused(error) or _short(error)

@@ -1,44 +1,71 @@
-"""`failoverctl status --dashboard failover`: the status, live; one sober picture where it is piped."""
+"""`failoverctl status --dashboard failover`: the status, live, on one screen; one sober picture where it is piped.
+
+The first line answers: is it handled, and what do I need to do? Nothing wraps and nothing scrolls; what has no room is
+counted. q or Ctrl-C ends it.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from failover.distribution import percent
 from failover.errors import FailoverError, RequestError
-from failover.health import Health, Verdict
-from failover.policy import TrafficPolicy
+from failover.health import Verdict
+from failover.policy import Mode, TrafficPolicy
+from failover.standing import Known, RunNow, Standing, Word, standing
 from failover.telemetry import Telemetry
-from failover.units import parse_duration
+from failover.units import milliseconds, parse_duration, render_duration
 from starter.live import COLOURS, GLYPHS, HEALTH_STYLE
 from starter.output import console, interactive
 from starter.running import Stack, find
-from starter.runs.finding import Found
+from starter.runs.finding import DRY, Found
 from starter.settings import Settings
-from starter.status import Asked, code_of, look, run_status, troubles
-
-BAR_WIDTH = 40
+from starter.status import Asked, look, run_status
 
 LEAST = timedelta(seconds=1)
 """Between two looks: each asks Temporal, the gateway and the worker."""
 
+TICK = 1.0
+"""Seconds between two drawings: the clock and the age of what is shown go on between looks."""
+
+OLD = timedelta(seconds=60)
+"""A verdict older than this is not to be relied upon."""
+
+ENDED = 3
+"""Runs that ended lately, and are shown where there is room."""
+
+STYLES = {
+    Word.ACT: "bold white on red",
+    Word.UNKNOWN: "bold black on yellow",
+    Word.WORKING: "bold white on blue",
+    Word.HANDLED: "bold green",
+    Word.WELL: "bold green",
+}
+
+NAMES = 14
+"""Columns of a provider's or route's name."""
+
 
 def run_dashboard(settings: Settings, state: Path | None, refresh: str, *, json: bool) -> int:
-    """Until Ctrl-C, which is how it ends, and no error. Piped, or as JSON: once, with the exit code of the status."""
+    """Until q or Ctrl-C, which is how it ends, and no error. Piped, or as JSON: once, with the exit code of the status."""
     every = _every(refresh)
     if json or not interactive():
         return run_status(settings, state, health=True, traffic=True, json=json)
     stack = find(settings, state)
-    try:
-        return asyncio.run(_live(settings, stack, every))
-    except KeyboardInterrupt:
-        return 0
+    with _keys_at_once():
+        asyncio.run(_live(settings, stack, every))
+    return 0
 
 
 def _every(text: str) -> timedelta:
@@ -51,74 +78,259 @@ def _every(text: str) -> timedelta:
     return found
 
 
-async def _live(settings: Settings, stack: Stack, every: timedelta) -> int:
-    with Live(console=console(), auto_refresh=False, screen=True) as live:
-        while True:
-            asked = await look(settings, stack, health=True, traffic=True)
-            live.update(picture(asked, datetime.now(UTC), every), refresh=True)
-            await asyncio.sleep(every.total_seconds())
+@contextlib.contextmanager
+def _keys_at_once() -> Iterator[None]:
+    """Keys are read without Enter, and not shown; whatever happens, the terminal is left as it was."""
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-def picture(asked: Asked, at: datetime, every: timedelta) -> RenderableType:
-    """All of it on one screen; what could not be asked says so in its place."""
-    code = code_of(asked, only_health=False)
-    word, style = ("TROUBLE", "bold red") if code else ("all is well", "green")
-    return Group(
-        Text.assemble(f"failover  {at:%H:%M:%S} UTC, every {every.total_seconds():g} s  ", (word, style)),
-        Text(""),
-        *_part(asked["providers"], _health),
-        Text(""),
-        *_part(asked["routes"], _routes),
-        Text(""),
-        *_part(asked["served"], _served),
-        Text(""),
-        *_part(asked["runs"], _runs),
-        *(Text(one, style="bold red") for one in troubles(asked)),
-        *_part(
-            asked["automation"], lambda hold: [Text(f"{hold}. Nothing starts by itself.", style="red")] if hold else []
-        ),
-        *_part(asked["watched"], lambda seen: [Text(f"{seen.why_red}.", style="bold red")] if seen.why_red else []),
+async def _live(settings: Settings, stack: Stack, every: timedelta) -> None:
+    screen = console()
+    stop, seen = _stop(), Seen(every)
+    with Live(console=screen, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+        looking = asyncio.create_task(_look(settings, stack, seen))
+        try:
+            while not stop.is_set():
+                live.update(picture(seen, datetime.now(UTC), screen), refresh=True)
+                seen.news.clear()
+                await _first(stop.wait(), seen.news.wait())
+                if looking.done():
+                    looking.result()
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _first(*waits: Any) -> None:
+    """Until one of them, or for a tick: a terminal that changes its size is drawn anew by then."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+def _stop() -> asyncio.Event:
+    """Set by q, and by the signals that end a process: each leaves the terminal as it was."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+
+    def key() -> None:
+        if sys.stdin.read(1) in ("q", "Q", ""):
+            stop.set()
+
+    loop.add_reader(sys.stdin, key)
+    return stop
+
+
+class Seen:
+    """The last look: what was told, when, and how often it is asked anew."""
+
+    def __init__(self, every: timedelta) -> None:
+        self.every = every
+        self.asked: Asked | None = None
+        self.at: datetime | None = None
+        self.news = asyncio.Event()
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whoever does not answer holds the next look up; what is shown meanwhile is of before."""
+        return self.at is not None and now - self.at > 2 * self.every + timedelta(seconds=5)
+
+
+async def _look(settings: Settings, stack: Stack, seen: Seen) -> None:
+    while True:
+        seen.asked = await look(settings, stack, health=True, traffic=True, ended=ENDED)
+        seen.at = datetime.now(UTC)
+        seen.news.set()
+        await asyncio.sleep(seen.every.total_seconds())
+
+
+def picture(seen: Seen, now: datetime, screen: Console) -> RenderableType:
+    """Exactly what fits: the answer first, then the parts by what matters most."""
+    width, height = screen.size
+    if seen.asked is None:
+        return Group(Text("Looking …", style="bold"), Text("q quits", style="dim"))
+    answer = standing(known(seen.asked), now)
+    head = [*_answer(answer, width), _clock(seen, now)]
+    body = _body(seen.asked, now, width)
+    room = max(0, height - len(head) - 1)
+    if len(body) > room:
+        hidden = len(body) - max(0, room - 1)
+        body = [*body[: max(0, room - 1)], Text(f"… {hidden} more lines; a taller window shows them", style="dim")]
+    lines = [*head, Text(""), *body]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines)
+
+
+def known(asked: Asked) -> Known:
+    """What was asked, as the answer is found from it."""
+    missing = {part: str(answer) for part, answer in asked.items() if isinstance(answer, FailoverError)}
+    told = {part: None if part in missing else answer for part, answer in asked.items()}
+    watched = told.get("watched")
+    return Known(
+        providers=told.get("providers"),
+        policies=told.get("routes"),
+        runs=_runs_now(told.get("runs")),
+        ended=_runs_now(told.get("ended")),
+        unwatched=watched.why_red if watched is not None else None,
+        held=told.get("automation") is not None,
+        missing=missing,
     )
 
 
-def _part(answer: Any, render: Callable[[Any], Sequence[RenderableType]]) -> Sequence[RenderableType]:
-    return [Text(str(answer), style="yellow")] if isinstance(answer, FailoverError) else render(answer)
-
-
-def _health(found: Sequence[Verdict]) -> list[RenderableType]:
-    grid = Table.grid(padding=(0, 2))
-    for verdict in found:
-        grid.add_row(
-            Text(verdict.provider, style="bold"),
-            Text(verdict.health.value, style=HEALTH_STYLE[verdict.health]),
-            Text(f"{verdict.condition.value.replace('_', ' ')}: {verdict.reason}", overflow="ellipsis", no_wrap=True),
+def _runs_now(found: Sequence[Found] | None) -> list[RunNow] | None:
+    if found is None:
+        return None
+    return [
+        RunNow(
+            workflow_id=run.workflow_id,
+            procedure=run.procedure,
+            phase=run.phase,
+            waits_for=run.waits_for,
+            outcome=run.outcome,
+            closed_at=run.closed_at,
         )
-    return [grid if found else Text(Health.UNKNOWN.value, style="yellow")]
-
-
-def _routes(policies: Sequence[TrafficPolicy]) -> list[RenderableType]:
-    return [_bar(policy.route, policy.distribution, policy.mode.value) for policy in policies]
-
-
-def _bar(route: str, shares: Mapping[str, int], mode: str) -> Text:
-    bar, legend = Text(f"{route}  "), Text()
-    for number, (name, share) in enumerate(sorted(shares.items())):
-        colour, glyph = COLOURS[number % len(COLOURS)], GLYPHS[number % len(GLYPHS)]
-        bar.append(glyph * round(share / 10_000 * BAR_WIDTH), style=colour)
-        legend.append(f"  {glyph} {name} {share / 100:g} %", style=colour)
-    return bar.append(legend).append(f"  {mode}", style="dim")
-
-
-def _served(telemetry: Telemetry) -> list[RenderableType]:
-    said = [
-        f"{one.route}  {one.requests} requests in a minute, {one.failed} failed, {one.templates} templates"
-        for one in telemetry.routes
+        for run in found
+        if not run.workflow_id.startswith(DRY)
     ]
-    return [Text(line) for line in said] or [Text("no users in the last minute", style="dim")]
 
 
-def _runs(runs: Sequence[Found]) -> list[RenderableType]:
-    lines = [
-        f"{run.workflow_id}  {run.phase}" + (f"  waits for {run.waits_for}" if run.waits_for else "") for run in runs
+def _answer(answer: Standing, width: int) -> list[Text]:
+    """The sentence may take two lines; the command that a person types is whole wherever it fits."""
+    first, rest = _folded(answer.why, width - len(answer.word.value) - 4)
+    line = Text.assemble((f" {answer.word.value} ", STYLES[answer.word]), "  ", (first, "bold"))
+    lines = [line, *([Text(rest, style="bold")] if rest else [])]
+    if answer.do:
+        return [*lines, Text.assemble(("Do:  ", "bold"), (answer.do, "bold yellow"))]
+    return [*lines, Text("Do:  nothing now.", style="dim")]
+
+
+def _folded(text: str, width: int) -> tuple[str, str]:
+    """At a space: what fits, and the rest."""
+    if len(text) <= width:
+        return text, ""
+    cut = text.rfind(" ", 0, width + 1)
+    return (text[:cut], text[cut + 1 :]) if cut > 0 else (text, "")
+
+
+def _clock(seen: Seen, now: datetime) -> Text:
+    line = Text(f"{now:%H:%M:%S} UTC", style="dim")
+    assert seen.at is not None
+    age = max(0, round((now - seen.at).total_seconds()))
+    if seen.is_stale(now):
+        line.append(f"  STALE: seen {age} s ago, no answer since", style="bold black on yellow")
+    else:
+        line.append(f"  seen {age} s ago, every {render_duration(seen.every)}")
+    return line.append("  q quits")
+
+
+def _body(asked: Asked, now: datetime, width: int) -> list[Text]:
+    return [
+        *_part(asked["runs"], "Runs", lambda runs: _runs(runs, now)),
+        *_part(asked["providers"], "Providers", lambda found: _health(found, now)),
+        *_part(asked["routes"], "Routes", lambda policies: _routes(policies, width)),
+        *_part(asked["served"], "Users, the last minute", _served),
+        *_checks(asked, now),
+        *_part(asked.get("ended", ()), "Ended lately", _ended),
     ]
-    return [Text(line, style="yellow") for line in lines] or [Text("no procedure is under way", style="dim")]
+
+
+def _part(answer: Any, title: str, render: Any) -> list[Text]:
+    """A part that could not be asked says so in its place."""
+    head = Text(title, style="bold underline")
+    if isinstance(answer, FailoverError):
+        return [head, Text(f"  not known: {answer}", style="yellow")]
+    lines: list[Text] = render(answer)
+    return [head, *lines] if lines else []
+
+
+def _runs(runs: Sequence[Found], now: datetime) -> list[Text]:
+    shown = sorted((run for run in runs if not run.workflow_id.startswith(DRY)), key=lambda run: not run.waits_for)
+    lines = []
+    for run in shown:
+        age = render_duration(timedelta(seconds=max(0, round((now - run.started_at).total_seconds()))))
+        line = Text(f"  {run.workflow_id}  {run.phase or 'begins'}  for {age}")
+        if run.waits_for:
+            line.append(f"  waits for {run.waits_for}", style="bold yellow")
+        lines.append(line)
+    return lines or [Text("  no procedure is under way", style="dim")]
+
+
+def _health(found: Sequence[Verdict], now: datetime) -> list[Text]:
+    lines = []
+    for verdict in sorted(found, key=lambda verdict: (not verdict.down, verdict.provider)):
+        age = now - verdict.at
+        line = Text(f"  {verdict.provider[:NAMES]:<{NAMES}}")
+        line.append(f"{verdict.health.value:<10}", style=HEALTH_STYLE[verdict.health])
+        seconds = f"{max(0, round(age.total_seconds()))} s"
+        line.append(f"{seconds:>6}{' OLD' if age > OLD else ''}  ", style="bold yellow" if age > OLD else "dim")
+        lines.append(line.append(f"{verdict.condition.value.replace('_', ' ')}: {verdict.reason}"))
+    return lines or [Text("  no verdict yet", style="yellow")]
+
+
+def _routes(policies: Sequence[TrafficPolicy], width: int) -> list[Text]:
+    """Degraded ones first. Who has most stands first: where there is no room, it is the small shares that are cut."""
+    providers = sorted({name for policy in policies for name in policy.distribution})
+    looks = {name: (COLOURS[n % len(COLOURS)], GLYPHS[n % len(GLYPHS)]) for n, name in enumerate(providers)}
+    ordered = sorted(policies, key=lambda policy: (policy.mode is not Mode.DEGRADED, policy.route))
+    return [_bar(policy, looks, max(8, min(40, width - 64))) for policy in ordered]
+
+
+def _bar(policy: TrafficPolicy, looks: Mapping[str, tuple[str, str]], room: int) -> Text:
+    line, legend = Text(f"  {policy.route[:NAMES]:<{NAMES}}"), Text()
+    if policy.mode is Mode.DEGRADED:
+        line.append("DEGRADED  ", style="bold red")
+    drawn = 0
+    for name, share in sorted(policy.distribution.items(), key=lambda item: (-item[1], item[0])):
+        colour, glyph = looks[name]
+        cells = round(share / 10_000 * room)
+        drawn += cells
+        line.append(glyph * cells, style=colour)
+        legend.append(f"  {glyph} {name} {percent(share)} %", style=colour)
+    return line.append(" " * max(0, room - drawn)).append(legend)
+
+
+def _served(telemetry: Telemetry) -> list[Text]:
+    lines = []
+    for one in telemetry.routes:
+        bad = one.lost + one.empty
+        share = 100 * bad / one.requests if one.requests else 0.0
+        line = Text(f"  {one.route[:NAMES]:<{NAMES}}{one.requests} requests  ")
+        line.append(f"{share:.1f} % without a good answer", style="bold red" if bad else "")
+        p95 = f"  P95 {milliseconds(one.latency_p95)} ms" if one.latency_p95 is not None else ""
+        lines.append(line.append(p95))
+    return lines or [Text("  nobody asked", style="dim")]
+
+
+def _checks(asked: Asked, now: datetime) -> list[Text]:
+    lines = []
+    watched, hold = asked["watched"], asked["automation"]
+    if isinstance(watched, FailoverError):
+        lines.append(Text(f"  the last health check is not known: {watched}", style="yellow"))
+    elif watched.why_red is not None:
+        lines.append(Text(f"  {watched.why_red}", style="bold red"))
+    elif watched.completed_at is not None:
+        age = max(0, round((now - watched.completed_at).total_seconds()))
+        lines.append(Text(f"  the last health check completed {age} s ago"))
+    if isinstance(hold, FailoverError):
+        lines.append(Text(f"  whether automation is held is not known: {hold}", style="yellow"))
+    elif hold is not None:
+        lines.append(Text(f"  HELD by {hold.by}, nothing starts by itself: {hold.why}", style="bold yellow"))
+    return [Text("Automation", style="bold underline"), *lines] if lines else []
+
+
+def _ended(runs: Sequence[Found]) -> list[Text]:
+    return [
+        Text(
+            f"  {run.workflow_id}  {run.outcome}" + (f"  at {run.closed_at:%m-%d %H:%M:%S}" if run.closed_at else ""),
+            style="dim",
+        )
+        for run in runs
+        if not run.workflow_id.startswith(DRY)
+    ]

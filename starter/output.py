@@ -41,6 +41,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     console().print(grid)
 
 
+def sentence(text: str) -> None:
+    """A line of the answer below a table, wrapped between words; cell by cell it would be a tower of syllables."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console().print(Padding(Text(text), (0, 0, 0, 1)))
+
+
 def as_json(kind: str, value: Any) -> None:
     """The answer for machines, in the envelope that every verb shares."""
     print(json.dumps(enveloped(kind, value), default=plain, indent=2))

@@ -1,6 +1,6 @@
 """The adapters that processes are put together from, as settings and configuration wire them."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from starter.settings import VENDOR_VARIABLES, Settings
 from starter.showing import named
 from starter.stack import load, simulated
 from traffic.gateway import GatewayPlane
+
+Context = Callable[[], Mapping[str, str]]
+"""Headers of the trace that a call belongs to."""
 
 EVIDENCE = "incidents"
 """Where under the state directory the records of closed runs are kept."""
@@ -87,9 +90,9 @@ def secrets_of(config: Config | None, environ: Mapping[str, str], api_token: str
     return [*values, *([api_token] if api_token else [])]
 
 
-def gateway_plane(settings: Settings) -> TrafficPlane:
+def gateway_plane(settings: Settings, context: Context | None = None) -> TrafficPlane:
     """The embedded gateway, where settings or the running stack say that it is."""
-    return plane_of(find(settings))
+    return plane_of(find(settings), context)
 
 
 def notifier(config: Config, settings: Settings, channel: str | None = None) -> Notifier:
@@ -137,8 +140,8 @@ def hold_of(stack: Stack) -> HoldStore:
     return GatewayPlane(stack.need("gateway"), token=stack.api_token)
 
 
-def plane_of(stack: Stack) -> TrafficPlane:
-    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
+def plane_of(stack: Stack, context: Context | None = None) -> TrafficPlane:
+    return GatewayPlane(stack.need("gateway"), token=stack.api_token, context=context)
 
 
 @asynccontextmanager

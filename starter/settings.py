@@ -72,6 +72,7 @@ VENDOR_VARIABLES = frozenset(
         "SMTP_PASSWORD",
         "OUTGOING_WEBHOOK_SECRET",
         "OPENAI_API_KEY",
+        "GRAFANA_TOKEN",
         "LLAMA_API_KEY",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
@@ -94,7 +95,25 @@ VENDOR_VARIABLES = frozenset(
 )
 """Read by the vendors' SDKs, or named by the shipped configuration (`api_key_env`, `token_env`, `secret_env`)."""
 
-KNOWN_VARIABLES = frozenset(OWN_VARIABLES) | TEMPORAL_VARIABLES | VENDOR_VARIABLES
+OTEL_VARIABLES = frozenset(
+    {
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SDK_DISABLED",
+        "OTEL_SERVICE_NAME",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+    }
+)
+"""OpenTelemetry's own; a named endpoint switches traces on."""
+
+KNOWN_VARIABLES = frozenset(OWN_VARIABLES) | TEMPORAL_VARIABLES | VENDOR_VARIABLES | OTEL_VARIABLES
 """Every variable that means something to this product; deployment files may set no other."""
 
 

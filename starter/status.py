@@ -18,10 +18,10 @@ from starter.automating import hold_in
 from starter.checks import Watched, last_completed, watched
 from starter.connection import Http, connect
 from starter.exit_codes import ExitCode
-from starter.output import alarm, as_json, say, table
+from starter.output import alarm, as_json, say, sentence, table
 from starter.parts import closing, plane_of
 from starter.running import Stack, find
-from starter.runs.finding import Found, open_runs
+from starter.runs.finding import Found, open_runs, recent_runs
 from starter.settings import Settings
 from starter.stack import load
 
@@ -55,12 +55,14 @@ Asked = Mapping[str, Any]
 """Every part of the status: its answer, or the FailoverError that says why there is none."""
 
 
-async def look(settings: Settings, stack: Stack, *, health: bool, traffic: bool) -> Asked:
-    """Every part asked at once → its answer, or why there is none."""
+async def look(settings: Settings, stack: Stack, *, health: bool, traffic: bool, ended: int = 0) -> Asked:
+    """Every part asked at once → its answer, or why there is none. `ended`: how many runs that ended lately, too."""
     questions: dict[str, Awaitable[Any]] = {"providers": verdicts(stack)}
     questions |= {"automation": hold_in(stack), "watched": _watched(settings, stack)}
     if traffic:
         questions |= {"routes": _policies(stack), "served": _served(stack), "runs": _runs(settings, stack)}
+    if ended:
+        questions["ended"] = _ended(settings, stack, ended)
     answers = await asyncio.gather(*questions.values(), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException) and not isinstance(answer, FailoverError):
@@ -145,6 +147,10 @@ async def _runs(settings: Settings, stack: Stack) -> list[Found]:
     return await open_runs(await connect(settings, stack))
 
 
+async def _ended(settings: Settings, stack: Stack, limit: int) -> list[Found]:
+    return await recent_runs(await connect(settings, stack), limit)
+
+
 def _show_health(found: Sequence[Verdict]) -> None:
     now = datetime.now(UTC)
     rows = [
@@ -175,11 +181,13 @@ def _show_routes(policies: Sequence[TrafficPolicy]) -> None:
             policy.mode.value,
             str(policy.revision),
             policy.changed_by.workflow_id or policy.changed_by.actor,
-            policy.reason,
         )
         for policy in policies
     ]
-    table("Routes", ("route", "distribution", "mode", "revision", "changed by", "why"), rows, whole=2)
+    table("Routes", ("route", "distribution", "mode", "revision", "changed by"), rows, whole=2)
+    for policy in policies:
+        if policy.reason:
+            sentence(f"{policy.route}: {policy.reason}")
 
 
 def _show_served(telemetry: Telemetry) -> None:

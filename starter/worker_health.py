@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
@@ -21,7 +21,16 @@ from failover.automation import Hold
 from failover.config import Config
 from failover.errors import TemporalUnavailable
 from failover.health import Verdict
+from starter.census import Census, census
 from starter.checks import Watched, watched
+from starter.worker_metrics import WorkerMetrics
+
+PATIENCE = 3.0
+"""Seconds for Temporal's answer to a scrape."""
+
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+T = TypeVar("T")
 
 _READY: TypeAdapter[dict[str, bool | str | Watched | Hold | None]] = TypeAdapter(
     dict[str, bool | str | Watched | Hold | None]
@@ -63,13 +72,17 @@ class Readiness:
         except TemporalUnavailable:
             return None
 
+    async def census(self) -> Census:
+        """The runs under way."""
+        return await census(self._client)
+
     async def hold(self) -> Hold | None:
         """The automation hold that is in force."""
         return await self._hold.in_force()
 
 
-def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) -> Starlette:
-    """/healthz, /readyz, /verdicts (the newest about each provider) and /metrics (the SDK's, for Prometheus)."""
+def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str, figures: WorkerMetrics) -> Starlette:
+    """/healthz, /readyz, /verdicts (the newest about each provider) and /metrics (ours and the SDK's, for Prometheus)."""
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"alive": readiness.alive}, status_code=200 if readiness.alive else 503)
@@ -84,9 +97,11 @@ def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) 
         return Response(_VERDICTS.dump_json(board.all()), media_type="application/json")
 
     async def metrics(_: Request) -> Response:
-        async with httpx.AsyncClient(trust_env=False) as http:
-            answer = await http.get(sdk_metrics_url)
-        return PlainTextResponse(answer.text)
+        counted, checks, hold = await asyncio.gather(
+            _soon(readiness.census(), Census(answered=False)), _soon(readiness.watched(), None), readiness.hold()
+        )
+        ours = figures.render(counted, checks, held=hold is not None)
+        return PlainTextResponse(ours + await _sdk_metrics(sdk_metrics_url), media_type=_EXPOSITION)
 
     doors: dict[str, Callable[[Request], Awaitable[Any]]] = {
         "/healthz": healthz,
@@ -95,3 +110,21 @@ def create_app(readiness: Readiness, board: VerdictBoard, sdk_metrics_url: str) 
         "/metrics": metrics,
     }
     return Starlette(routes=[Route(path, door) for path, door in doors.items()])
+
+
+async def _soon(question: Awaitable[T], otherwise: T) -> T:
+    """A scrape that waits for Temporal would be lost, and the worker be taken for dead."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await question
+    except TimeoutError:
+        return otherwise
+
+
+async def _sdk_metrics(url: str) -> str:
+    """ "" where they cannot be had: ours are worth the scrape alone."""
+    try:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return (await http.get(url)).text
+    except httpx.HTTPError:
+        return ""

@@ -1,6 +1,6 @@
 """The embedded gateway as a data plane, and as the keeper of the automation hold, over its HTTP API."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -30,10 +30,17 @@ _HOLD: TypeAdapter[Hold | None] = TypeAdapter(Hold | None)
 class GatewayPlane:
     """Reads, changes, observes and asks one gateway."""
 
-    def __init__(self, url: str, *, token: str | None) -> None:
+    def __init__(self, url: str, *, token: str | None, context: Callable[[], Mapping[str, str]] | None = None) -> None:
+        """`context`: headers that each call carries, made as it goes out; a trace's, where there is one."""
         self._url = url
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT.total_seconds(), trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers=headers,
+            timeout=TIMEOUT.total_seconds(),
+            trust_env=False,
+            event_hooks={"request": [_carrying(context)]} if context else None,
+        )
 
     async def read(self, routes: Sequence[str] | None = None) -> Sequence[TrafficPolicy]:
         # Many names would not fit into a URL: then all are read, and the wanted ones kept.
@@ -127,3 +134,10 @@ def _sentence(response: httpx.Response) -> str:
 
 def _unanswered(route: str, kind: FailureKind, detail: str) -> ProviderError:
     return ProviderError(Failure(kind=kind, provider=f"route {route}", detail=detail[:200]))
+
+
+def _carrying(context: Callable[[], Mapping[str, str]]) -> Callable[[httpx.Request], Awaitable[None]]:
+    async def carry(request: httpx.Request) -> None:
+        request.headers.update(context())
+
+    return carry

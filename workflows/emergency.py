@@ -81,7 +81,8 @@ class MultiProviderEmergency(Driven):
     def _open(self, request: EmergencyRequest) -> None:
         carried = carried_by(request, Carried)
         if carried is None:
-            self.journal.open("", decided=workflow.info().start_time, first_bad=None, unhealthy=None)
+            began = workflow.info().start_time
+            self.journal.open("", decided=began, first_bad=None, unhealthy=None, dry_run=request.dry_run)
             self.journal.enter("observe", f"Emergency: {self.request.reason or self._declared()}")
             return
         self._know(carried.state)

@@ -22,6 +22,9 @@ OUTCOME = SearchAttributeKey.for_keyword("FailoverOutcome")
 SEARCH_ATTRIBUTES: Sequence[SearchAttributeKey[Any]] = (PROCEDURE, PROVIDER, ROUTES, ROUTE_COUNT, PHASE, OUTCOME)
 """Registered by the worker at its start."""
 
+OPENED = "failover_runs_opened_total"
+OPENED_HELP = "Runs that began, by procedure; dry runs are none."
+
 LISTED_ROUTES = 20
 """Past so many routes there is a count instead: the server terminates a run whose keyword list passes 2,048 bytes."""
 
@@ -54,7 +57,18 @@ class Journal:
         self.writes: list[PolicyWrite] = []
         self.details: Callable[[], dict[str, Any]] = dict
 
-    def open(self, provider: str, decided: datetime, first_bad: datetime | None, unhealthy: datetime | None) -> None:
+    def open(
+        self,
+        provider: str,
+        decided: datetime,
+        first_bad: datetime | None,
+        unhealthy: datetime | None,
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        if not dry_run:
+            # Of a replay the meter counts nothing.
+            workflow.metric_meter().create_counter(OPENED, OPENED_HELP).add(1, {"procedure": self.procedure})
         self.provider = provider
         self.moments = Moments(decided=decided, first_bad=first_bad, unhealthy=unhealthy)
         self._upsert([PROCEDURE.value_set(self.procedure), PROVIDER.value_set(provider), PHASE.value_set(self.phase)])

@@ -81,7 +81,8 @@ class Ramp(Asking):
         self.request, self.provider = request.model_copy(update={"carried": None}), provider
         carried = carried_by(request, Carried)
         if carried is None:
-            self.journal.open(provider, decided=workflow.info().start_time, first_bad=None, unhealthy=None)
+            began = workflow.info().start_time
+            self.journal.open(provider, decided=began, first_bad=None, unhealthy=None, dry_run=request.dry_run)
             self.journal.concerns([request.route])
         else:
             self._take_over(carried)

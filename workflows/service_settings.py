@@ -40,7 +40,8 @@ class ServiceSettings(Visible):
     @workflow.run
     async def run(self, request: ServiceSettingsRequest) -> RunResult:
         self.request = request
-        self.journal.open("", decided=workflow.info().start_time, first_bad=None, unhealthy=None)
+        began = workflow.info().start_time
+        self.journal.open("", decided=began, first_bad=None, unhealthy=None, dry_run=request.dry_run)
         self.journal.concerns([request.route])
         brief = await self._brief()
         try:

@@ -18,6 +18,7 @@ from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
+from starter.tracing import tracing
 from starter.webhooks.app import Parts, WebhookServer
 from starter.webhooks.sns import Sns
 from starter.webhooks.temporal import Temporal
@@ -42,8 +43,9 @@ async def _serve(
     stack = find(settings, state)
     async with AsyncExitStack() as held:
         # Temporal need not be there yet: until it is, senders are told to try again.
-        client = await connect(settings, stack, lazy=True)
-        plane = plane_of(stack) if stack.gateway else None
+        traced = await tracing(settings, "failover-webhooks", held)
+        client = await connect(settings, stack, lazy=True, interceptors=traced.interceptors)
+        plane = plane_of(stack, traced.headers) if stack.gateway else None
         if plane is None:
             log.warning("no gateway is known: every alert starts a run, also where nothing is left to be moved")
         else:
@@ -63,6 +65,7 @@ async def _serve(
                 deploys=_deploys(config, stack.state or state or settings.state or DEFAULT_HOME),
             )
         )
+        traced.dress(server.app)
         held.push_async_callback(server.finish)
         _tell_closed_doors(config, settings)
         url = await held.enter_async_context(listening(server.app, host, port))

@@ -19,11 +19,6 @@ RUNBOOK = "tsx quality-gates-cli.ts "
 MOVED = {"google": 9000, "meta": 1000, "bedrock": 0}
 """As a failover of Bedrock leaves it."""
 
-LATER = {
-    "dashboard create": "No such command 'dashboard'",
-}
-"""Not there yet, and what is said instead; nothing stands in for them."""
-
 
 def check(ran: Any, expected: Sequence[tuple[str, int, str]]) -> None:
     """Command by command: how it begins, its exit code, what its answer must match."""
@@ -269,10 +264,12 @@ async def test_an_outage_of_everybody(found: Any, every_block: list[str]) -> Non
 
 
 async def test_the_dashboard(found: Any, every_block: list[str]) -> None:
-    """One sober picture where it is piped; making dashboards comes later."""
+    """The dashboard and its alerts as files; one sober picture where it is piped."""
     ran = await found.bash(every_block[16])
     picture = r"(?s)Providers.*bedrock.*Routes.*bedrock:70,google:20,meta:10.*No procedure is under way"
-    check(ran, [("dashboard create", 2, LATER["dashboard create"]), ("status --dashboard failover", 0, picture)])
+    made = r"Dashboard: ai-provider-failover\.json \(provider_health, failover_events, recovery_time\)"
+    check(ran, [("dashboard create", 0, made), ("status --dashboard failover", 0, picture)])
+    assert (found.home / "ai-provider-failover.rules.yaml").read_text().count("alert: failover_failure") == 2
     assert "\x1b" not in ran.out and max(map(len, ran.commands[1].out.splitlines())) <= 100
 
 

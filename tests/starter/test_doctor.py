@@ -41,6 +41,7 @@ from starter.schedules import apply, pause, remove
 from starter.stack import demo_config, load
 from starter.temporal_server import start_dev_server
 from starter.worker_health import Readiness, create_app
+from starter.worker_metrics import WorkerMetrics
 from tests.gateway.conftest import TOKEN
 from traffic.gateway import GatewayPlane
 from traffic.memory import MemoryPlane, MemorySource
@@ -340,7 +341,11 @@ async def test_readiness_turns_red_when_checks_stop_and_shows_the_hold(
                 readiness._since -= timedelta(hours=1)
                 checks = await readiness.watched()
                 assert isinstance(checks, Watched)
-            async with listening(create_app(readiness, made.board, "http://unused"), "127.0.0.1", 0) as url:
+            async with listening(
+                create_app(readiness, made.board, "http://unused", WorkerMetrics(made.config, made.board, ())),
+                "127.0.0.1",
+                0,
+            ) as url:
                 async with httpx.AsyncClient(trust_env=False) as http:
                     answer = await http.get(f"{url}/readyz")
                 told[name] = (answer.status_code, answer.json())

@@ -1,0 +1,245 @@
+"""The live status on a real terminal of 80 × 24: nothing wraps, the answer comes first, and the terminal is left as it was."""
+
+import asyncio
+import io
+import os
+import sys
+import termios
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import ptyprocess
+import pyte
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from failover.automation import Hold
+from failover.errors import TemporalUnavailable
+from failover.health import Condition, Verdict
+from failover.policy import ChangedBy, Mode, Revision, TrafficPolicy
+from failover.telemetry import RouteWindow, Telemetry
+from starter.checks import Watched
+from starter.dashboard import Seen, picture
+from starter.runs.finding import Found
+from tests.seeing.conftest import PATIENCE, ROOT, Scraped
+
+pytestmark = pytest.mark.timeout(300)
+
+NOW = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
+
+
+def asked(many: int = 1, **changes: Any) -> dict[str, Any]:
+    """An incident: bedrock is down, and `many` routes and runs are about it."""
+    why = "3 probes in a row failed; the last: bedrock: server error (InternalServerException): The system encountered"
+    policies = [
+        TrafficPolicy(
+            route=f"a-route-with-a-long-name-{number}",
+            revision=Revision(epoch="e", number=4),
+            distribution={"bedrock": 7000, "google": 2000, "meta": 1000},
+            mode=Mode.NORMAL,
+            changed_by=ChangedBy(actor="a"),
+            changed_at=NOW,
+            reason="r",
+        )
+        for number in range(many)
+    ]
+    runs = [
+        Found(
+            workflow_id=f"canary/a-route-with-a-long-name-{number}",
+            run_id="r",
+            procedure="CanaryFailover",
+            subject="s",
+            phase="approval",
+            outcome="",
+            started_at=NOW - timedelta(seconds=90),
+            closed_at=None,
+            waits_for="approval of step-2, 1 of 2 given",
+        )
+        for number in range(many)
+    ]
+    return {
+        "providers": [
+            Verdict(provider="google", condition=Condition.HEALTHY, reason="well", at=NOW - timedelta(seconds=75)),
+            Verdict(provider="bedrock", condition=Condition.UNAVAILABLE, reason=why, at=NOW - timedelta(seconds=2)),
+        ],
+        "automation": None,
+        "watched": Watched(completed_at=NOW - timedelta(seconds=4), age=timedelta(seconds=4), why_red=None),
+        "routes": policies,
+        "served": Telemetry(
+            since=NOW - timedelta(minutes=1),
+            at=NOW,
+            providers=[],
+            routes=[RouteWindow(route="chat", requests=1200, failed=60, lost=60, empty=0)],
+        ),
+        "runs": runs,
+        "ended": [],
+    } | changes
+
+
+def drawn(told: dict[str, Any], width: int = 80, height: int = 24, age: int = 1) -> list[str]:
+    seen = Seen(timedelta(seconds=10))
+    seen.asked, seen.at = told, NOW - timedelta(seconds=age)
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=height, color_system=None, highlight=False)
+    console.print(picture(seen, NOW, console))
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15), (40, 8), (200, 60)])
+@pytest.mark.parametrize("many", [0, 1, 40])
+def test_it_fits(size: tuple[int, int], many: int) -> None:
+    """Whatever there is to be shown; what has no room is counted."""
+    lines = drawn(asked(many), *size)
+    assert len(lines) <= size[1]
+    assert max(map(cell_len, lines)) <= size[0]
+    if many == 40:
+        assert "more lines; a taller window" in lines[-1]
+
+
+def test_the_answer_stands_first() -> None:
+    """The word, why, and the command whole; then what waits, before what is merely shown."""
+    lines = drawn(asked(40))
+    assert lines[0].startswith(" ACT NOW   canary/a-route-with-a-long-name-0 waits for approval")
+    assert lines[1].rstrip() == "2 given."
+    assert lines[2].rstrip() == "Do:  failoverctl watch canary/a-route-with-a-long-name-0"
+    lines = drawn(asked(1, runs=[]))
+    assert lines[0].rstrip() == " ACT NOW   bedrock is down and has 70 % of a-route-with-a-long-name-0, and no"
+    assert "Do:  failoverctl failover --from bedrock" in [line.rstrip() for line in lines[:3]]
+
+
+def test_who_is_down_stands_before_who_is_well_and_an_old_verdict_says_so() -> None:
+    """A verdict of 75 seconds ago is not to be relied upon."""
+    lines = drawn(asked(0))
+    [bedrock] = [number for number, line in enumerate(lines) if line.startswith("  bedrock ")]
+    [google] = [number for number, line in enumerate(lines) if line.startswith("  google ")]
+    assert bedrock < google
+    assert "UNHEALTHY    2 s  unavailable: 3 probes" in lines[bedrock] and "75 s OLD" in lines[google]
+
+
+def test_stale_is_said() -> None:
+    """Whoever does not answer any more: what is shown is of before, and is said to be."""
+    assert any("seen 1 s ago, every 10s" in line for line in drawn(asked()))
+    assert any("STALE: seen 34 s ago" in line for line in drawn(asked(), age=34))
+
+
+def test_what_cannot_be_asked_says_so_in_its_place() -> None:
+    """And the rest is shown all the same; the answer is then no better than it was."""
+    gone = TemporalUnavailable("Temporal does not answer at 127.0.0.1:7233 (connection refused).")
+    lines = drawn(asked(0, runs=gone, ended=gone, watched=gone, providers=[]))
+    assert lines[0].startswith(" NOT KNOWN   Temporal does not answer")
+    assert any(line.startswith("  not known: Temporal does not answer") for line in lines)
+    assert any(line.startswith("  chat ") for line in lines)
+
+
+def test_a_hold_and_errors_of_users_are_said() -> None:
+    """By words, not by colour alone."""
+    hold = Hold(by="ada", why="a migration", since=NOW, until=None)
+    lines = drawn(asked(0, automation=hold))
+    assert any("HELD by ada, nothing starts by itself: a migration" in line for line in lines)
+    assert any("1200 requests  5.0 % without a good answer" in line for line in lines)
+
+
+class Terminal:
+    """A pty with a program on it, and what its screen shows."""
+
+    def __init__(self, argv: list[str], environ: dict[str, str], rows: int = 24, columns: int = 80) -> None:
+        self.process = ptyprocess.PtyProcess.spawn(argv, env=environ, dimensions=(rows, columns))
+        self.before = termios.tcgetattr(self.process.fd)
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+
+    def read(self) -> None:
+        try:
+            got = os.read(self.process.fd, 65536)
+        except OSError:  # The program has ended.
+            return
+        self.raw += got
+        self._stream.feed(got)
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self.screen.display]
+
+    def resize(self, rows: int, columns: int) -> None:
+        self.screen.resize(rows, columns)
+        self.process.setwinsize(rows, columns)
+
+    async def until(self, good: Callable[[list[str]], bool]) -> list[str]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not good(self.lines):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pytest.fail("\n".join(self.lines))
+        return self.lines
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(PATIENCE):
+            while self.process.isalive():
+                await asyncio.sleep(0.05)
+        return int(self.process.exitstatus)
+
+
+@asynccontextmanager
+async def terminal(scraped: Scraped, **environ: str) -> AsyncIterator[Terminal]:
+    state = scraped.stack.addresses.state
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAILOVER_", "NO_COLOR", "COL"))}
+    argv = [sys.executable, "-m", "starter", "status", "--state", state, "--dashboard", "failover", "--refresh", "1"]
+    shown = Terminal(argv, kept | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)} | environ)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(shown.process.fd, shown.read)
+    try:
+        yield shown
+    finally:
+        loop.remove_reader(shown.process.fd)
+        shown.process.close(force=True)
+
+
+def fits(lines: list[str]) -> bool:
+    """The picture's parts, in their order, each once: nothing scrolled away, and nothing was left of an older one."""
+    heads = [line for line in lines if line in ("Runs", "Providers", "Routes", "Automation")]
+    return heads == ["Runs", "Providers", "Routes", "Automation"]
+
+
+WORDS = (" ALL WELL", " HANDLED", " WORKING", " ACT NOW", " NOT KNOWN")
+
+LEFT = b"\x1b[?1049l"
+"""Back from the alternate screen."""
+
+SHOWN = b"\x1b[?25h"
+"""The cursor is."""
+
+
+async def test_a_terminal_of_80_by_24_that_changes_its_size_and_q(scraped: Scraped) -> None:
+    """Drawn, drawn anew at each size, and gone without a trace."""
+    async with terminal(scraped) as shown:
+        lines = await shown.until(fits)
+        assert lines[0].startswith(WORDS) and lines[1].startswith("Do:")
+        assert b"\x1b[3" in shown.raw or b"\x1b[1;3" in shown.raw, "colours"
+        shown.resize(14, 60)
+        smaller = await shown.until(lambda lines: any("more lines; a taller window" in line for line in lines))
+        assert smaller[0].startswith(WORDS)
+        shown.resize(40, 120)
+        await shown.until(fits)
+        shown.process.write(b"q")
+        assert await shown.ended() == 0
+        assert LEFT in shown.raw and SHOWN in shown.raw
+        assert shown.raw.rindex(SHOWN) > shown.raw.rindex(b"\x1b[?25l")
+        assert termios.tcgetattr(shown.process.fd) == shown.before
+
+
+async def test_ctrl_c_and_no_colours(scraped: Scraped) -> None:
+    """Nothing is said by colour alone, and an interrupt is the usual way out, not an error."""
+    async with terminal(scraped, NO_COLOR="1") as shown:
+        lines = await shown.until(fits)
+        assert any(line.startswith("  chat ") and "█" in line for line in lines)
+        colours = [code for code in shown.raw.split(b"\x1b[") if code[:2] in (b"31", b"32", b"33", b"34", b"41", b"43")]
+        assert colours == []
+        shown.process.write(b"\x03")
+        assert await shown.ended() == 0
+        assert LEFT in shown.raw and b"Traceback" not in shown.raw
+        assert termios.tcgetattr(shown.process.fd) == shown.before
