@@ -1,17 +1,18 @@
 """Everything is looked at, side by side; what could not be looked at is said as well."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from activities.accuracy import BaselineStore
+from activities.checks import data_plane, people, providers
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
+from failover.findings import Finding, Health, failed, ok
 from starter.connection import connect
-from starter.doctor import data_plane, people, providers, temporal
-from starter.doctor.findings import Finding, Health, examined, failed, ok
+from starter.doctor import temporal
 from starter.golden import load_suites
 from starter.output import as_json, console, say
 from starter.parts import BASELINES, hold_of, passive_sources, plane_of, provider_clients
@@ -20,8 +21,18 @@ from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
 
-_MARK = {Health.OK: "ok     ", Health.WARNING: "warning", Health.FAILED: "FAILED "}
-_STYLE = {Health.OK: "green", Health.WARNING: "yellow", Health.FAILED: "bold red"}
+_MARK = {Health.OK: "ok     ", Health.WARNING: "warning", Health.FAILED: "FAILED ", Health.UNKNOWN: "unknown"}
+_STYLE = {Health.OK: "green", Health.WARNING: "yellow", Health.FAILED: "bold red", Health.UNKNOWN: "yellow"}
+
+Examination = Callable[[], Awaitable[Sequence[Finding]]]
+
+
+async def examined(about: str, examine: Examination, repair: str) -> Sequence[Finding]:
+    """What an examination found; one that could not be done is a finding too."""
+    try:
+        return await examine()
+    except FailoverError as error:
+        return [failed(about, str(error), repair)]
 
 
 def run_doctor(settings: Settings, config: Path | None, state: Path | None, *, json: bool) -> int:

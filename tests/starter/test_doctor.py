@@ -17,6 +17,7 @@ from temporalio.client import Client
 
 import worker as composition
 from activities.accuracy import BaselineStore
+from activities.checks import data_plane, people, providers
 from activities.hold import HeldAutomation
 from failover.accuracy import Examination, Score, baseline_of
 from failover.automation import Hold
@@ -26,6 +27,7 @@ from failover.config.notifications import Slack
 from failover.config.providers import Provider
 from failover.errors import DataPlaneUnavailable
 from failover.failure import FailureKind
+from failover.findings import Finding, Health
 from failover.telemetry import ProviderWindow
 from gateway.app import create_app as create_gateway
 from gateway.counters import utc_now
@@ -34,8 +36,8 @@ from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.checks import Watched
 from starter.cli import run
-from starter.doctor import data_plane, people, providers, temporal
-from starter.doctor.findings import Finding, Health, examined
+from starter.doctor import temporal
+from starter.doctor.run import examined
 from starter.golden import load_suites
 from starter.schedules import apply, pause, remove
 from starter.stack import demo_config, load

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from failover.config import Config
 from failover.errors import RequestError
+from failover.findings import Finding, failed, ok, warning
 from failover.policy import Change, ChangedBy, ChangeStatus, Revision, TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.units import milliseconds
-from starter.doctor.findings import Finding, failed, ok, warning
 
 SKEW = timedelta(seconds=2)
 """More than that, and windows of counters no longer are what they say."""

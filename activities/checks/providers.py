@@ -10,10 +10,10 @@ from failover.accuracy import age
 from failover.config import Config
 from failover.errors import Unavailable
 from failover.failure import UNUSABLE_KINDS, FailureKind
+from failover.findings import Finding, failed, ok, warning
 from failover.golden import Suite
 from failover.ports import PassiveSource, ProviderClient
 from failover.units import milliseconds
-from starter.doctor.findings import Finding, failed, ok, warning
 
 _REPAIR = {
     FailureKind.AUTHENTICATION: "put valid credentials into the environment, or log in again",

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from failover.automation import Hold
 from failover.config import Config
 from failover.config.notifications import Slack
-from starter.doctor.findings import Finding, failed, ok, warning
+from failover.findings import Finding, failed, ok, warning
 
 NEEDED = ("chat:write", "channels:read", "channels:history")
 
