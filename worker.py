@@ -22,12 +22,15 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
+from activities.certificates import Certificates
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
+from activities.notifiers.slack import SlackNotifier
 from activities.notify import Notifier, Notify
 from activities.probing import Prober, Probing
 from activities.ramping import Ramping
+from activities.readiness import Auditing, AuditParts
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
 from activities.runs import Runs
@@ -38,9 +41,11 @@ from activities.watching import Watching
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
-from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
+from failover.golden import Suite
+from failover.ports import Channel, Directory, HoldStore, PassiveSource, ProviderClient, ReadinessStore, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
+from starter.golden import load_prompt_sets
 from starter.logs import configure
 from starter.parts import (
     EVIDENCE,
@@ -51,6 +56,7 @@ from starter.parts import (
     notifier,
     passive_sources,
     provider_clients,
+    readiness_store,
 )
 from starter.ports import LOOPBACK, free_port
 from starter.running import DEFAULT_HOME, find, write_atomically
@@ -67,6 +73,7 @@ from workflows.journal import SEARCH_ATTRIBUTES
 from workflows.payloads import RefuseMalformed
 from workflows.proposal import Proposal
 from workflows.queue import TASK_QUEUE
+from workflows.readiness_audit import ReadinessAudit
 from workflows.service_settings import ServiceSettings
 
 log = structlog.get_logger("worker")
@@ -80,6 +87,7 @@ WORKFLOWS: Sequence[type] = (
     MultiProviderEmergency,
     ServiceSettings,
     Proposal,
+    ReadinessAudit,
 )
 
 
@@ -103,21 +111,27 @@ class Parts:
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
     hold: HoldStore | None = None
     samples: SampleLog | None = None
+    prompt_sets: Mapping[str, Suite] = field(default_factory=dict)
+    readiness: ReadinessStore | None = None
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    directory: Directory | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
     """A worker that serves every workflow and activity of the product."""
     prober = Prober(parts.config, parts.clients)
-    traffic = Traffic(parts.config, parts.plane, parts.board)
+    certificates = Certificates(parts.config, parts.prompt_sets, parts.readiness)
+    traffic = Traffic(parts.config, parts.plane, parts.board, certificates)
     restoration = Restoration(parts.config, parts.plane, prober)
-    responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
+    responder = TemporalResponder(client, task_queue, parts.notifier, parts.config, certificates)
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
     watching = Watching(
         parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
     )
     evidence = Evidence(parts.evidence)
-    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
+    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, certificates)
+    auditing = Auditing(_audit_parts(parts, prober))
     runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
     activities: list[Callable[..., Any]] = [
@@ -129,6 +143,8 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
+        *(auditing.plan, auditing.provider, auditing.golden, auditing.context, auditing.traffic, auditing.people),
+        *(auditing.keep, auditing.told),
     ]
     return Worker(
         client,
@@ -142,6 +158,20 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         # What a dead worker had cached is picked up by the next one after this, not after ten seconds.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_concurrent_activities=200,
+    )
+
+
+def _audit_parts(parts: Parts, prober: Prober) -> AuditParts:
+    return AuditParts(
+        config=parts.config,
+        clients=parts.clients,
+        plane=parts.plane,
+        prober=prober,
+        examiner=parts.examiner,
+        prompt_sets=parts.prompt_sets,
+        store=parts.readiness,
+        channels=parts.channels,
+        directory=parts.directory,
     )
 
 
@@ -176,17 +206,22 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
     """The real adapters, as the settings wire them."""
     config = loaded.config
     clients = await provider_clients(config, settings)
+    telling = notifier(config, settings)
     return Parts(
         config=config,
         clients=clients,
         plane=gateway_plane(settings),
-        notifier=notifier(config, settings),
+        notifier=telling,
         evidence=EvidenceStore(state / EVIDENCE),
         board=VerdictBoard(),
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),
         hold=hold_store(settings),
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
+        prompt_sets=load_prompt_sets(loaded),
+        readiness=readiness_store(config, state),
+        channels={"messages": telling},
+        directory=telling if isinstance(telling, SlackNotifier) else None,
     )
 
 

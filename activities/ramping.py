@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 
 from activities.board import VerdictBoard
+from activities.certificates import Certificates
 from activities.demand import demand_now
 from activities.evidence import EvidenceStore
 from activities.probing import Prober, verdict_of
@@ -42,6 +43,7 @@ class BriefOrder:
     undoes_workflow_id: str | None = None
     undoes_run_id: str | None = None
     throttled: str | None = None
+    automatic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +84,20 @@ class Ramping:
     """The reading activities of ramps; none of them changes anything."""
 
     def __init__(
-        self, config: Config, plane: TrafficPlane, board: VerdictBoard, prober: Prober, evidence: EvidenceStore
+        self,
+        config: Config,
+        plane: TrafficPlane,
+        board: VerdictBoard,
+        prober: Prober,
+        evidence: EvidenceStore,
+        certificates: Certificates,
     ) -> None:
         self._config = config
         self._plane = plane
         self._board = board
         self._prober = prober
         self._evidence = evidence
+        self._certificates = certificates
 
     @activity.defn(name="ramp.brief")
     async def brief(self, order: BriefOrder) -> RampBrief:
@@ -97,13 +106,15 @@ class Ramping:
         policy = await self._policy(order.route)
         telemetry = await self._plane.observe(window=capacity.MINUTE)
         route = self._config.routes[order.route]
+        now = datetime.now(UTC)
+        heeded = await self._certificates.of([order.route] if order.automatic else [], now)
         source = order.source or max(policy.distribution, key=lambda name: policy.distribution[name])
         return RampBrief(
             route=order.route,
             found=snapshot(policy),
             providers=sorted(self._config.providers),
             chain=self._config.chain(order.route, source),
-            verdicts=self._board.fresh(datetime.now(UTC), KNOWN_FOR),
+            verdicts=self._board.fresh(now, KNOWN_FOR),
             headroom=capacity.headroom(order.route, telemetry, self._config.capacities()),
             targets=route.targets,
             procedures=self._config.procedures,
@@ -115,6 +126,7 @@ class Ramping:
             automatic=await asyncio.to_thread(self._automatic, order.route),
             cool_down=self._config.detection.cool_down,
             automatic_per_hour=self._config.detection.automatic_switches_per_hour,
+            certification=heeded.get(order.route),
         )
 
     def _automatic(self, route: str) -> list[datetime]:

@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from activities.accuracy import BaselineStore, Examiner
-from activities.notify import Notifier
+from activities.certificates import FileReadinessStore
+from activities.notifiers.console import ConsoleNotifier
+from activities.notifiers.slack import SlackNotifier
 from failover.config import Config
 from failover.config.detection import Source
 from failover.config_file import LoadedConfig
@@ -27,6 +29,10 @@ SAMPLES = "samples"
 
 BASELINES = "baselines"
 """Where under the state directory the baselines of golden prompts are kept."""
+
+
+READINESS = "readiness"
+"""Where under the state directory audits and certificates are kept."""
 
 
 async def provider_clients(
@@ -57,6 +63,10 @@ def examiner(loaded: LoadedConfig, clients: Mapping[str, ProviderClient], state:
     return Examiner(loaded.config, clients, load_suites(loaded), BaselineStore(state / BASELINES))
 
 
+def readiness_store(config: Config, state: Path) -> FileReadinessStore:
+    return FileReadinessStore(state / READINESS, config.readiness.keep_audits)
+
+
 def passive_sources(config: Config, settings: Settings) -> dict[str, PassiveSource]:
     """Whoever counts users' tries beside the gateway. A vendor's SDK is imported only where it is spoken to."""
     return {name: _passive_source(name, source, settings) for name, source in config.detection.sources.items()}
@@ -77,11 +87,8 @@ def gateway_plane(settings: Settings) -> TrafficPlane:
     return plane_of(find(settings))
 
 
-def notifier(config: Config, settings: Settings, channel: str | None = None) -> Notifier:
+def notifier(config: Config, settings: Settings, channel: str | None = None) -> SlackNotifier | ConsoleNotifier:
     """Slack where its token is set (to the configured channel, unless another is named), the log otherwise."""
-    from activities.notifiers.console import ConsoleNotifier
-    from activities.notifiers.slack import SlackNotifier
-
     slack = config.notifications.slack
     token = settings.environ.get(slack.token_env)
     if not token:

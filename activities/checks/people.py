@@ -1,17 +1,17 @@
 """People: can they be told, are all secrets there, does somebody hold the automation."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
 from failover.automation import Hold
 from failover.config import Config
 from failover.config.notifications import Slack
-from failover.findings import Finding, failed, ok, warning
+from failover.findings import Finding, ok, warning
 
-NEEDED = ("chat:write", "channels:read", "channels:history")
+PATIENCE = timedelta(seconds=5)
+"""With Slack."""
 
 MEANINGS = {
     "api_key_env": "the provider refuses us without it",
@@ -61,47 +61,14 @@ def _named(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, str
 
 async def slack(settings: Slack, environ: Mapping[str, str]) -> list[Finding]:
     """The token, its scopes and the channel; nothing is posted."""
+    from activities.notifiers.slack import NEEDED, SlackNotifier
+
     token = environ.get(settings.token_env)
     if not token:
         repair = f"set {settings.token_env} to a bot token with the scopes {', '.join(NEEDED)}"
         return [warning("slack", "there is no token: messages go to the workers' log", repair)]
-    return await asyncio.to_thread(_slack, settings, token)
-
-
-def _slack(settings: Slack, token: str) -> list[Finding]:
-    from slack_sdk.errors import SlackApiError, SlackClientError
-    from slack_sdk.web import WebClient
-
-    from activities.notifiers.slack import REMEDIES
-
-    base = f"{settings.api_url.rstrip('/')}/" if settings.api_url else WebClient.BASE_URL
-    client = WebClient(token=token, base_url=base, timeout=5, retry_handlers=[])
-    try:
-        answer = client.auth_test()
-    except SlackApiError as error:
-        code = str(error.response.get("error", "refused"))
-        return [
-            failed("slack", f"Slack refused the token: {code}", REMEDIES.get(code, "see Slack's documentation of it"))
-        ]
-    except (SlackClientError, OSError) as error:
-        return [
-            failed(
-                "slack",
-                f"Slack does not answer: {type(error).__name__}",
-                "see to the network, or notifications.slack.api_url",
-            )
-        ]
-    given = {scope.strip() for scope in str(_header(answer.headers, "x-oauth-scopes")).split(",")}
-    missing = [scope for scope in NEEDED if scope not in given]
-    if missing:
-        return [
-            failed("slack", f"the token lacks {', '.join(missing)}", "give the app these scopes, and install it again")
-        ]
-    return [ok("slack", f"{answer.get('user', 'the bot')} may post; messages go to {settings.channel}")]
-
-
-def _header(headers: Mapping[str, object], name: str) -> object:
-    return next((value for key, value in headers.items() if key.lower() == name), "")
+    notifier = SlackNotifier(token, settings.channel, api_url=settings.api_url, timeout=PATIENCE)
+    return [await notifier.reachable()]
 
 
 def hold(found: Hold | None) -> Finding:

@@ -11,11 +11,12 @@ from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
 from failover.findings import Finding, Health, failed, ok
+from starter import readiness
 from starter.connection import connect
 from starter.doctor import temporal
-from starter.golden import load_suites
+from starter.golden import load_prompt_sets, load_suites
 from starter.output import as_json, console, say
-from starter.parts import BASELINES, hold_of, passive_sources, plane_of, provider_clients
+from starter.parts import BASELINES, hold_of, passive_sources, plane_of, provider_clients, readiness_store
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
 from starter.showing import named
@@ -41,7 +42,7 @@ def run_doctor(settings: Settings, config: Path | None, state: Path | None, *, j
     path = config or stack.config or named(settings, config)
     try:
         loaded = load(path)
-        load_suites(loaded)
+        load_prompt_sets(loaded)
     except FailoverError as error:
         found: Sequence[Finding] = [failed("configuration", str(error), "correct the file; `failoverctl config check`")]
     else:
@@ -65,6 +66,8 @@ async def _examine(settings: Settings, stack: Stack, loaded: LoadedConfig) -> li
     found = [*await asyncio.gather(*examinations)]
     # By themselves: loading the vendors' SDKs stops everything else for seconds.
     found.append(await examined("providers", lambda: _providers(settings, loaded, stack), "correct their section"))
+    home = stack.state or settings.state or DEFAULT_HOME
+    found.append(await examined("readiness", lambda: _readiness(loaded, home), "see to the state directory"))
     return [
         *people.secrets(config, environ),
         *people.senders(config, environ),
@@ -96,6 +99,10 @@ async def _providers(settings: Settings, loaded: LoadedConfig, stack: Stack) -> 
         found = await providers.examine(config, clients)
         kept = providers.baselines(config, load_suites(loaded), BaselineStore(home / BASELINES), providers.now())
         return [*found, *kept, *await providers.sources(config, sources)]
+
+
+async def _readiness(loaded: LoadedConfig, home: Path) -> list[Finding]:
+    return [readiness.finding(loaded, readiness_store(loaded.config, home), providers.now())]
 
 
 async def _hold(stack: Stack) -> list[Finding]:

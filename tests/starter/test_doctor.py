@@ -19,6 +19,7 @@ import worker as composition
 from activities.accuracy import BaselineStore
 from activities.checks import data_plane, people, providers
 from activities.hold import HeldAutomation
+from activities.notifiers.slack import NEEDED
 from failover.accuracy import Examination, Score, baseline_of
 from failover.automation import Hold
 from failover.config import Config
@@ -265,7 +266,7 @@ def test_whose_alerts_are_taken_is_said() -> None:
 class SlackStandIn:
     """Answers auth.test."""
 
-    scopes: str = ",".join(people.NEEDED)
+    scopes: str = ",".join(NEEDED)
     error: str | None = None
     calls: list[str] = field(default_factory=list)
 
@@ -278,7 +279,7 @@ class SlackStandIn:
 @pytest.mark.parametrize(
     ("scopes", "error", "health", "words"),
     [
-        (",".join(people.NEEDED), None, Health.OK, "failover may post"),
+        (",".join(NEEDED), None, Health.OK, "failover may post"),
         ("chat:write", None, Health.FAILED, "lacks channels:read, channels:history"),
         ("", "invalid_auth", Health.FAILED, "invalid_auth"),
     ],
