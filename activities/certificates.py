@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,8 +92,9 @@ class Certificates:
         self._prompt_sets = prompt_sets
         self._store = store
 
-    async def of(self, routes: Sequence[str], now: datetime) -> Mapping[str, Certification]:
-        """Route → what is to be heeded, of those that demand certificates. What cannot be read certifies nobody."""
+    async def of(self, routes: Sequence[str]) -> Mapping[str, Certification]:
+        """Route → what is to be heeded, of those that demand certificates. What cannot be read certifies nobody; what is
+        over is for whoever knows the time."""
         demanding = [route for route in routes if self._config.only_certified(route)]
         if not demanding:
             return {}
@@ -102,13 +102,13 @@ class Certificates:
             kept = await asyncio.to_thread(self._store.certificates) if self._store else []
         except Unavailable:
             kept = None
-        return {route: self._certification(route, kept, now) for route in demanding}
+        return {route: self._certification(route, kept) for route in demanding}
 
-    def _certification(self, route: str, kept: Sequence[Certificate] | None, now: datetime) -> Certification:
+    def _certification(self, route: str, kept: Sequence[Certificate] | None) -> Certification:
         wanted, ask = self._wanted(route), self._config.asks_without_certificate(route)
         if kept is None:
             return uncertified(wanted, UNREADABLE, ask=ask)
-        return certification(route, kept, wanted, ask=ask, now=now)
+        return certification(route, kept, wanted, ask=ask)
 
     def _wanted(self, route: str) -> Mapping[str, Wanted]:
         suite = self._prompt_sets.get(route)

@@ -106,15 +106,14 @@ class Ramping:
         policy = await self._policy(order.route)
         telemetry = await self._plane.observe(window=capacity.MINUTE)
         route = self._config.routes[order.route]
-        now = datetime.now(UTC)
-        heeded = await self._certificates.of([order.route] if order.automatic else [], now)
+        heeded = await self._certificates.of([order.route] if order.automatic else [])
         source = order.source or max(policy.distribution, key=lambda name: policy.distribution[name])
         return RampBrief(
             route=order.route,
             found=snapshot(policy),
             providers=sorted(self._config.providers),
             chain=self._config.chain(order.route, source),
-            verdicts=self._board.fresh(now, KNOWN_FOR),
+            verdicts=self._board.fresh(datetime.now(UTC), KNOWN_FOR),
             headroom=capacity.headroom(order.route, telemetry, self._config.capacities()),
             targets=route.targets,
             procedures=self._config.procedures,

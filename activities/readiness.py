@@ -189,7 +189,8 @@ class Auditing:
         found = await self._parts.examiner.examine(
             order.provider, suite, told=activity.heartbeat, concurrency=settings.concurrency
         )
-        return auditing.golden(found, "", settings.pass_percent, answered)
+        calls = [prompt.id for prompt in suite.prompts if prompt.calls]
+        return auditing.golden(found, "", settings.pass_percent, answered, calls)
 
     @activity.defn(name="readiness.context")
     async def context(self, order: ContextOrder) -> Finding:

@@ -46,7 +46,7 @@ class TemporalResponder:
 
         For routes of which people are to be asked first, a run that asks them.
         """
-        heeded = await self._certificates.of(routes, verdict.at)
+        heeded = {name: one.at(verdict.at) for name, one in (await self._certificates.of(routes)).items()}
         able = {
             route: takers(self._config.chain(route, verdict.provider), others, heeded.get(route)) for route in routes
         }

@@ -97,7 +97,7 @@ class Traffic:
     ) -> list[RouteNow]:
         """Certificates bind what is started without a person, until a person has said otherwise."""
         bound = request.trigger is Trigger.AUTOMATIC and not request.uncertified
-        heeded = await self._certificates.of([policy.route for policy in policies] if bound else [], datetime.now(UTC))
+        heeded = await self._certificates.of([policy.route for policy in policies] if bound else [])
         return [
             replace(self._now(policy, request.failed_provider, telemetry), certification=heeded.get(policy.route))
             for policy in policies

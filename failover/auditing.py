@@ -1,6 +1,6 @@
 """What each look of an audit says of a target: arithmetic over what was told, with the remedy where it is not good."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 
@@ -62,7 +62,7 @@ def expiry(
     if ends is not None and ends <= now:
         return failed(about, f"they ended on {ends:%Y-%m-%d %H:%M} UTC", renew)
     if ends is not None:
-        said = f"they end on {ends:%Y-%m-%d %H:%M} UTC, in {_roughly(ends - now)}"
+        said = f"they end on {ends:%Y-%m-%d %H:%M} UTC, in {roughly(ends - now)}"
         return warning(about, said, renew) if ends - now < warn else ok(about, said)
     if configured == "never":
         return ok(about, "they never end, as configured")
@@ -74,12 +74,15 @@ def expiry(
     return unknown(about, said, f"set providers.{provider}.credentials_expire: a date, or never")
 
 
-def _roughly(span: timedelta) -> str:
-    return f"{span.days} d" if span.days else f"{span.seconds // 3600} h {span.seconds % 3600 // 60} min"
-
-
-def golden(found: Examination | None, why: str, pass_percent: float, answered_percent: float) -> Finding:
-    """Were the golden prompts answered rightly? `found` None: they could not be put, and why."""
+def golden(
+    found: Examination | None,
+    why: str,
+    pass_percent: float,
+    answered_percent: float,
+    must: Collection[str] = (),
+) -> Finding:
+    """Were the golden prompts answered rightly? `found` None: they could not be put, and why. `must`: those of which none may
+    be wrong, such as the calls of tools."""
     about = Check.GOLDEN
     if found is None:
         return unknown(about, f"they could not be put: {why}", "repair that, then `failoverctl readiness audit`")
@@ -91,7 +94,10 @@ def golden(found: Examination | None, why: str, pass_percent: float, answered_pe
     said = f"{score.passed} of {score.answered} right ({found.suite}), {pass_percent:g} % are needed"
     if found.misses:
         said += "; wrong: " + ", ".join(f"{miss.prompt} ({miss.reason})" for miss in found.misses[:3])
-    if percent < pass_percent:
+    missed = [miss.prompt for miss in found.misses if miss.prompt in must]
+    if missed:
+        said += f"; none of {', '.join(sorted(must))} may be wrong"
+    if percent < pass_percent or missed:
         remedy = (
             f"take it out of the chain, another model, or look at the answers: `failoverctl validate {found.provider}"
         )

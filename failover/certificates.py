@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from failover.readiness import Audit, Standing, Target, why_not_ready
-from failover.units import render_duration
+from failover.units import roughly
 
 REMEMBERED = timedelta(days=30)
 """How long one that counts no more is kept, so that people can see what became of it."""
@@ -69,12 +69,15 @@ def _issued(audit: Audit, target: Target, lifetime: timedelta, expiry: datetime 
 
 def why_void(certificate: Certificate | None, wanted: Wanted, now: datetime) -> str | None:
     """Why a target does not count as certified; None where it does."""
+    why = _why_no_proof(certificate, wanted)
+    return why if why is not None or certificate is None else _why_over(certificate.expires, now)
+
+
+def _why_no_proof(certificate: Certificate | None, wanted: Wanted) -> str | None:
     if certificate is None:
         return "it holds no certificate"
     if certificate.withdrawn:
         return f"its certificate was withdrawn: {certificate.withdrawn}"
-    if now >= certificate.expires:
-        return f"its certificate expired {_ago(now - certificate.expires)} ago"
     if certificate.model != wanted.model:
         return f"its certificate is of another model ({certificate.model})"
     if certificate.digest != wanted.digest:
@@ -82,17 +85,25 @@ def why_void(certificate: Certificate | None, wanted: Wanted, now: datetime) -> 
     return None
 
 
-def _ago(span: timedelta) -> str:
-    return render_duration(timedelta(seconds=span // timedelta(seconds=1)))
+def _why_over(expires: datetime, now: datetime) -> str | None:
+    if now < expires:
+        return None
+    return f"its certificate expired {roughly(now - expires)} ago"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certification:
-    """What automatic runs of a route are to heed. `lacking`: provider → why it is not certified; `ask`: people decide
-    where no certified target is known to be well."""
+    """What automatic runs of a route are to heed. `lacking`: provider → why it is not certified; `expires`: until when the
+    others are; `ask`: people decide where no certified target is known to be well."""
 
     ask: bool
     lacking: Mapping[str, str] = field(default_factory=dict)
+    expires: Mapping[str, datetime] = field(default_factory=dict)
+
+    def at(self, now: datetime) -> "Certification":
+        """As of a moment: whose certificate is over lacks one."""
+        over = {name: why for name, ends in self.expires.items() if (why := _why_over(ends, now)) is not None}
+        return replace(self, lacking={**self.lacking, **over})
 
     def remark(self, providers: Sequence[str]) -> str:
         """What is to be said where these get traffic; "" where all are certified."""
@@ -101,18 +112,15 @@ class Certification:
         )
 
 
-def certification(
-    route: str,
-    kept: Sequence[Certificate],
-    wanted: Mapping[str, Wanted],
-    *,
-    ask: bool,
-    now: datetime,
-) -> Certification:
-    """Who of the wanted is not certified for the route."""
+def certification(route: str, kept: Sequence[Certificate], wanted: Mapping[str, Wanted], *, ask: bool) -> Certification:
+    """Who of the wanted is certified for the route, and until when."""
     mine = {one.target: one for one in kept if one.route == route}
-    why = {name: why_void(mine.get(name), want, now) for name, want in wanted.items()}
-    return Certification(ask=ask, lacking={name: said for name, said in why.items() if said is not None})
+    why = {name: _why_no_proof(mine.get(name), want) for name, want in wanted.items()}
+    return Certification(
+        ask=ask,
+        lacking={name: said for name, said in why.items() if said is not None},
+        expires={name: mine[name].expires for name, said in why.items() if said is None},
+    )
 
 
 UNREADABLE = "the certificates cannot be read"

@@ -1,7 +1,8 @@
 """Immediate failover: who takes over which route's traffic from a failed provider, and why."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from failover.capacity import Headroom, fit
 from failover.certificates import Certification
@@ -88,6 +89,13 @@ def why_not_start(request: ImmediateFailoverRequest, providers: Collection[str],
     if unknown:
         return f"routes names {', '.join(map(repr, unknown))}; the routes are {', '.join(sorted(routes))}."
     return None
+
+
+def as_of(routes: Sequence[RouteNow], now: datetime) -> list[RouteNow]:
+    """The routes, with the certificates that count at a moment."""
+    return [
+        replace(route, certification=route.certification.at(now)) if route.certification else route for route in routes
+    ]
 
 
 def candidates(request: ImmediateFailoverRequest, routes: Iterable[RouteNow]) -> list[str]:

@@ -72,6 +72,11 @@ class RampBrief:
         return {verdict.provider: verdict.reason for verdict in self.verdicts if verdict.down}
 
 
+def as_of(brief: RampBrief, now: datetime) -> RampBrief:
+    """The brief, with the certificates that count at a moment."""
+    return replace(brief, certification=brief.certification.at(now)) if brief.certification else brief
+
+
 def cool_down_left(brief: RampBrief, now: datetime) -> timedelta:
     """How long an automatic ramp must still rest since the last automatic change of its route."""
     last = max(brief.automatic, default=None)

@@ -162,21 +162,17 @@ def assemble(looked: Looked, finished: datetime) -> Audit:
 
 
 def why_not_ready(audit: Audit, target: Target) -> str:
-    """What keeps a target from being ready, in one sentence; "" where nothing does."""
-    bad = {
-        Standing.NOT_READY: [
-            f"{check}: {one.said}"
-            for check, one in audit.found_of(target).items()
-            if check in HINDERING and one.health is Health.FAILED
-        ],
-        Standing.UNPROVEN: [
-            f"{check}: {one.said}"
-            for check, one in audit.found_of(target).items()
-            if check in ESSENTIAL and one.health is Health.UNKNOWN
-        ]
-        or ["not everything was looked at"],
-    }
-    return "; ".join(bad.get(audit.standing(target), []))
+    """What keeps a target from being ready, in one sentence; "" where nothing does. The first cause, and what else there is:
+    one that is refused by its provider fails everything after it."""
+    standing, found = audit.standing(target), audit.found_of(target)
+    if standing is Standing.READY:
+        return ""
+    kinds = (HINDERING, Health.FAILED) if standing is Standing.NOT_READY else (ESSENTIAL, Health.UNKNOWN)
+    bad = [check for check in Check if check in found and check in kinds[0] and found[check].health is kinds[1]]
+    if not bad:
+        return "not everything was looked at"
+    more = f" (and {', '.join(bad[1:])})" if bad[1:] else ""
+    return f"{bad[0]}: {found[bad[0]].said}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from failover.errors import TemporalUnavailable
 from failover.findings import Finding, Health, failed, ok, warning
 from failover.readiness import OF_TARGETS, Audit, Standing
 from failover.requests import ReadinessAuditRequest
-from failover.units import render_duration
+from failover.units import render_duration, roughly
 from starter.connection import connect
 from starter.exit_codes import ExitCode
 from starter.golden import load_prompt_sets
@@ -123,7 +123,7 @@ def _print(audit: Audit, interval: timedelta) -> None:
             out.print(Text(f"         → {one.repair}"))
     age = datetime.now(UTC) - audit.finished
     out.print(
-        Text(f"Audit {audit.id}, {_rounded(age)} ago{f', by {audit.requested_by}' if audit.requested_by else ''}.")
+        Text(f"Audit {audit.id}, {roughly(age)} ago{f', by {audit.requested_by}' if audit.requested_by else ''}.")
     )
     if age > 2 * interval:
         alarm(f"It is older than two intervals of {render_duration(interval)}: see `failoverctl schedules list`.")
@@ -137,10 +137,6 @@ def _word(finding: Finding | None) -> str:
 
 def _style(finding: Finding) -> str:
     return "bold red" if finding.health is Health.FAILED else "yellow"
-
-
-def _rounded(span: timedelta) -> str:
-    return render_duration(timedelta(seconds=max(0, span // timedelta(seconds=1))))
 
 
 def run_audit(settings: Settings, config: Path | None, state: Path | None, *, prove_context: bool, json: bool) -> int:
@@ -244,8 +240,8 @@ def finding(loaded: LoadedConfig, store: FileReadinessStore, now: datetime) -> F
         return warning(about, "no audit was kept here yet", look)
     age = now - audit.finished
     if age > 2 * settings.interval:
-        return warning(about, f"the last audit is {_rounded(age)} old", f"see to the schedule and the workers; {look}")
+        return warning(about, f"the last audit is {roughly(age)} old", f"see to the schedule and the workers; {look}")
     if stranded := audit.stranded():
         said = f"the last audit found no working target for {', '.join(stranded)}"
         return failed(about, said, "`failoverctl readiness` says what to do")
-    return ok(about, f"{audit.score:.0f} % of its checks passed {_rounded(age)} ago; every route has a working target")
+    return ok(about, f"{audit.score:.0f} % of its checks passed {roughly(age)} ago; every route has a working target")

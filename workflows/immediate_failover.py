@@ -162,7 +162,7 @@ class ImmediateFailover(Visible):
     def _decide(
         self, request: ImmediateFailoverRequest, routes: Sequence[RouteNow], ruled_out: Mapping[str, str]
     ) -> Plan:
-        plan = immediate.plan(request, routes, self._verdicts, ruled_out)
+        plan = self._plan(request, routes, ruled_out)
         decision = immediate.describe(request, plan)
         self.journal.enter("decide", decision)
         if request.dry_run:
@@ -179,6 +179,11 @@ class ImmediateFailover(Visible):
             raise Ended(Outcome.COMPLETED, decision)
         self.journal.concerns([shift.route for shift in plan.shifts])
         return plan
+
+    def _plan(
+        self, request: ImmediateFailoverRequest, routes: Sequence[RouteNow], ruled_out: Mapping[str, str]
+    ) -> Plan:
+        return immediate.plan(request, immediate.as_of(routes, workflow.now()), self._verdicts, ruled_out)
 
     def _stranded(self, request: ImmediateFailoverRequest) -> Ended:
         """Routes are left that nobody can take over, whatever became of the others."""
@@ -202,7 +207,7 @@ class ImmediateFailover(Visible):
             if refused:
                 self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
                 routes = await data_plane.reread(request, [written.route for written in refused])
-                plan = immediate.plan(request, routes, self._verdicts, ruled_out)
+                plan = self._plan(request, routes, ruled_out)
                 self._left |= plan.stranded
                 self._asked |= plan.asks
             pending = plan.shifts if refused else []

@@ -18,7 +18,7 @@ from failover.errors import Refusal, RequestError
 from failover.failback import Recovery
 from failover.gates import Action, Decision
 from failover.incident import Outcome, RunRecord, Trigger
-from failover.ramp import RampBrief, RampPlan, Step, certified, cool_down_left, describe, within_budget
+from failover.ramp import RampBrief, RampPlan, Step, as_of, certified, cool_down_left, describe, within_budget
 from failover.requests import RampRequest, RunResult
 from failover.units import render_duration
 from workflows import data_plane, ramp_telling
@@ -152,7 +152,8 @@ class Ramp(Asking):
     async def read_brief(self, order: BriefOrder) -> RampBrief:
         """What to plan from; a run that cannot even read that fails, with nothing changed."""
         try:
-            return await data_plane.brief(replace(order, automatic=self.request.trigger is Trigger.AUTOMATIC))
+            brief = await data_plane.brief(replace(order, automatic=self.request.trigger is Trigger.AUTOMATIC))
+            return as_of(brief, workflow.now())
         except FailureError as error:
             raise unreadable(error, command(self.request)) from error
 

@@ -22,7 +22,7 @@ from activities.readiness import (
     TrafficLook,
 )
 from failover.errors import NON_RETRYABLE
-from failover.findings import Finding, unknown
+from failover.findings import Finding, Health, unknown
 from failover.messages import readiness_changed
 from failover.readiness import Check, Looked, Standing, pair, prompts
 from failover.requests import ReadinessAuditRequest
@@ -58,7 +58,7 @@ class AuditResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Looks that are done, of all, and the last one."""
+    """Looks that are done, of all at most, and the last one."""
 
     done: int
     total: int
@@ -73,6 +73,9 @@ class Unseen:
 
     def finding(self, check: Check) -> Finding:
         return unknown(check, f"it could not be looked at: {self.why}", AGAIN)
+
+
+SILENT = Unseen("its model does not answer")
 
 
 @workflow.defn(name=NAME)
@@ -104,22 +107,25 @@ class ReadinessAudit:
         sets = {prompts(target): GoldenOrder(provider=target.provider, route=target.route) for target in plan.targets}
         proofs = self._proofs(plan) if request.prove_context else {}
         self._total = len(names) + len(sets) + len(proofs) + 2
-        by_provider, golden, proved, traffic, people = await asyncio.gather(
+        by_provider, traffic, people = await asyncio.gather(
             self._each(Auditing.provider, {name: name for name in names}),
-            self._each(Auditing.golden, sets),
-            self._each(Auditing.context, proofs),
             self._one(Auditing.traffic, "the data plane"),
             self._one(Auditing.people, "the people"),
         )
+        answering = {name for name in names if _answers(by_provider[name])}
+        golden, proved = await asyncio.gather(
+            self._each(Auditing.golden, {key: order for key, order in sets.items() if order.provider in answering}),
+            self._each(Auditing.context, {name: order for name, order in proofs.items() if name in answering}),
+        )
         info = workflow.info()
         return Looked(
-            id=f"{info.start_time:%Y%m%dT%H%M%S}-{info.run_id[:8]}",
+            id=f"{info.start_time:%Y%m%dT%H%M%S}-{info.run_id[-8:]}",
             at=info.start_time,
             requested_by=request.requested_by,
             targets=plan.targets,
             providers={name: _of_provider(one) for name, one in by_provider.items()},
-            golden={key: _seen(one, Check.GOLDEN) for key, one in golden.items()},
-            context={**plan.context, **_proved(plan, proofs, proved)},
+            golden={key: _seen(golden.get(key, SILENT), Check.GOLDEN) for key in sets},
+            context={**plan.context, **_proved(plan, proved)},
             capacity=_capacity(plan, traffic),
             routes={route: _of_route(route, traffic, people) for route in plan.routes},
             common={
@@ -179,6 +185,11 @@ def _of_provider(look: ProviderLook | Unseen) -> Mapping[Check, Finding]:
     return look.found
 
 
+def _answers(look: ProviderLook | Unseen) -> bool:
+    """Whether it is worth putting more questions: a provider in trouble gets none that it would fail anyway."""
+    return not isinstance(look, Unseen) and look.found[Check.MODEL].health is not Health.FAILED
+
+
 def _expires(look: ProviderLook | Unseen) -> datetime | None:
     return None if isinstance(look, Unseen) else look.expires
 
@@ -187,8 +198,8 @@ def _seen(look: Finding | Unseen, check: Check) -> Finding:
     return look.finding(check) if isinstance(look, Unseen) else look
 
 
-def _proved(plan: AuditPlan, proofs: Mapping[str, ContextOrder], proved: Mapping[str, Any]) -> dict[str, Finding]:
-    needing = [target for target in plan.targets if target.route in plan.needs and target.provider in proofs]
+def _proved(plan: AuditPlan, proved: Mapping[str, Any]) -> dict[str, Finding]:
+    needing = [target for target in plan.targets if target.route in plan.needs and target.provider in proved]
     return {pair(target): _seen(proved[target.provider], Check.CONTEXT) for target in needing}
 
 
