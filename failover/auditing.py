@@ -19,6 +19,7 @@ from failover.policy import TrafficPolicy
 from failover.readiness import Check
 from failover.roles import Role
 from failover.telemetry import Telemetry
+from failover.units import roughly
 
 _CREDENTIALS = (FailureKind.AUTHENTICATION, FailureKind.PERMISSION)
 
@@ -98,10 +99,8 @@ def golden(
     if missed:
         said += f"; none of {', '.join(sorted(must))} may be wrong"
     if percent < pass_percent or missed:
-        remedy = (
-            f"take it out of the chain, another model, or look at the answers: `failoverctl validate {found.provider}"
-        )
-        return failed(about, said, f"{remedy} --test-suite {found.suite}`")
+        look = f"`failoverctl validate --provider {found.provider} --test-suite comprehensive`"
+        return failed(about, said, f"look at what it answers, {look}; then another model, or out of the chain")
     return ok(about, said)
 
 

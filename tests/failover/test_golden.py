@@ -69,7 +69,7 @@ def test_the_shipped_suites_can_be_used(name: str) -> None:
         (('example: "4"', ""), "prompts.0.example: this key is required"),
         (("number: {value: 4}", "regex: '['"), "this is no regular expression"),
         (("number: {value: 4}", "json_schema: {type: numbre}"), "this is no JSON schema"),
-        (("number: {value: 4}", "numbr: 4"), "prompts.0.numbr: unknown key; known here: contains, exact"),
+        (("number: {value: 4}", "numbr: 4"), "prompts.0.numbr: unknown key; known here: calls, contains, exact"),
         (("name: mine", "nme: mine"), "name: this key is required"),
         (("id: sum", "id: Sum Of"), "prompts.0.id: 'Sum Of' is not allowed"),
     ],
@@ -126,7 +126,7 @@ def test_a_prompt_set_is_the_suite_as_the_route_uses_models() -> None:
 
 def test_a_route_whose_form_the_suite_has_not() -> None:
     """Is found before anything is asked: no answer could ever be right."""
-    with pytest.raises(ValidationError, match="does not pass its own grader: it is no JSON"):
+    with pytest.raises(ValidationError, match="does not pass its own grader: its JSON breaks the schema"):
         prompt_set(parse_suite(SUITE, "suite.yaml"), RouteReadiness(json_schema={"type": "object", "required": ["x"]}))
 
 

@@ -78,6 +78,7 @@ async def test_a_temporal_where_nothing_was_set_up(server: Client) -> None:
         "workers for workflows",
         "workers for activities",
         "schedule health-check",
+        "schedule readiness-audit",
         "health checks",
     }
     assert of(found, "temporal").health is Health.OK and of(found, "namespace").health is Health.OK
