@@ -127,7 +127,16 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
     watching = Watching(
-        parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
+        parts.config,
+        parts.plane,
+        prober,
+        parts.board,
+        responder,
+        parts.examiner,
+        readings,
+        hold,
+        parts.samples,
+        certificates,
     )
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, certificates)

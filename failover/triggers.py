@@ -83,6 +83,17 @@ def takers(chain: Sequence[str], verdicts: Sequence[Verdict], certification: Cer
     return sorted((name for name in chain if name in well), key=lambda name: name in lacking)
 
 
+def must_ask(
+    heeded: Mapping[str, Certification], chains: Mapping[str, Sequence[str]], verdicts: Sequence[Verdict]
+) -> bool:
+    """Whether people are asked on every one of these routes (route → chain), since none of its certified targets is known
+    to be well: starting again and again would only ask again and again."""
+    return bool(chains) and all(
+        route in heeded and heeded[route].ask and not set(takers(chain, verdicts)) - set(heeded[route].lacking)
+        for route, chain in chains.items()
+    )
+
+
 def after(state: WatchState, verdict: Verdict, response: Response, now: datetime) -> WatchState:
     """The state once the response was carried out."""
     started = now if response.procedure else state.started_at

@@ -23,7 +23,7 @@ from failover.policy import Revision
 from failover.ramp import RampBrief, Snapshot, certified
 from failover.readiness import Target
 from failover.requests import GradualFailoverRequest, ImmediateFailoverRequest
-from failover.triggers import takers
+from failover.triggers import must_ask, takers
 from tests.failover.test_readiness import NOW, audit, target
 
 DAY = timedelta(days=1)
@@ -220,3 +220,13 @@ def test_an_automatic_canary_goes_to_the_certified_first() -> None:
     well = [verdict("google"), verdict("meta")]
     assert takers(["google", "meta", "spare"], well) == ["google", "meta"]
     assert takers(["google", "meta", "spare"], well, lacking("google")) == ["meta", "google"]
+
+
+def test_asking_is_not_started_again_and_again() -> None:
+    """Where every route that is left can only ask; one that may move by itself is tried as soon as ever."""
+    chains, well = {"chat": ["google", "meta"]}, [verdict("google"), verdict("meta", Condition.UNAVAILABLE)]
+    assert must_ask({"chat": lacking("google", ask=True)}, chains, well)
+    assert not must_ask({"chat": lacking("google")}, chains, well)
+    assert not must_ask({"chat": lacking("meta", ask=True)}, chains, well)
+    assert not must_ask({"chat": lacking("google", ask=True)}, {**chains, "other": ["google"]}, well)
+    assert not must_ask({}, {}, well)
