@@ -25,15 +25,19 @@ from activities.aftercare import Aftercare
 from activities.analyzing import LOGS, Analysing, Gatherer, Sources, places_of
 from activities.baselines import BaselineRecorder, PerformanceBaselines
 from activities.board import VerdictBoard
+from activities.certificates import Certificates
+from activities.checks.people import Outside
 from activities.communications import Communicating
 from activities.course import CourseOfUse
 from activities.deploys import DeployLog
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
+from activities.notifiers.slack import SlackNotifier
 from activities.notify import Notifier, Notify
 from activities.probing import Prober, Probing
 from activities.ramping import Ramping
+from activities.readiness import Auditing, AuditParts
 from activities.responding import TemporalResponder
 from activities.restoration import Restoration
 from activities.runs import Runs
@@ -47,11 +51,13 @@ from failover.config import Config
 from failover.config.communications import ChannelName
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
-from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
+from failover.golden import Suite
+from failover.ports import Directory, HoldStore, PassiveSource, ProviderClient, Reachable, ReadinessStore, TrafficPlane
 from gateway.process import listening
 from providers.status_page import StatusPages
 from starter.channels import channels
 from starter.connection import connect
+from starter.golden import load_prompt_sets
 from starter.logs import configure
 from starter.parts import (
     SAMPLES,
@@ -62,6 +68,7 @@ from starter.parts import (
     notifier,
     passive_sources,
     provider_clients,
+    readiness_store,
     secrets_of,
 )
 from starter.ports import LOOPBACK, free_port
@@ -84,6 +91,7 @@ from workflows.journal import SEARCH_ATTRIBUTES, Visible
 from workflows.payloads import RefuseMalformed
 from workflows.proposal import Proposal
 from workflows.queue import TASK_QUEUE
+from workflows.readiness_audit import ReadinessAudit
 from workflows.service_settings import ServiceSettings
 
 log = structlog.get_logger("worker")
@@ -99,6 +107,7 @@ WORKFLOWS: Sequence[type] = (
     Proposal,
     FollowUp,
     Communications,
+    ReadinessAudit,
 )
 
 PROCEDURES = tuple(kind.__name__ for kind in WORKFLOWS if issubclass(kind, Visible) and kind is not FollowUp)
@@ -131,14 +140,19 @@ class Parts:
     analysing: Analysing | None = None
     channels: Mapping[ChannelName, Channel] = field(default_factory=dict)
     metrics: WorkerMetrics | None = None
+    prompt_sets: Mapping[str, Suite] = field(default_factory=dict)
+    readiness: ReadinessStore | None = None
+    reachable: Mapping[str, Reachable] = field(default_factory=dict)
+    directory: Directory | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
     """A worker that serves every workflow and activity of the product."""
     prober = Prober(parts.config, parts.clients)
-    traffic = Traffic(parts.config, parts.plane, parts.board)
+    certificates = Certificates(parts.config, parts.prompt_sets, parts.readiness)
+    traffic = Traffic(parts.config, parts.plane, parts.board, certificates)
     restoration = Restoration(parts.config, parts.plane, prober)
-    responder: Responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
+    responder: Responder = TemporalResponder(client, task_queue, parts.notifier, parts.config, certificates)
     if parts.statuses is not None:
         responder = AskingResponder(responder, parts.statuses)
     hold = HeldAutomation(parts.hold)
@@ -162,9 +176,11 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         hold,
         parts.samples,
         baselines,
+        certificates,
     )
     evidence = Evidence(parts.evidence, parts.metrics.closed if parts.metrics else None)
-    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
+    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, certificates)
+    auditing = Auditing(_audit_parts(parts, prober))
     ecosystem = Ecosystem(parts.config, parts.plane)
     reporter = RunReporter(parts.evidence, parts.config)
     aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, reporter, parts.samples)
@@ -182,6 +198,8 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         *(telling.open, telling.deliver, telling.keep),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
         *([parts.analysing.keep] if parts.analysing else ()),
+        *(auditing.plan, auditing.provider, auditing.golden, auditing.context, auditing.traffic, auditing.people),
+        *(auditing.keep, auditing.told),
     ]
     return Worker(
         client,
@@ -195,6 +213,20 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         # What a dead worker had cached is picked up by the next one after this, not after ten seconds.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_concurrent_activities=200,
+    )
+
+
+def _audit_parts(parts: Parts, prober: Prober) -> AuditParts:
+    return AuditParts(
+        config=parts.config,
+        clients=parts.clients,
+        plane=parts.plane,
+        prober=prober,
+        examiner=parts.examiner,
+        prompt_sets=parts.prompt_sets,
+        store=parts.readiness,
+        channels={**parts.reachable, **{name.value: Outside(name, one) for name, one in parts.channels.items()}},
+        directory=parts.directory,
     )
 
 
@@ -238,11 +270,12 @@ async def assemble(
     clients = await provider_clients(config, settings)
     statuses = StatusLog(config.analysis, StatusPages(config.analysis.status_timeout.total_seconds()), state)
     evidence = evidence_store(config, state)
+    telling = notifier(config, settings)
     return Parts(
         config=config,
         clients=clients,
         plane=gateway_plane(settings, traced.headers),
-        notifier=CountedNotifier(notifier(config, settings), figures),
+        notifier=CountedNotifier(telling, figures),
         evidence=evidence,
         board=board,
         examiner=examiner(loaded, clients, state),
@@ -253,6 +286,10 @@ async def assemble(
         analysing=analysing(config, settings, state, statuses, evidence),
         channels=channels(config, settings),
         metrics=figures,
+        prompt_sets=load_prompt_sets(loaded),
+        readiness=readiness_store(config, state),
+        reachable={"messages": telling},
+        directory=telling if isinstance(telling, SlackNotifier) else None,
     )
 
 

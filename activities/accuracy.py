@@ -28,6 +28,7 @@ from failover.errors import ProviderError, RequestError
 from failover.failure import Failure, FailureKind
 from failover.golden import Prompt, Suite, why_wrong
 from failover.ports import ProviderClient
+from failover.tools import call_text
 from failover.units import milliseconds
 
 log = structlog.get_logger(__name__)
@@ -97,13 +98,19 @@ class Examiner:
         self._baselines = baselines
 
     async def examine(
-        self, provider: str, suite: str, *, told: Callable[[int], None] | None = None, size: int | None = None
+        self,
+        provider: str,
+        suite: str | Suite,
+        *,
+        told: Callable[[int], None] | None = None,
+        size: int | None = None,
+        concurrency: int | None = None,
     ) -> Examination:
         """Every prompt once (the first `size` of them, where given); `told` hears how many are done. RequestError for
         a provider or suite that is not there; what the provider does is a score, never an error."""
-        client, asked = self._client(provider), self._suite(suite)
+        client, asked = self._client(provider), suite if isinstance(suite, Suite) else self._suite(suite)
         began, done = datetime.now(UTC), 0
-        turn = asyncio.Semaphore(self._settings.concurrency)
+        turn = asyncio.Semaphore(concurrency or self._settings.concurrency)
 
         async def one(prompt: Prompt) -> str | ProviderError:
             nonlocal done
@@ -126,7 +133,7 @@ class Examiner:
         return Examination(
             provider=provider,
             model=self._config.model_id(provider),
-            suite=suite,
+            suite=asked.name,
             digest=asked.digest if len(prompts) == len(asked.prompts) else "",
             at=began,
             took=datetime.now(UTC) - began,
@@ -191,10 +198,12 @@ class Examiner:
             messages=[*system, Message(role=Role.USER, text=prompt.prompt)],
             max_tokens=prompt.max_tokens,
             temperature=suite.temperature,
+            tools=[tool.tool() for tool in prompt.tools],
         )
         try:
             async with asyncio.timeout(self._settings.timeout.total_seconds()):
-                return (await client.invoke(completion, timeout=self._settings.timeout)).text
+                answer = await client.invoke(completion, timeout=self._settings.timeout)
+                return call_text(answer.calls[0]) if prompt.calls and answer.calls else answer.text
         except ProviderError as error:
             return error
         except TimeoutError:

@@ -9,6 +9,7 @@ from itertools import islice
 from temporalio import activity
 
 from activities.board import VerdictBoard
+from activities.certificates import Certificates
 from activities.demand import demand_now
 from activities.evidence import EvidenceStore
 from activities.probing import Prober, verdict_of
@@ -46,6 +47,7 @@ class BriefOrder:
     undoes_workflow_id: str | None = None
     undoes_run_id: str | None = None
     throttled: str | None = None
+    automatic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +88,20 @@ class Ramping:
     """The reading activities of ramps; none of them changes anything."""
 
     def __init__(
-        self, config: Config, plane: TrafficPlane, board: VerdictBoard, prober: Prober, evidence: EvidenceStore
+        self,
+        config: Config,
+        plane: TrafficPlane,
+        board: VerdictBoard,
+        prober: Prober,
+        evidence: EvidenceStore,
+        certificates: Certificates,
     ) -> None:
         self._config = config
         self._plane = plane
         self._board = board
         self._prober = prober
         self._evidence = evidence
+        self._certificates = certificates
 
     @activity.defn(name="ramp.brief")
     async def brief(self, order: BriefOrder) -> RampBrief:
@@ -101,6 +110,7 @@ class Ramping:
         policy = await self._policy(order.route)
         telemetry = await self._plane.observe(window=capacity.MINUTE)
         route = self._config.routes[order.route]
+        heeded = await self._certificates.of([order.route] if order.automatic else [])
         source = order.source or max(policy.distribution, key=lambda name: policy.distribution[name])
         return RampBrief(
             route=order.route,
@@ -119,6 +129,7 @@ class Ramping:
             automatic=await asyncio.to_thread(self._automatic, order.route),
             cool_down=self._config.detection.cool_down,
             automatic_per_hour=self._config.detection.automatic_switches_per_hour,
+            certification=heeded.get(order.route),
         )
 
     def _automatic(self, route: str) -> list[datetime]:

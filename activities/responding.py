@@ -6,6 +6,7 @@ import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.certificates import Certificates
 from activities.notify import Notifier
 from activities.runs import start_or_join
 from failover.automation import Permission, gate
@@ -24,11 +25,14 @@ REQUESTED_BY = "health-check"
 class TemporalResponder:
     """Starts procedures by the worker's own client: only then does a run begin without a round trip through the queue."""
 
-    def __init__(self, client: Client, task_queue: str, notifier: Notifier, config: Config) -> None:
+    def __init__(
+        self, client: Client, task_queue: str, notifier: Notifier, config: Config, certificates: Certificates
+    ) -> None:
         self._client = client
         self._task_queue = task_queue
         self._notifier = notifier
         self._config = config
+        self._certificates = certificates
 
     async def start(
         self,
@@ -42,7 +46,10 @@ class TemporalResponder:
 
         For routes of which people are to be asked first, a run that asks them.
         """
-        able = {route: takers(self._config.chain(route, verdict.provider), others) for route in routes}
+        heeded = {name: one.at(verdict.at) for name, one in (await self._certificates.of(routes)).items()}
+        able = {
+            route: takers(self._config.chain(route, verdict.provider), others, heeded.get(route)) for route in routes
+        }
         orders = orders_for(procedure, verdict, others=others, routes=routes, requested_by=REQUESTED_BY, takers=able)
         return await self._begin(
             gate(orders, allowed, verdict.provider, verdict.reason, REQUESTED_BY, self._config), verdict

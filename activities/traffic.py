@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
 from activities.board import VerdictBoard
+from activities.certificates import Certificates
 from activities.demand import demand_now
 from failover import restoration
 from failover.capacity import headroom
@@ -15,6 +16,7 @@ from failover.config import Config
 from failover.distribution import Shares, render, same
 from failover.errors import DataPlaneUnavailable
 from failover.immediate import Brief, RouteNow, refuse, why_not_start
+from failover.incident import Trigger
 from failover.policy import Change, ChangeStatus, Revision, TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.requests import ImmediateFailoverRequest
@@ -66,10 +68,11 @@ class VerifyOrder:
 class Traffic:
     """The data plane's door for procedures. Each call has one effect, and is safe to repeat."""
 
-    def __init__(self, config: Config, plane: TrafficPlane, board: VerdictBoard) -> None:
+    def __init__(self, config: Config, plane: TrafficPlane, board: VerdictBoard, certificates: Certificates) -> None:
         self._config = config
         self._plane = plane
         self._board = board
+        self._certificates = certificates
 
     @activity.defn(name="traffic.brief")
     async def brief(self, request: ImmediateFailoverRequest) -> Brief:
@@ -79,14 +82,27 @@ class Traffic:
             self._plane.read(request.routes), demand_now(self._config, self._plane)
         )
         settings = self._config.procedures.immediate
+        routes = await self._routes(request, policies, telemetry)
         return Brief(
             providers=sorted(self._config.providers),
-            routes=[self._now(policy, request.failed_provider, telemetry) for policy in policies],
+            routes=routes,
             verdicts=self._board.fresh(datetime.now(UTC), settings.verdict_max_age),
             settings=settings,
             kpis=self._config.kpis,
             contacts=self._config.contacts([request.failed_provider]),
+            automation=self._config.detection.automation if any(route.certification for route in routes) else None,
         )
+
+    async def _routes(
+        self, request: ImmediateFailoverRequest, policies: Sequence[TrafficPolicy], telemetry: Telemetry | None
+    ) -> list[RouteNow]:
+        """Certificates bind what is started without a person, until a person has said otherwise."""
+        bound = request.trigger is Trigger.AUTOMATIC and not request.uncertified
+        heeded = await self._certificates.of([policy.route for policy in policies] if bound else [])
+        return [
+            replace(self._now(policy, request.failed_provider, telemetry), certification=heeded.get(policy.route))
+            for policy in policies
+        ]
 
     def _now(self, policy: TrafficPolicy, failed: str, telemetry: Telemetry | None) -> RouteNow:
         return RouteNow(
@@ -104,7 +120,7 @@ class Traffic:
         """The named routes as they stand now, to decide again on what somebody else changed."""
         telemetry = await demand_now(self._config, self._plane)
         policies = await self._plane.read(request.routes)
-        return [self._now(policy, request.failed_provider, telemetry) for policy in policies]
+        return await self._routes(request, policies, telemetry)
 
     @activity.defn(name="traffic.apply")
     async def apply(self, changes: list[Change]) -> list[Written]:

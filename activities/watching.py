@@ -13,6 +13,7 @@ from temporalio import activity
 from activities.accuracy import Examiner
 from activities.baselines import BaselineRecorder
 from activities.board import VerdictBoard
+from activities.certificates import Certificates
 from activities.hold import HeldAutomation
 from activities.probing import Prober
 from activities.samples import SampleLog
@@ -26,7 +27,7 @@ from failover.health import Condition, Probe, ProbeHistory, Verdict, judge, note
 from failover.ports import TrafficPlane
 from failover.replay import Counted, DetectorSample
 from failover.telemetry import Telemetry
-from failover.triggers import Response, WatchState, after, respond
+from failover.triggers import Response, WatchState, after, must_ask, respond
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,7 @@ class Watching:
         hold: HeldAutomation | None = None,
         samples: SampleLog | None = None,
         baselines: BaselineRecorder | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
@@ -102,6 +104,7 @@ class Watching:
         self._hold = hold or HeldAutomation(None)
         self._samples = samples
         self._baselines = baselines
+        self._certificates = certificates or Certificates(config, {}, None)
         self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
@@ -206,7 +209,7 @@ class Watching:
         policies = await self._policies()
         routes = users_of(verdict.provider, policies or {})
         allowed = await self._allowed(verdict, routes, now)
-        asks = bool(allowed.propose) and not allowed.act
+        asks = (bool(allowed.propose) and not allowed.act) or await self._lacks_certified(verdict, routes, others)
         wanted = respond(verdict, state, policies, others, self._config.detection, now, asks_people=asks)
         response = permitted(wanted, allowed)
         await self._keep(seen, verdict, policies, wanted, response)
@@ -218,6 +221,13 @@ class Watching:
         if response.procedure and not await self._responder.start(response.procedure, verdict, others, routes, allowed):
             return state
         return after(state, verdict, response, now)
+
+    async def _lacks_certified(self, verdict: Verdict, routes: Sequence[str], others: Sequence[Verdict]) -> bool:
+        if verdict.condition in (Condition.HEALTHY, Condition.BLIND):
+            return False
+        heeded = {name: one.at(verdict.at) for name, one in (await self._certificates.of(routes)).items()}
+        chains = {route: self._config.chain(route, verdict.provider) for route in routes}
+        return must_ask(heeded, chains, others)
 
     async def _keep(
         self,

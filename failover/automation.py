@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from failover.config import Config
-from failover.config.automation import Level
+from failover.config.automation import Automation, Level
 from failover.health import Condition
 from failover.requests import Request
 from failover.section import Name
@@ -117,7 +117,7 @@ def _asking(
     if order is None:
         return None
     about = [order.request["route"]] if "route" in order.request else order.request.get("routes", routes)
-    return proposal(order, provider, about, reason, requested_by, config)
+    return proposal(order, provider, about, reason, requested_by, config.detection.automation)
 
 
 class ProposalRequest(Request):
@@ -142,10 +142,9 @@ class ProposalRequest(Request):
 
 
 def proposal(
-    order: StartOrder, provider: str, routes: Sequence[str], reason: str, requested_by: str, config: Config
+    order: StartOrder, provider: str, routes: Sequence[str], reason: str, requested_by: str, settings: Automation
 ) -> StartOrder:
     """The run that asks people about another run."""
-    settings = config.detection.automation
     # What was known when people were asked is old once they answer: the run looks anew.
     asked = ProposalRequest(
         procedure=order.procedure,

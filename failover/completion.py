@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 
 class Role(StrEnum):
@@ -27,6 +28,23 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """What a model may call; `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """What a model wants to be called."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """What is asked. `temperature`, `top_p` and `stop` are left to the provider's default when None or empty."""
 
@@ -35,6 +53,8 @@ class Completion:
     temperature: float | None = None
     top_p: float | None = None
     stop: Sequence[str] = ()
+    tools: Sequence[Tool] = ()
+    """Carried by whole answers only: the gateway takes none, an audit asks for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +70,7 @@ class Answer:
     text: str
     finish: FinishReason
     usage: Usage
+    calls: Sequence[ToolCall] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@ import json
 import re
 from typing import Annotated, Any, Self
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import Field, field_validator, model_validator
-from referencing import Registry
 
+from failover.completion import ToolCall
+from failover.config.readiness import RouteReadiness
 from failover.config_file import checked
 from failover.section import Count, Section
+from failover.tools import ToolSpec, breach, call_text, check_schema
 
 LONGEST = 20_000
 """Characters of an answer that are looked at."""
@@ -49,6 +49,10 @@ class Prompt(Section):
     json_schema: dict[str, Any] | None = None
     """The answer, or the block of code in it, is JSON that this schema accepts."""
     number: Number | None = None
+    tools: list[ToolSpec] = Field(default_factory=list)
+    """What the model may call."""
+    calls: str | None = None
+    """The tool that must be called, with arguments that it accepts."""
     example: Annotated[str, Field(min_length=1)]
     """A right answer. It must pass, so that a grader which accepts nothing is found when the file is read."""
 
@@ -64,16 +68,17 @@ class Prompt(Section):
     @field_validator("json_schema")
     @classmethod
     def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        try:
-            Draft202012Validator.check_schema(value if value is not None else {})
-        except SchemaError as error:
-            raise ValueError(f"this is no JSON schema: {error.message}") from error
-        return value
+        return check_schema(value)
 
     @model_validator(mode="after")
     def _accepts_its_example(self) -> Self:
-        if all(part in (None, []) for part in (self.exact, self.contains, self.regex, self.json_schema, self.number)):
-            raise ValueError(f"prompt {self.id!r} has no grader: give exact, contains, regex, json_schema or number")
+        graders = (self.exact, self.contains, self.regex, self.json_schema, self.number, self.calls)
+        if all(part in (None, []) for part in graders):
+            raise ValueError(
+                f"prompt {self.id!r} has no grader: give exact, contains, regex, json_schema, number or calls"
+            )
+        if self.calls is not None and self.calls not in {tool.name for tool in self.tools}:
+            raise ValueError(f"prompt {self.id!r} calls {self.calls!r}, which is none of its tools")
         if (why := why_wrong(self, self.example)) is not None:
             raise ValueError(f"the example of prompt {self.id!r} does not pass its own grader: {why}")
         return self
@@ -97,7 +102,7 @@ class Suite(Section):
     @property
     def digest(self) -> str:
         """Twelve characters that change when the suite does: a baseline is of exactly one suite."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]
 
 
 def parse_suite(text: str, source: str) -> Suite:
@@ -105,12 +110,43 @@ def parse_suite(text: str, source: str) -> Suite:
     return checked(text, source, Suite)[0]
 
 
+def prompt_set(suite: Suite, route: RouteReadiness) -> Suite:
+    """The suite as one route uses models: behind its system prompt, with its tools, in its form of answers.
+
+    ValueError where an example of the suite is none of the route's form.
+    """
+    prompts = [_as_route(prompt, route) for prompt in suite.prompts] + [_calling(tool, route) for tool in route.tools]
+    return Suite(name=suite.name, temperature=suite.temperature, prompts=prompts)
+
+
+def _as_route(prompt: Prompt, route: RouteReadiness) -> Prompt:
+    return Prompt(
+        **{
+            **dict(prompt),
+            "system": "\n\n".join(part for part in (route.system_prompt, prompt.system) if part) or None,
+            "json_schema": prompt.json_schema if prompt.json_schema is not None or prompt.calls else route.json_schema,
+            "tools": [*prompt.tools, *route.tools],
+        }
+    )
+
+
+def _calling(tool: ToolSpec, route: RouteReadiness) -> Prompt:
+    return Prompt(
+        id=f"tool-{tool.name.lower().replace('_', '-')}",
+        prompt=tool.ask,
+        system=route.system_prompt,
+        tools=route.tools,
+        calls=tool.name,
+        example=call_text(ToolCall(name=tool.name, arguments=tool.example)),
+    )
+
+
 def why_wrong(prompt: Prompt, answer: str) -> str | None:
     """What is wrong with an answer, by the first grader that does not accept it; None where it is right."""
     text = answer[:LONGEST].strip()
     if not text:
         return "the answer is empty"
-    for grade in (_exact, _contains, _regex, _json, _number):
+    for grade in (_exact, _contains, _regex, _json, _number, _calls):
         if (why := grade(prompt, text)) is not None:
             return why
     return None
@@ -139,10 +175,8 @@ def _json(prompt: Prompt, text: str) -> str | None:
         value = json.loads(fenced[1] if fenced else text)
     except ValueError:
         return "it is no JSON"
-    # An empty registry: a schema that points elsewhere is not fetched.
-    validator = Draft202012Validator(prompt.json_schema, registry=Registry())
-    error = next(validator.iter_errors(value), None)
-    return None if error is None else f"its JSON breaks the schema at {error.json_path}: {error.validator}"
+    where = breach(prompt.json_schema, value)
+    return None if where is None else f"its JSON breaks the schema at {where}"
 
 
 def _number(prompt: Prompt, text: str) -> str | None:
@@ -152,3 +186,18 @@ def _number(prompt: Prompt, text: str) -> str | None:
     if not found:
         return "there is no number in it"
     return None if prompt.number.accepts(float(found[-1].replace(",", ""))) else "its number is another one"
+
+
+def _calls(prompt: Prompt, text: str) -> str | None:
+    if prompt.calls is None:
+        return None
+    parameters = next(tool.parameters for tool in prompt.tools if tool.name == prompt.calls)
+    try:
+        told = json.loads(text)
+        name, arguments = told["tool"], told["arguments"]
+    except (ValueError, KeyError, TypeError):
+        return "it calls no tool"
+    if name != prompt.calls:
+        return "it calls another tool"
+    where = breach(parameters, arguments)
+    return None if where is None else f"the arguments of its call break the tool's schema at {where}"

@@ -13,6 +13,7 @@ from failover.ramp import (
     Step,
     able_takers,
     approvals_of,
+    certified_first,
     gates_for,
     rising,
     towards,
@@ -104,7 +105,7 @@ def _takers(source: str, brief: RampBrief) -> list[str]:
     down = brief.down()
     serving = [name for name, share in sorted(brief.found.distribution.items(), key=lambda item: -item[1]) if share]
     chain = [name for name in dict.fromkeys([*brief.chain, *serving]) if name != source]
-    able = [name for name in chain if name not in down][:2]
+    able = certified_first([name for name in chain if name not in down], brief)[:2]
     if not able:
         why = "; ".join(f"{name}: {reason}" for name, reason in down.items() if name in chain)
         raise Refusal(f"Nobody can take over from {source} on route {brief.route!r}: {why or 'its chain is empty'}.")

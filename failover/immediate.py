@@ -1,9 +1,12 @@
 """Immediate failover: who takes over which route's traffic from a failed provider, and why."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from failover.capacity import Headroom, fit
+from failover.certificates import Certification
+from failover.config.automation import Automation
 from failover.config.kpis import Kpis
 from failover.config.procedures import Immediate
 from failover.distribution import Distribution, Shares, move_all, percent, render
@@ -19,6 +22,7 @@ class RouteNow:
     """A route as it stands: the policy in force, who made it so, and who may take over, best first.
 
     `failback` is what follows an automatic failover: auto, propose or off. `headroom` is what providers can take of it.
+    `certification` None: nobody needs a certificate.
     """
 
     route: str
@@ -28,11 +32,13 @@ class RouteNow:
     changed_by: str = ""
     failback: str = "off"
     headroom: Headroom = field(default_factory=Headroom)
+    certification: Certification | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """Everything that an immediate failover decides on; read once, kept in the run's history."""
+    """Everything that an immediate failover decides on; read once, kept in the run's history. `automation`: how people are
+    asked, where a route demands certificates."""
 
     providers: Sequence[str]
     routes: Sequence[RouteNow]
@@ -40,11 +46,15 @@ class Brief:
     settings: Immediate
     kpis: Kpis
     contacts: Mapping[str, str] = field(default_factory=dict)
+    automation: Automation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """One route's part of the plan; absolute values, so that writing it twice is writing it once."""
+    """One route's part of the plan; absolute values, so that writing it twice is writing it once.
+
+    `remark`: who gains traffic without the certificate that the route demands, and why; "" where nobody does.
+    """
 
     route: str
     decided_on: Revision
@@ -52,15 +62,20 @@ class Shift:
     after: Shares
     target: str
     reason: str
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to write, the routes that no provider can take over (with why), and those that need nothing."""
+    """What to write, the routes that no provider can take over (with why), and those that need nothing.
+
+    `asks`: routes whose only targets lack the certificate that they demand, and of which people are to be asked first.
+    """
 
     shifts: Sequence[Shift]
     stranded: Mapping[str, str]
     untouched: Sequence[str]
+    asks: Mapping[str, str] = field(default_factory=dict)
 
 
 def why_not_start(request: ImmediateFailoverRequest, providers: Collection[str], routes: Collection[str]) -> str | None:
@@ -75,6 +90,13 @@ def why_not_start(request: ImmediateFailoverRequest, providers: Collection[str],
     if unknown:
         return f"routes names {', '.join(map(repr, unknown))}; the routes are {', '.join(sorted(routes))}."
     return None
+
+
+def as_of(routes: Sequence[RouteNow], now: datetime) -> list[RouteNow]:
+    """The routes, with the certificates that count at a moment."""
+    return [
+        replace(route, certification=route.certification.at(now)) if route.certification else route for route in routes
+    ]
 
 
 def candidates(request: ImmediateFailoverRequest, routes: Iterable[RouteNow]) -> list[str]:
@@ -106,7 +128,7 @@ def plan(
 
     `ruled_out`: provider → why it may not be a target any more (a validation that failed, say).
     """
-    shifts, stranded, untouched = [], {}, []
+    shifts, stranded, untouched, asks = [], dict[str, str](), list[str](), dict[str, str]()
     for route in routes:
         if route.distribution.get(request.failed_provider, 0) == 0:
             untouched.append(route.route)
@@ -115,8 +137,12 @@ def plan(
         if target is None:
             stranded[route.route] = reason
             continue
+        if _must_ask(route, target):
+            asks[route.route] = reason
+            continue
         others = [name for name in _chain(route, request.failed_provider) if name != target]
         able = [name for name in others if why_not_target(name, verdicts, ruled_out) is None]
+        able = [name for name in sorted(able, key=lambda name: _lacks(route, name)) if not _must_ask(route, name)]
         after, said = divide(route, request.failed_provider, target, [] if request.target_provider else able)
         shifts.append(
             Shift(
@@ -126,9 +152,25 @@ def plan(
                 after=dict(after),
                 target=target,
                 reason="; ".join([reason, *said]),
+                remark=_remark(route, after),
             )
         )
-    return Plan(shifts=shifts, stranded=stranded, untouched=untouched)
+    return Plan(shifts=shifts, stranded=stranded, untouched=untouched, asks=asks)
+
+
+def _lacks(route: RouteNow, name: str) -> bool:
+    """Whether the route demands a certificate that a provider has not."""
+    return route.certification is not None and name in route.certification.lacking
+
+
+def _must_ask(route: RouteNow, name: str) -> bool:
+    return route.certification is not None and route.certification.ask and _lacks(route, name)
+
+
+def _remark(route: RouteNow, after: Distribution) -> str:
+    gaining = [name for name in sorted(after) if after[name] > route.distribution.get(name, 0)]
+    remark = route.certification.remark(gaining) if route.certification else ""
+    return f"{route.route}: {remark}" if remark else ""
 
 
 def divide(route: RouteNow, failed: str, target: str, others: Sequence[str]) -> tuple[Distribution, list[str]]:
@@ -157,7 +199,8 @@ def choose(
 ) -> tuple[str | None, str]:
     """The target for a route and why; or None and why no candidate will do.
 
-    A provider known to be healthy comes before one of which nothing is known, whatever the chain's order.
+    A provider known to be healthy comes before one of which nothing is known, whatever the chain's order; of equals, one
+    that is certified comes before one that is not: a probe of now says more than a certificate of yesterday.
     """
     chain = [request.target_provider] if request.target_provider else _chain(route, request.failed_provider)
     refusals = {name: why for name in chain if (why := why_not_target(name, verdicts, ruled_out))}
@@ -165,9 +208,13 @@ def choose(
     if not able:
         said = "; ".join(refusals.values()) or f"the chain of {request.failed_provider!r} is empty"
         return None, f"No provider can take over route {route.route!r}: {said}."
-    target = min(able, key=lambda name: (_was_left(route, name), not _known_healthy(name, verdicts)))
+    target = min(
+        able, key=lambda name: (_was_left(route, name), not _known_healthy(name, verdicts), _lacks(route, name))
+    )
     share = percent(route.distribution[request.failed_provider])
-    passed_over = "".join(f", {why}" for why in refusals.values())
+    uncertified = {} if route.certification is None or _lacks(route, target) else route.certification.lacking
+    without = [f"{name} is passed over: {uncertified[name]}" for name in able if name in uncertified]
+    passed_over = "".join(f", {why}" for why in [*refusals.values(), *without])
     chosen = "was named as the target" if request.target_provider else "is next in the chain"
     health = verdicts[target].reason if target in verdicts else "nothing speaks against it"
     return target, f"{share} % from {request.failed_provider} to {target}, which {chosen} ({health}){passed_over}"
@@ -196,7 +243,7 @@ def refuse(reason: str | None) -> None:
 
 def describe(request: ImmediateFailoverRequest, plan: Plan) -> str:
     """The plan in one sentence."""
-    if not plan.shifts and not plan.stranded:
+    if not plan.shifts and not plan.stranded and not plan.asks:
         return f"No route sends traffic to {request.failed_provider}: there is nothing to move."
     said = []
     for target in dict.fromkeys(shift.target for shift in plan.shifts):
@@ -208,6 +255,12 @@ def describe(request: ImmediateFailoverRequest, plan: Plan) -> str:
         if plan.stranded
         else []
     )
+    said += (
+        [count(len(plan.asks), "route") + f" to be asked of people: {next(iter(plan.asks.values()))}"]
+        if plan.asks
+        else []
+    )
+    said += list(dict.fromkeys(shift.remark for shift in plan.shifts if shift.remark))[:3]
     return "; ".join(said)
 
 

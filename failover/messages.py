@@ -6,6 +6,7 @@ from typing import Any
 
 from failover.health import Condition, Verdict
 from failover.incident import Outcome, RunRecord
+from failover.readiness import News
 
 _SIGN = {
     Outcome.COMPLETED: ":white_check_mark:",
@@ -141,3 +142,9 @@ def verdict_changed(verdict: Verdict, text: str) -> IncidentMessage:
     headline = f"{sign} *{verdict.provider}* is {verdict.condition.value.replace('_', ' ')}"
     key = f"verdict/{verdict.provider}/{verdict.condition.value}/{verdict.at.isoformat()}"
     return IncidentMessage(key=key, headline=headline, text=f"{headline}: {text}")
+
+
+def readiness_changed(key: str, news: News) -> IncidentMessage:
+    """What has changed since people were last told how ready the deployment is."""
+    headline = f"{':rotating_light:' if news.urgent else ':clipboard:'} *{news.headline}*"
+    return IncidentMessage(key=key, headline=headline, text=f"{headline}\n{news.text}", urgent=news.urgent)

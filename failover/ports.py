@@ -5,8 +5,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from failover.automation import Hold
+from failover.certificates import Certificate
 from failover.completion import Answer, Chunk, Completion, ServiceStatus
+from failover.credentials import Credentials
+from failover.findings import Finding
 from failover.policy import Change, ChangeResult, TrafficPolicy
+from failover.readiness import Audit, Picture
 from failover.telemetry import ProviderWindow, Telemetry
 
 
@@ -34,6 +38,10 @@ class ProviderClient(Protocol):
 
     async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
         """What the control plane says. Raises nothing: an unreachable one is `reachable=False` with the detail."""
+        ...
+
+    async def credentials(self, *, timeout: timedelta) -> Credentials:
+        """What can be told of the credentials without a completion. Raises nothing: what is wrong is their `problem`."""
         ...
 
     async def aclose(self) -> None: ...
@@ -128,3 +136,46 @@ class Archive(Protocol):
     def where(self, key: str) -> str:
         """For people: where the file lies. "" is all of it."""
         ...
+
+
+class Reachable(Protocol):
+    """A way by which people are told: Slack, a status page, a pager."""
+
+    async def reachable(self) -> Finding:
+        """Whether a message would go out now, without sending one. Raises nothing."""
+        ...
+
+
+class Directory(Protocol):
+    """Where people are found who can be asked."""
+
+    async def missing(self, members: Sequence[str]) -> Mapping[str, str]:
+        """Member id → why that person cannot be asked; those that can are left out. Raises Unavailable."""
+        ...
+
+
+class ReadinessStore(Protocol):
+    """Where audits and certificates are kept, outside Temporal. Blocking: call it on a thread.
+
+    Its errors are Unavailable.
+    """
+
+    def keep(self, audit: Audit, certificates: Sequence[Certificate]) -> None:
+        """Both, whole; a second time for the same audit replaces the first."""
+        ...
+
+    def latest(self) -> Audit | None: ...
+
+    def audits(self) -> Sequence[str]:
+        """Ids of those that are kept, newest first."""
+        ...
+
+    def find(self, audit: str) -> Audit | None: ...
+
+    def certificates(self) -> Sequence[Certificate]: ...
+
+    def told(self) -> Picture | None:
+        """What people were told last; None: nothing yet."""
+        ...
+
+    def keep_told(self, picture: Picture) -> None: ...

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from failover.capacity import Fitted, Headroom, fit
+from failover.certificates import Certification
 from failover.config.kpis import Kpis
 from failover.config.procedures import Gating, Procedures
 from failover.config.routes import ApprovalPoint, Approvals, Targets
@@ -63,10 +64,17 @@ class RampBrief:
     """When automatic runs changed this route within the last hour."""
     cool_down: timedelta = timedelta(0)
     automatic_per_hour: int = 1_000_000
+    certification: Certification | None = None
+    """What an automatic run heeds; None: nobody needs a certificate."""
 
     def down(self) -> dict[str, str]:
         """Providers known to be down, with why."""
         return {verdict.provider: verdict.reason for verdict in self.verdicts if verdict.down}
+
+
+def as_of(brief: RampBrief, now: datetime) -> RampBrief:
+    """The brief, with the certificates that count at a moment."""
+    return replace(brief, certification=brief.certification.at(now)) if brief.certification else brief
 
 
 def cool_down_left(brief: RampBrief, now: datetime) -> timedelta:
@@ -86,11 +94,16 @@ def approvals_of(request: RampRequest, brief: RampBrief) -> Approvals:
     return approvals
 
 
-def within_budget(approvals: Approvals, brief: RampBrief) -> Approvals:
-    """Past the budget of automatic changes an hour, people decide."""
-    if len(brief.automatic) < brief.automatic_per_hour or ApprovalPoint.FIRST_SHIFT in approvals.points:
+def asked_first(approvals: Approvals) -> Approvals:
+    """The same, with somebody's word before the first step."""
+    if ApprovalPoint.FIRST_SHIFT in approvals.points:
         return approvals
     return approvals.model_copy(update={"points": [ApprovalPoint.FIRST_SHIFT, *approvals.points]})
+
+
+def within_budget(approvals: Approvals, brief: RampBrief) -> Approvals:
+    """Past the budget of automatic changes an hour, people decide."""
+    return approvals if len(brief.automatic) < brief.automatic_per_hour else asked_first(approvals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +154,8 @@ class RampPlan:
     abort_timeout: timedelta = timedelta(seconds=60)
     verify_timeout: timedelta = timedelta(seconds=10)
     synthetic: str | None = None
+    remark: str = ""
+    """Who gains traffic without the certificate that the route demands, and why."""
 
     @property
     def digest(self) -> str:
@@ -152,8 +167,25 @@ class RampPlan:
         """One line a step."""
         return [describe(step) for step in self.steps]
 
+    def told(self) -> list[str]:
+        """The same for people who read nothing else."""
+        return [*self.describe(), *([self.remark] if self.remark else [])]
+
 
 _PLAN = TypeAdapter(RampPlan)
+
+
+def certified(plan: RampPlan, brief: RampBrief) -> RampPlan:
+    """The plan, with what is to be said of targets without the certificate that the route demands, and people asked first
+    where the route wants that. Nothing is held on a provider that serves ill for the lack of a certificate alone."""
+    if brief.certification is None or not plan.steps:
+        return plan
+    gaining = {name for step in plan.steps for name in rising(brief.found.distribution, step.distribution)}
+    remark = brief.certification.remark(sorted(gaining))
+    if not remark:
+        return plan
+    approvals = asked_first(plan.approvals) if brief.certification.ask else plan.approvals
+    return replace(plan, remark=remark, approvals=approvals)
 
 
 def describe(step: Step) -> str:
@@ -193,9 +225,15 @@ def within_capacity(steps: Sequence[Step], brief: RampBrief, takers: Sequence[st
 
 
 def able_takers(brief: RampBrief) -> list[str]:
-    """Who may take what does not fit elsewhere: the chain, without those that are down."""
+    """Who may take what does not fit elsewhere: the chain, without those that are down; the certified before the others."""
     down = brief.down()
-    return [name for name in brief.chain if name not in down]
+    return certified_first([name for name in brief.chain if name not in down], brief)
+
+
+def certified_first(names: Sequence[str], brief: RampBrief) -> list[str]:
+    """In their order, but for those that lack the certificate that the route demands: they come last."""
+    lacking = brief.certification.lacking if brief.certification else {}
+    return sorted(names, key=lambda name: name in lacking)
 
 
 def _gates_of_spill(step: Step, now: Distribution, fitted: Distribution, brief: RampBrief) -> list[Gate]:

@@ -27,6 +27,7 @@ class ImmediateFailoverRequest(Request):
     `routes` None: every route that uses the provider. `target_provider` None: the chain chooses. `emergency` skips
     approvals and skippable waits, never verification. `verdicts` are handed over by the health check that saw it.
     `is_drill`: whoever is told is told that it is one.
+    `uncertified`: it was agreed that targets need no certificate.
     """
 
     failed_provider: Name
@@ -37,6 +38,7 @@ class ImmediateFailoverRequest(Request):
     emergency: bool = False
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
+    uncertified: bool = False
     verdicts: list[Verdict] = []
     is_drill: bool = False
 
@@ -175,3 +177,10 @@ class RunStatus:
     moments: Moments
     timeline: Sequence[TimelineEntry]
     details: dict[str, Any]
+
+
+class ReadinessAuditRequest(Request):
+    """Look whether a failover would work now. `prove_context`: send each target a prompt as long as its routes need."""
+
+    requested_by: str = Field(default="", max_length=200)
+    prove_context: bool = False

@@ -108,6 +108,20 @@ def _ramp(
     )
 
 
+def uncertified_order(request: ImmediateFailoverRequest, routes: Sequence[str]) -> StartOrder:
+    """The same failover for routes whose targets lack a certificate, once people have agreed to that.
+
+    Under an id of its own: what people have agreed to is no mere note on a run that is open.
+    """
+    agreed = request.model_copy(update={"routes": list(routes), "uncertified": True, "verdicts": []})
+    return StartOrder(
+        procedure="ImmediateFailover",
+        workflow_id=f"{failover_id(request.failed_provider)}/uncertified",
+        request=agreed.model_dump(mode="json"),
+        summary=f"{request.failed_provider} failed, and no certified target is known to be well",
+    )
+
+
 def failback_order(route: str, provider: str, reason: str, requested_by: str) -> StartOrder:
     """A failback that asks people before anything returns."""
     request = FailbackRequest(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from failover.certificates import Certification
 from failover.config.detection import Detection
 from failover.distribution import Distribution, users_of
 from failover.health import Condition, ProbeHistory, Verdict
@@ -74,10 +75,23 @@ def _again(state: WatchState, others: Sequence[Verdict], rest: timedelta, now: d
     return rested and any(other.condition is Condition.HEALTHY and other.cause is None for other in others)
 
 
-def takers(chain: Sequence[str], verdicts: Sequence[Verdict]) -> list[str]:
-    """Who may be tried in place of a provider, best first: those of its chain that are known to be well."""
+def takers(chain: Sequence[str], verdicts: Sequence[Verdict], certification: Certification | None = None) -> list[str]:
+    """Who may be tried in place of a provider, best first: those of its chain that are known to be well; where the route
+    demands certificates, those that lack them come last."""
     well = {one.provider for one in verdicts if one.condition is Condition.HEALTHY and one.cause is None}
-    return [name for name in chain if name in well]
+    lacking = certification.lacking if certification else {}
+    return sorted((name for name in chain if name in well), key=lambda name: name in lacking)
+
+
+def must_ask(
+    heeded: Mapping[str, Certification], chains: Mapping[str, Sequence[str]], verdicts: Sequence[Verdict]
+) -> bool:
+    """Whether people are asked on every one of these routes (route → chain), since none of its certified targets is known
+    to be well: starting again and again would only ask again and again."""
+    return bool(chains) and all(
+        route in heeded and heeded[route].ask and not set(takers(chain, verdicts)) - set(heeded[route].lacking)
+        for route, chain in chains.items()
+    )
 
 
 def after(state: WatchState, verdict: Verdict, response: Response, now: datetime) -> WatchState:

@@ -52,6 +52,16 @@ def render_duration(value: timedelta) -> str:
     return f"{seconds}s"
 
 
+def roughly(value: timedelta) -> str:
+    """For people who want to know about when: "6 d", "3 h 20 min", "5 min", "12 s"; never longer than two parts."""
+    seconds = max(0, value // timedelta(seconds=1))
+    if seconds >= 2 * 86_400:
+        return f"{seconds // 86_400} d"
+    if seconds >= 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f"{seconds // 60} min" if seconds >= 120 else f"{seconds} s"
+
+
 def milliseconds(value: timedelta) -> int:
     """Whole milliseconds, for people to read."""
     return round(value / timedelta(milliseconds=1))

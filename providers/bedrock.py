@@ -15,7 +15,8 @@ import botocore.exceptions as boto
 import urllib3.exceptions
 from botocore.config import Config as BotoConfig
 
-from failover.completion import Answer, Chunk, Completion, FinishReason, Role, ServiceStatus, Usage
+from failover.completion import Answer, Chunk, Completion, FinishReason, Role, ServiceStatus, Tool, ToolCall, Usage
+from failover.credentials import Credentials
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from providers.classification import by_status, by_words, failure, retry_after
@@ -43,6 +44,9 @@ _BY_CODE = {
     "ModelStreamErrorException": FailureKind.SERVER_ERROR,
     "InternalServerException": FailureKind.SERVER_ERROR,
 }
+
+_GIVEN_BY_PEOPLE = frozenset({"env", "shared-credentials-file", "config-file", "sso", "login"})
+"""Ways in which boto3 finds temporary credentials that end unless a person puts new ones there, or logs in again."""
 
 _BAD_KEY = re.compile(r"authentication failed|bearer token|api key", re.I)
 """A refused Bedrock API key comes as AccessDeniedException too."""
@@ -182,6 +186,30 @@ class BedrockClient:
             latency=datetime.now(UTC) - began,
         )
 
+    async def credentials(self, *, timeout: timedelta) -> Credentials:
+        try:
+            return await self._threads.call(self._credentials, timeout)
+        except Exception as error:  # noqa: BLE001 (whatever it is, nothing can be told of them)
+            return Credentials(kind="AWS credentials", problem=str(classify_exception(self.key, error)))
+
+    def _credentials(self) -> Credentials:
+        if self._endpoint.credentials is not None:
+            return Credentials(kind="given AWS keys", lasting=True)
+        session: Any = self._session or boto3.Session(region_name=self._endpoint.region)
+        token = session._session.get_auth_token(signing_name="bedrock")
+        if token is not None:
+            return Credentials(kind="the Bedrock API key", expires_at=getattr(token, "expiration", None))
+        found = session.get_credentials()
+        if found is None:
+            return Credentials(kind="AWS credentials", problem="no AWS credentials were found")
+        # Those that can be renewed are, here; what cannot be renewed any more raises.
+        frozen = found.get_frozen_credentials()
+        ends = getattr(found, "_expiry_time", None)
+        kind = f"AWS credentials ({found.method})"
+        if ends is not None:
+            return Credentials(kind=kind, expires_at=ends, renews=found.method not in _GIVEN_BY_PEOPLE)
+        return Credentials(kind=kind, lasting=not frozen.token)
+
     async def aclose(self) -> None:
         self._threads.close()
         for client in self._clients.values():
@@ -219,8 +247,12 @@ class BedrockClient:
     def _converse(self, completion: Completion, timeout: timedelta) -> Answer:
         answer = self._client("bedrock-runtime", timeout).converse(**self._conversation(completion))
         try:
-            text = "".join(part.get("text", "") for part in answer["output"]["message"]["content"])
-            return Answer(text=text, finish=_finish(answer.get("stopReason")), usage=_usage(answer.get("usage")))
+            content = answer["output"]["message"]["content"]
+            text = "".join(part.get("text", "") for part in content)
+            used = [part["toolUse"] for part in content if "toolUse" in part]
+            calls = [ToolCall(name=one["name"], arguments=one["input"]) for one in used]
+            finish, usage = _finish(answer.get("stopReason")), _usage(answer.get("usage"))
+            return Answer(text=text, finish=finish, usage=usage, calls=calls)
         except (KeyError, TypeError, AttributeError) as error:
             raise invalid(self.key, "an answer without output") from error
 
@@ -255,6 +287,7 @@ class BedrockClient:
                 if message.role is not Role.SYSTEM
             ],
             **({"system": system} if system else {}),
+            **({"toolConfig": {"tools": [_tool(tool) for tool in completion.tools]}} if completion.tools else {}),
             "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
         }
 
@@ -263,7 +296,10 @@ class BedrockClient:
         try:
             body = json.loads(answer["body"].read())
             text = "".join(part.get("text", "") for part in body["content"])
-            return Answer(text=text, finish=_finish(body.get("stop_reason")), usage=_anthropic_usage(body.get("usage")))
+            used = [part for part in body["content"] if part.get("type") == "tool_use"]
+            calls = [ToolCall(name=one["name"], arguments=one["input"]) for one in used]
+            finish, usage = _finish(body.get("stop_reason")), _anthropic_usage(body.get("usage"))
+            return Answer(text=text, finish=finish, usage=usage, calls=calls)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise invalid(self.key, "an answer without content") from error
 
@@ -299,6 +335,11 @@ class BedrockClient:
             "top_p": completion.top_p,
             "stop_sequences": list(completion.stop) or None,
             "system": "\n".join(m.text for m in completion.messages if m.role is Role.SYSTEM) or None,
+            "tools": [
+                {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+                for tool in completion.tools
+            ]
+            or None,
         }
         body = {
             "anthropic_version": "bedrock-2023-05-31",
@@ -317,6 +358,11 @@ class BedrockClient:
             "accept": json_type,
             "body": json.dumps(body),
         }
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    schema = {"json": dict(tool.parameters)}
+    return {"toolSpec": {"name": tool.name, "description": tool.description, "inputSchema": schema}}
 
 
 def _finish(reason: Any) -> FinishReason:

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from failover.completion import Completion, ServiceStatus
+from failover.completion import Completion, ServiceStatus, ToolCall
+from failover.credentials import Credentials
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from providers.classification import failure
@@ -90,6 +91,12 @@ class JsonApi:
             reachable=True, model_listed=model in listed, detail="answered", latency=datetime.now(UTC) - began
         )
 
+    def credentials(self) -> Credentials:
+        """Nobody can ask a key when it ends."""
+        where = f"the API key in {self._key_env}" if self._key_env else "the API key"
+        problem = "" if self._key else f"{where} is not there: set {self._key_env or 'api_key_env'}"
+        return Credentials(kind=where, problem=problem)
+
     def _headers(self) -> dict[str, str]:
         if self._key is None:
             said = f"no API key: set {self._key_env}" if self._key_env else "no API key: configure api_key_env"
@@ -152,8 +159,25 @@ def chat_body(model: str, completion: Completion, *, tokens: str) -> dict[str, A
         "top_p": completion.top_p,
         "stop": list(completion.stop) or None,
     }
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+        }
+        for tool in completion.tools
+    ]
     return {
         "model": model,
+        **({"tools": tools} if tools else {}),
         "messages": [{"role": message.role.value, "content": message.text} for message in completion.messages],
         **{name: value for name, value in optional.items() if value is not None},
     }
+
+
+def tool_calls(provider: str, message: Mapping[str, Any]) -> list[ToolCall]:
+    """The calls in a message of OpenAI's or Meta's shape; ProviderError where their arguments cannot be read."""
+    try:
+        functions = [call["function"] for call in message.get("tool_calls") or []]
+        return [ToolCall(name=str(one["name"]), arguments=dict(parse(provider, one["arguments"]))) for one in functions]
+    except (KeyError, TypeError, ValueError) as error:
+        raise invalid(provider, "a call of a tool that cannot be read") from error

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
+from failover.credentials import Credentials
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from providers.classification import by_status, by_words, failure, read_error, retry_after
-from providers.http import JsonApi, chat_body, cut, invalid, parse
+from providers.http import JsonApi, chat_body, cut, invalid, parse, tool_calls
 
 BASE_URL = "https://api.llama.com/v1"
 
@@ -33,11 +34,13 @@ class LlamaClient:
         answer = await self._api.post("/chat/completions", self._body(completion), timeout)
         try:
             message = answer["completion_message"]
-            content = message["content"]
+            content = message.get("content", "" if message.get("tool_calls") else None)
             text = content["text"] if isinstance(content, dict) else content
             if not isinstance(text, str):
                 raise TypeError
-            return Answer(text=text, finish=_finish(message.get("stop_reason")), usage=_usage(answer.get("metrics")))
+            calls = tool_calls(self.key, message)
+            finish, usage = _finish(message.get("stop_reason")), _usage(answer.get("metrics"))
+            return Answer(text=text, finish=finish, usage=usage, calls=calls)
         except (KeyError, TypeError, AttributeError) as error:
             raise invalid(self.key, "an answer without completion_message") from error
 
@@ -68,6 +71,9 @@ class LlamaClient:
 
     async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
         return await self._api.models(self._model, timeout)
+
+    async def credentials(self, *, timeout: timedelta) -> Credentials:
+        return self._api.credentials()
 
     async def aclose(self) -> None:
         await self._api.aclose()

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
-from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
+from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, ToolCall, Usage
+from failover.credentials import Credentials
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 
@@ -15,7 +16,8 @@ class MemoryClient:
     `fail_with` makes every call fail so, `break_with` every stream after its first piece; `hang` never answers;
     `stall` stops every stream for good after its first piece; `text` is what it answers otherwise, word by word where it
     streams. `open_streams` counts those that were begun and neither ended nor closed; `timeouts` is what each call was
-    given, and `heard` the last message of it.
+    given, and `heard` the last message of it. `knows`: question → right answer of a whole one; `tool_calls`: what it calls where
+    it is given tools; `holds`: its credentials.
     """
 
     def __init__(self, key: str, text: str = "PONG") -> None:
@@ -32,10 +34,19 @@ class MemoryClient:
         self.timeouts: list[timedelta] = []
         self.heard: list[str] = []
         self.on_call: Callable[[], None] | None = None
+        self.knows: dict[str, str] = {}
+        self.tool_calls: list[ToolCall] = []
+        self.holds = Credentials(kind="keys in memory", lasting=True)
 
     async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
         await self._take_call(completion, timeout)
-        return Answer(text=self.text, finish=FinishReason.STOP, usage=Usage(input_tokens=1, output_tokens=1))
+        question = completion.messages[-1].text
+        return Answer(
+            text=self.knows.get(question, self.text),
+            finish=FinishReason.STOP,
+            usage=Usage(input_tokens=len(question) // 4, output_tokens=1),
+            calls=self.tool_calls if completion.tools else (),
+        )
 
     async def stream(self, completion: Completion, *, timeout: timedelta) -> AsyncIterator[Chunk]:
         await self._take_call(completion, timeout)
@@ -71,6 +82,9 @@ class MemoryClient:
         return ServiceStatus(
             reachable=self.control_plane_up, model_listed=None, detail="in memory", latency=timedelta(0)
         )
+
+    async def credentials(self, *, timeout: timedelta) -> Credentials:
+        return self.holds
 
     async def aclose(self) -> None:
         """Nothing is held."""

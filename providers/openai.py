@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from failover.completion import Answer, Chunk, Completion, FinishReason, ServiceStatus, Usage
+from failover.credentials import Credentials
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from providers.classification import by_status, by_words, failure, read_error, retry_after
-from providers.http import JsonApi, chat_body, cut, invalid, parse
+from providers.http import JsonApi, chat_body, cut, invalid, parse, tool_calls
 
 _FINISH = {"length": FinishReason.LENGTH, "content_filter": FinishReason.CONTENT_FILTER}
 
@@ -45,10 +46,12 @@ class OpenAiClient:
         answer = await self._api.post("/chat/completions", self._body(completion), timeout)
         try:
             choice = answer["choices"][0]
-            text = choice["message"]["content"] or ""
+            text = choice["message"].get("content") or ""
             if not isinstance(text, str):
                 raise TypeError
-            return Answer(text=text, finish=_finish(choice.get("finish_reason")), usage=_usage(answer.get("usage")))
+            calls = tool_calls(self.key, choice["message"])
+            finish, usage = _finish(choice.get("finish_reason")), _usage(answer.get("usage"))
+            return Answer(text=text, finish=finish, usage=usage, calls=calls)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise invalid(self.key, "an answer without choices") from error
 
@@ -79,6 +82,9 @@ class OpenAiClient:
 
     async def check_service(self, *, timeout: timedelta) -> ServiceStatus:
         return await self._api.models(self._model, timeout)
+
+    async def credentials(self, *, timeout: timedelta) -> Credentials:
+        return self._api.credentials()
 
     async def aclose(self) -> None:
         await self._api.aclose()

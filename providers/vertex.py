@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import google.auth
 import google.auth.exceptions
+import google.auth.transport.requests
 import grpc
 import requests.exceptions
 from google.api_core.client_options import ClientOptions
@@ -17,8 +19,10 @@ from google.api_core.exceptions import GoogleAPICallError, RetryError, from_grpc
 from google.api_core.gapic_v1.routing_header import to_grpc_metadata
 from google.cloud import aiplatform_v1
 from google.oauth2.credentials import Credentials
+from google.protobuf import json_format
 
-from failover.completion import Answer, Chunk, Completion, FinishReason, Role, ServiceStatus, Usage
+from failover.completion import Answer, Chunk, Completion, FinishReason, Role, ServiceStatus, Tool, ToolCall, Usage
+from failover.credentials import Credentials as Told
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from providers.classification import by_status, by_words, failure, is_hard_quota, retry_after
@@ -201,6 +205,21 @@ class VertexClient:
             return ServiceStatus(reachable=missing, model_listed=listed, detail=str(told), latency=latency)
         return ServiceStatus(reachable=True, model_listed=True, detail="answered", latency=datetime.now(UTC) - began)
 
+    async def credentials(self, *, timeout: timedelta) -> Told:
+        try:
+            return await self._threads.call(self._credentials, timeout)
+        except Exception as error:  # noqa: BLE001 (whatever it is, nothing can be told of them)
+            return Told(kind="Google credentials", problem=str(classify_exception(self.key, error)))
+
+    def _credentials(self) -> Told:
+        if self._endpoint.token or self._endpoint.grpc_target:
+            return Told(kind="a given token", lasting=True)
+        found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        # A login that was revoked, and a key that is no longer known, fail here.
+        found.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]
+        ends = found.expiry.replace(tzinfo=UTC) if found.expiry else None
+        return Told(kind=f"Google credentials ({type(found).__name__})", expires_at=ends, renews=True)
+
     async def aclose(self) -> None:
         self._threads.close()
         for client in self._made.values():
@@ -244,7 +263,8 @@ class VertexClient:
         if answer is None or not answer.candidates:
             raise invalid(self.key, "an answer without candidates")
         candidate = answer.candidates[0]
-        return Answer(text=_text(candidate), finish=_finish(int(candidate.finish_reason)), usage=_usage(answer))
+        finish, usage = _finish(int(candidate.finish_reason)), _usage(answer)
+        return Answer(text=_text(candidate), finish=finish, usage=usage, calls=_calls(candidate))
 
     def _stream(self, completion: Completion, timeout: timedelta, call: _GrpcCall) -> Iterator[Chunk]:
         request = self._request(completion)
@@ -299,11 +319,29 @@ class VertexClient:
         system = [{"text": message.text} for message in completion.messages if message.role is Role.SYSTEM]
         if system:
             request["system_instruction"] = {"parts": system}
+        if completion.tools:
+            request["tools"] = [{"function_declarations": [_declaration(tool) for tool in completion.tools]}]
         return aiplatform_v1.GenerateContentRequest(request)
 
 
 def _text(candidate: Any) -> str:
     return "".join(part.text for part in candidate.content.parts)
+
+
+def _calls(candidate: Any) -> list[ToolCall]:
+    called = [part.function_call for part in candidate.content.parts if part.function_call]
+    return [
+        ToolCall(name=one.name, arguments=json_format.MessageToDict(type(one).pb(one)).get("args", {}))
+        for one in called
+    ]
+
+
+def _declaration(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters_json_schema": dict(tool.parameters),
+    }
 
 
 def _finish(reason: int) -> FinishReason:

@@ -1,8 +1,11 @@
 """What a model says: the same words for the same question, and just enough sense to pass a probe."""
 
 import itertools
+import json
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 CHARACTERS_PER_TOKEN = 4
 ECHOED_CHARACTERS = 40
@@ -22,6 +25,8 @@ class Reply:
 
     text: str
     cut_short: bool
+    call: tuple[str, Mapping[str, Any]] | None = None
+    """The tool that it calls, and with what, in place of text."""
     input_tokens: int
     output_tokens: int
 
@@ -49,6 +54,15 @@ def reply_with(text: str, *, prompt: str, max_tokens: int | None) -> Reply:
     """`text` within `max_tokens`, with its token counts (four characters are one token)."""
     kept = text if max_tokens is None else text[: max_tokens * CHARACTERS_PER_TOKEN]
     return Reply(text=kept, cut_short=len(kept) < len(text), input_tokens=_tokens(prompt), output_tokens=_tokens(kept))
+
+
+def call_in(text: str, tools: Collection[str]) -> tuple[str, Mapping[str, Any]] | None:
+    """The call that a known answer stands for, where the model was given that tool."""
+    try:
+        told = json.loads(text)
+        return (told["tool"], told["arguments"]) if told["tool"] in tools else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def pieces_of(text: str) -> list[str]:

@@ -6,6 +6,7 @@ Errors are `{"message": ...}` with the name in `x-amzn-ErrorType`; the suffix is
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from simulator.bedrock_errors import BedrockError, error_for, not_served, unknow
 from simulator.exchange import Listing, build_app, control_plane, delay_of, inference
 from simulator.faults import Fault
 from simulator.provider import Ask, Call, SimulatedProvider
-from simulator.wire import Dialect, Frames, compact, last_user_text, whole_number
+from simulator.wire import Dialect, Frames, compact, last_user_text, tool_names, whole_number
 
 ERROR_SUFFIX = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
 DEFAULT_REGION = "us-east-1"
@@ -71,10 +72,14 @@ class Converse(BedrockDialect):
         prompt = last_user_text(body.get("messages"), field="messages", content="content")
         config = body.get("inferenceConfig") or {}
         max_tokens = whole_number(config.get("maxTokens"), field="inferenceConfig.maxTokens")
-        return self._ask(request, prompt, max_tokens, stream=self._stream)
+        tools = tool_names(body.get("toolConfig") or {}, "toolSpec", "name")
+        return replace(self._ask(request, prompt, max_tokens, stream=self._stream), tools=tools)
 
     def whole(self, call: Call, reply: Reply) -> Response:
-        content = [{"text": reply.text}] if reply.text else []
+        content: list[dict[str, Any]] = [{"text": reply.text}] if reply.text else []
+        if reply.call:
+            name, arguments = reply.call
+            content = [{"toolUse": {"toolUseId": call.id[:24], "name": name, "input": arguments}}]
         document = {
             "metrics": {"latencyMs": _milliseconds(call)},
             "output": {"message": {"content": content, "role": "assistant"}},
@@ -112,10 +117,13 @@ class Invoke(BedrockDialect):
     def read(self, request: Request, body: Mapping[str, Any]) -> Ask:
         prompt = last_user_text(body.get("messages"), field="messages", content="content")
         max_tokens = whole_number(body.get("max_tokens"), field="max_tokens")
-        return self._ask(request, prompt, max_tokens, stream=self._stream)
+        return replace(self._ask(request, prompt, max_tokens, stream=self._stream), tools=tool_names(body, "name"))
 
     def whole(self, call: Call, reply: Reply) -> Response:
-        content = [{"type": "text", "text": reply.text}] if reply.text else []
+        content: list[dict[str, Any]] = [{"type": "text", "text": reply.text}] if reply.text else []
+        if reply.call:
+            name, arguments = reply.call
+            content = [{"type": "tool_use", "id": f"toolu_{call.id[:20]}", "name": name, "input": arguments}]
         usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
         document = _anthropic_message(call) | {
             "content": content,

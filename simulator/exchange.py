@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from starlette.applications import Starlette
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from simulator.answers import Reply, nonsense, reply_with, sensible
+from simulator.answers import Reply, call_in, nonsense, reply_with, sensible
 from simulator.faults import Fault, FaultKind
 from simulator.provider import Call, SimulatedProvider
 from simulator.wire import Dialect, Frames, MalformedRequest, as_object
@@ -86,7 +87,9 @@ def reply_to(provider: SimulatedProvider, call: Call) -> Reply:
         text = nonsense(call.number)
     else:
         text = provider.knows.get(ask.prompt) or sensible(provider.key, ask.prompt)
-    reply = reply_with(text, prompt=ask.prompt, max_tokens=ask.max_tokens)
+    call_of_tool = call_in(text, ask.tools)
+    reply = reply_with("" if call_of_tool else text, prompt=ask.prompt, max_tokens=ask.max_tokens)
+    reply = replace(reply, call=call_of_tool)
     provider.answered(reply)
     return reply
 

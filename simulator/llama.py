@@ -15,7 +15,7 @@ from simulator.answers import Reply, pieces_of
 from simulator.exchange import Listing, build_app, control_plane, inference
 from simulator.faults import Fault, FaultKind
 from simulator.provider import Ask, Call, SimulatedProvider
-from simulator.wire import Dialect, Frames, last_user_text, server_sent, whole_number
+from simulator.wire import Dialect, Frames, last_user_text, openai_calls, server_sent, tool_names, whole_number
 
 CREATED = 1_745_000_000
 
@@ -48,6 +48,7 @@ class LlamaChat(Dialect):
             max_tokens=whole_number(body.get("max_completion_tokens"), field="max_completion_tokens"),
             stream=body.get("stream") is True,
             region=self.region,
+            tools=tool_names(body, "function", "name"),
         )
 
     def whole(self, call: Call, reply: Reply) -> Response:
@@ -56,6 +57,7 @@ class LlamaChat(Dialect):
             "content": {"type": "text", "text": reply.text},
             "stop_reason": _stop_reason(reply),
             "tool_calls": [],
+            **openai_calls(reply, call.id),
         }
         return JSONResponse({"id": call.id, "completion_message": message, "metrics": _metrics(reply)})
 

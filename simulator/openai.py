@@ -12,7 +12,7 @@ from simulator.answers import Reply, pieces_of
 from simulator.exchange import Listing, build_app, control_plane, inference
 from simulator.faults import Fault, FaultKind
 from simulator.provider import Ask, Call, SimulatedProvider
-from simulator.wire import Dialect, Frames, last_user_text, server_sent, whole_number
+from simulator.wire import Dialect, Frames, last_user_text, openai_calls, server_sent, tool_names, whole_number
 
 CREATED = 1_715_000_000
 DONE = b"data: [DONE]\n\n"
@@ -70,13 +70,14 @@ class OpenAIChat(Dialect):
             max_tokens=whole_number(limit, field="max_completion_tokens"),
             stream=body.get("stream") is True,
             region=self.region,
+            tools=tool_names(body, "function", "name"),
             wants_stream_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
 
     def whole(self, call: Call, reply: Reply) -> Response:
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": reply.text, "refusal": None},
+            "message": {"role": "assistant", "content": reply.text, "refusal": None, **openai_calls(reply, call.id)},
             "logprobs": None,
             "finish_reason": _finish_reason(reply),
         }

@@ -52,6 +52,7 @@ class Ask:
     wants_stream_usage: bool = False
     numeric_enums: bool = False
     server_sent_events: bool = False
+    tools: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

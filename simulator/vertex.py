@@ -104,13 +104,27 @@ def read_ask(resource: str, body: Mapping[str, Any], *, stream: bool, **wire: bo
         stream=stream,
         region=region_of(resource),
         resource=resource,
+        tools=_declared(body.get("tools")),
         **wire,
     )
 
 
 def whole_document(call: Call, reply: Reply) -> dict[str, Any]:
     """A GenerateContentResponse with everything in it."""
-    return _document(call, _candidate(call, reply.text, finish=_finish(reply)), reply)
+    candidate = _candidate(call, reply.text, finish=_finish(reply))
+    if reply.call:
+        name, arguments = reply.call
+        candidate["content"]["parts"] = [{"functionCall": {"name": name, "args": arguments}}]
+    return _document(call, candidate, reply)
+
+
+def _declared(tools: object) -> frozenset[str]:
+    groups = (
+        [group.get("functionDeclarations") for group in tools if isinstance(group, dict)]
+        if isinstance(tools, list)
+        else []
+    )
+    return frozenset(str(one.get("name")) for group in groups for one in group or [] if isinstance(one, dict))
 
 
 def stream_documents(call: Call, reply: Reply) -> tuple[list[dict[str, Any]], dict[str, Any]]:

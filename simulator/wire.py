@@ -132,6 +132,27 @@ def whole_number(value: object, *, field: str) -> int | None:
     return value
 
 
+def tool_names(body: Mapping[str, Any], *path: str) -> frozenset[str]:
+    """Names of the tools that a request gives the model; `path` leads from each of them to its name."""
+    tools = body.get("tools")
+    return frozenset(str(_at(tool, path)) for tool in tools) if isinstance(tools, list) else frozenset()
+
+
+def _at(value: object, path: Sequence[str]) -> object:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def openai_calls(reply: Reply, id_: str) -> dict[str, Any]:
+    """The call of a tool as OpenAI and Meta say it; nothing without one."""
+    if reply.call is None:
+        return {}
+    name, arguments = reply.call
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return {"tool_calls": [{"id": f"call_{id_[:24]}", "type": "function", "function": function}]}
+
+
 def compact(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 

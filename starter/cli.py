@@ -20,6 +20,7 @@ from starter.commands import (
     driving,
     incident,
     moving,
+    readiness,
     seeing,
     setup,
     stack,
@@ -53,6 +54,7 @@ COMMANDS = (
     analysis,
     telling,
     seeing,
+    readiness,
 )
 for commands in COMMANDS:
     commands.add_to(app)

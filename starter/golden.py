@@ -4,9 +4,12 @@ import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import ConfigError
-from failover.golden import Suite, parse_suite
+from failover.golden import Suite, parse_suite, prompt_set
 
 SHIPPED = ("quick", "comprehensive")
 
@@ -33,7 +36,38 @@ def load_suites(loaded: LoadedConfig) -> Mapping[str, Suite]:
             f"detection.accuracy.suite is {asked!r}, which is no suite; there are {', '.join(sorted(files))}. "
             "Name a file for it under detection.accuracy.suites."
         )
+    for route, name in suites_of_routes(loaded.config).items():
+        if name not in files:
+            own = loaded.config.routes[route].readiness.suite is not None
+            key = f"routes.{route}.readiness.suite" if own else "readiness.suite"
+            raise ConfigError(
+                f"{key} is {name!r}, which is no suite; there are {', '.join(sorted(files))}. "
+                "Name a file for it under detection.accuracy.suites."
+            )
     return {name: _load(name, file) for name, file in files.items()}
+
+
+def suites_of_routes(config: Config) -> dict[str, str]:
+    """Route → the suite by which it is decided whether a target could serve it."""
+    return {name: route.readiness.suite or config.readiness.suite for name, route in config.routes.items()}
+
+
+def load_prompt_sets(loaded: LoadedConfig) -> dict[str, Suite]:
+    """Route → its golden prompts, as it uses models; ConfigError where a suite cannot be meant for a route."""
+    suites = load_suites(loaded)
+    named = suites_of_routes(loaded.config)
+    return {name: _prompt_set(loaded, name, suites[suite]) for name, suite in named.items()}
+
+
+def _prompt_set(loaded: LoadedConfig, route: str, suite: Suite) -> Suite:
+    try:
+        return prompt_set(suite, loaded.config.routes[route].readiness)
+    except ValidationError as error:
+        why = error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"{loaded.source}: routes.{route}.readiness: the suite {suite.name!r} cannot be asked as this route uses "
+            f"models: {why}. Name a suite whose examples are of the route's form."
+        ) from error
 
 
 def _load(name: str, file: Path) -> Suite:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from activities.accuracy import BaselineStore, Examiner
 from activities.archive import CopiedArchive, DirectoryArchive
+from activities.certificates import FileReadinessStore
 from activities.evidence import RECORD, EvidenceStore
-from activities.notify import Notifier
+from activities.notifiers.console import ConsoleNotifier
+from activities.notifiers.slack import SlackNotifier
 from failover.config import Config
 from failover.config.detection import Source
 from failover.config_file import LoadedConfig
@@ -33,6 +35,10 @@ SAMPLES = "samples"
 
 BASELINES = "baselines"
 """Where under the state directory the baselines of golden prompts are kept."""
+
+
+READINESS = "readiness"
+"""Where under the state directory audits and certificates are kept."""
 
 
 async def provider_clients(
@@ -61,6 +67,10 @@ async def _simulator_addresses(settings: Settings) -> dict[str, SimulatedEndpoin
 def examiner(loaded: LoadedConfig, clients: Mapping[str, ProviderClient], state: Path) -> Examiner:
     """Puts golden prompts to these clients. ConfigError where a suite that the configuration names cannot be used."""
     return Examiner(loaded.config, clients, load_suites(loaded), BaselineStore(state / BASELINES))
+
+
+def readiness_store(config: Config, state: Path) -> FileReadinessStore:
+    return FileReadinessStore(state / READINESS, config.readiness.keep_audits)
 
 
 def passive_sources(config: Config, settings: Settings) -> dict[str, PassiveSource]:
@@ -95,11 +105,8 @@ def gateway_plane(settings: Settings, context: Context | None = None) -> Traffic
     return plane_of(find(settings), context)
 
 
-def notifier(config: Config, settings: Settings, channel: str | None = None) -> Notifier:
+def notifier(config: Config, settings: Settings, channel: str | None = None) -> SlackNotifier | ConsoleNotifier:
     """Slack where its token is set (to the configured channel, unless another is named), the log otherwise."""
-    from activities.notifiers.console import ConsoleNotifier
-    from activities.notifiers.slack import SlackNotifier
-
     slack = config.notifications.slack
     token = settings.environ.get(slack.token_env)
     if not token:

@@ -37,6 +37,8 @@ from workflows.queue import TASK_QUEUE
 HEALTH_CHECK = "health-check"
 """Id of the schedule and of the runs that it starts."""
 
+READINESS_AUDIT = "readiness-audit"
+
 MANAGED = {"managed-by": "failoverctl"}
 """The memo of every schedule of ours."""
 
@@ -76,7 +78,10 @@ class Listed:
 
 def wanted(config: Config) -> dict[str, Schedule]:
     """Id → schedule: all that there should be."""
-    return {HEALTH_CHECK: _health_check(config)} if config.detection.enabled else {}
+    return {
+        **({HEALTH_CHECK: _health_check(config)} if config.detection.enabled else {}),
+        **({READINESS_AUDIT: _readiness_audit(config)} if config.readiness.enabled else {}),
+    }
 
 
 def _health_check(config: Config) -> Schedule:
@@ -105,12 +110,35 @@ def _health_check(config: Config) -> Schedule:
     )
 
 
+def _readiness_audit(config: Config) -> Schedule:
+    settings = config.readiness
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            "ReadinessAudit",
+            {},
+            id=READINESS_AUDIT,
+            task_queue=TASK_QUEUE,
+            # It ends itself after its own timeout; what is left then is keeping the audit and telling people.
+            execution_timeout=2 * settings.timeout,
+            static_summary="Would a failover of any route to any of its targets work now?",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=settings.interval)], jitter=settings.jitter or None),
+        policy=SchedulePolicy(
+            # One that is late says the same as the next one, and costs the providers' patience twice.
+            overlap=ScheduleOverlapPolicy.SKIP,
+            catchup_window=max(settings.catch_up, SHORTEST_CATCH_UP),
+            pause_on_failure=False,
+        ),
+        state=ScheduleState(note=NOTE),
+    )
+
+
 async def apply(client: Client, config: Config) -> dict[str, Applied]:
     """Make the schedules what the configuration says; those that it no longer wants go. A pause by hand is kept."""
     want = wanted(config)
     try:
         done = {name: await _apply(client, name, schedule) for name, schedule in want.items()}
-        for name in sorted({HEALTH_CHECK, *await _managed(client)} - set(want)):
+        for name in sorted({HEALTH_CHECK, READINESS_AUDIT, *await _managed(client)} - set(want)):
             done[name] = await remove(client, name)
     except RPCError as error:
         raise TemporalUnavailable(f"Temporal did not take the schedules: {error.message}.") from error

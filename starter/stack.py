@@ -125,10 +125,10 @@ class RunningStack:
 @asynccontextmanager
 async def running(plan: StackPlan, settings: Settings, say: Say) -> AsyncIterator[RunningStack]:
     """The stack while the block runs. FailoverError where a part does not come up; nothing is left behind."""
-    from starter.golden import load_suites
+    from starter.golden import load_prompt_sets
 
     loaded = load(plan.config)
-    load_suites(loaded)  # What is wrong with them is better said before anything is started.
+    load_prompt_sets(loaded)  # What is wrong with them is better said before anything is started.
     config = loaded.config
     async with AsyncExitStack() as parts:
         occupancy = Occupancy.take(plan.state)
@@ -241,9 +241,10 @@ class _Builder:
         if not providers:
             return None
         self._say(f"Starting the simulator of {', '.join(providers)}.")
+        loaded = load(self._plan.config)
         options = [f"--provider={key}={kind}" for key, kind in providers.items()]
         options += [f"--model={key}={self._config.model_id(key)}" for key in providers]
-        options += [f"--suite={file}" for file in suite_files(load(self._plan.config)).values()]
+        options += [f"--suite={file}" for file in [*suite_files(loaded).values(), *self._prompt_sets(loaded)]]
         if any(self._config.providers[key].transport == "grpc" for key in providers):
             options.append("--grpc")
         told = await self._child(
@@ -252,6 +253,19 @@ class _Builder:
         control: str = told["control"]
         self._environ |= {"FAILOVER_SIMULATOR_URL": control}
         return control
+
+    def _prompt_sets(self, loaded: LoadedConfig) -> list[Path]:
+        """What routes ask beside the suites as they stand: files, since the simulator is a process of its own."""
+        from starter.golden import load_prompt_sets
+
+        files, folder = [], self._plan.state / "suites"
+        folder.mkdir(exist_ok=True)
+        for route, suite in load_prompt_sets(loaded).items():
+            if loaded.config.routes[route].readiness.tools:
+                file = folder / f"{route}.yaml"
+                file.write_text(suite.model_dump_json(exclude_defaults=True))
+                files.append(file)
+        return files
 
     async def _gateway(self, port: int) -> str:
         self._say("Starting the gateway.")
@@ -293,11 +307,11 @@ class _Builder:
 
     async def _schedule(self, stack: RunningStack) -> None:
         from starter.connection import connect
-        from starter.schedules import HEALTH_CHECK, Applied, apply, remove
+        from starter.schedules import Applied, apply, remove
 
         client = await connect(self._settings, stack.as_found())
-        applied = (await apply(client, self._config))[HEALTH_CHECK]
-        if self._settings.temporal_address and applied is Applied.CREATED:
-            # On a server that outlives us, a schedule without workers would start checks that nobody does.
-            self._parts.push_async_callback(remove, client)
-        self._say(f"Schedule of the health check: {applied}.")
+        for name, applied in (await apply(client, self._config)).items():
+            if self._settings.temporal_address and applied is Applied.CREATED:
+                # On a server that outlives us, a schedule without workers would start what nobody does.
+                self._parts.push_async_callback(remove, client, name)
+            self._say(f"Schedule {name}: {applied}.")

@@ -111,5 +111,5 @@ def test_names_in_histories_are_given_not_derived() -> None:
                 assert not line.strip().startswith(decorator) or "name=" in line, f"{file.name}: {line}"
     assert {workflow.__name__ for workflow in composition.WORKFLOWS} == {
         *("HealthCheck", "ImmediateFailover", "GradualFailover", "CanaryFailover", "Failback"),
-        *("MultiProviderEmergency", "ServiceSettings", "Proposal", "Communications"),
+        *("MultiProviderEmergency", "ServiceSettings", "Proposal", "Communications", "FollowUp", "ReadinessAudit"),
     }

@@ -12,6 +12,7 @@ from activities.restoration import SampleOrder
 from activities.runs import StartOrder
 from activities.traffic import Traffic, Written
 from failover import immediate
+from failover.automation import proposal
 from failover.config.kpis import Kpis
 from failover.emergency import NAME as EMERGENCY
 from failover.failback import NAME as FAILBACK
@@ -21,6 +22,7 @@ from failover.incident import Outcome, RouteShift, RunRecord, Sample, Trigger
 from failover.policy import Change, ChangedBy
 from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
+from failover.starting import uncertified_order
 from failover.units import render_duration
 from workflows import data_plane
 from workflows.ending import Ended, close, is_bad_input, undisturbed, unreadable, within
@@ -53,6 +55,8 @@ class ImmediateFailover(Visible):
         self._writes = 0
         self._left: dict[str, str] = {}
         self._forsaken: list[str] = []
+        self._asked: dict[str, str] = {}
+        self._said = self._unasked = ""
 
     @workflow.run
     async def run(self, request: ImmediateFailoverRequest) -> RunResult:
@@ -69,6 +73,8 @@ class ImmediateFailover(Visible):
 
     async def _conclude(self, request: ImmediateFailoverRequest, ended: Ended) -> RunResult:
         """What follows, the evidence, and the result; a cancellation comes too late for any of it."""
+        await self._ask_people(request)
+        ended = self._with_what_was_asked(request, ended)
         if self._forsaken:
             ended = await self._declare_emergency(request, ended)
         result = await close(self._herald, await self._record(request, ended), dry_run=request.dry_run)
@@ -83,6 +89,7 @@ class ImmediateFailover(Visible):
             while True:
                 plan = self._decide(request, routes, ruled_out)
                 await self._shift(request, brief, plan, ruled_out)
+                await self._ask_people(request)
                 await self._verify(request, brief)
                 complaint = await self._validate(request, brief)
                 if complaint is None:
@@ -156,18 +163,28 @@ class ImmediateFailover(Visible):
     def _decide(
         self, request: ImmediateFailoverRequest, routes: Sequence[RouteNow], ruled_out: Mapping[str, str]
     ) -> Plan:
-        plan = immediate.plan(request, routes, self._verdicts, ruled_out)
+        plan = self._plan(request, routes, ruled_out)
         decision = immediate.describe(request, plan)
         self.journal.enter("decide", decision)
         if request.dry_run:
             raise Ended(Outcome.COMPLETED, f"Dry run, nothing was changed. {decision}")
         self._left |= plan.stranded
+        self._asked |= plan.asks
+        for remark in dict.fromkeys(shift.remark for shift in plan.shifts if shift.remark):
+            self.journal.remark(remark)
         if not plan.shifts and self._left:
             raise self._stranded(request)
+        if not plan.shifts and self._asked:
+            raise Ended(Outcome.HELD, decision)
         if not plan.shifts:
             raise Ended(Outcome.COMPLETED, decision)
         self.journal.concerns([shift.route for shift in plan.shifts])
         return plan
+
+    def _plan(
+        self, request: ImmediateFailoverRequest, routes: Sequence[RouteNow], ruled_out: Mapping[str, str]
+    ) -> Plan:
+        return immediate.plan(request, immediate.as_of(routes, workflow.now()), self._verdicts, ruled_out)
 
     def _stranded(self, request: ImmediateFailoverRequest) -> Ended:
         """Routes are left that nobody can take over, whatever became of the others."""
@@ -199,8 +216,9 @@ class ImmediateFailover(Visible):
             if refused:
                 self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
                 routes = await data_plane.reread(request, [written.route for written in refused])
-                plan = immediate.plan(request, routes, self._verdicts, ruled_out)
+                plan = self._plan(request, routes, ruled_out)
                 self._left |= plan.stranded
+                self._asked |= plan.asks
             pending = plan.shifts if refused else []
             if not pending and self._left and not self._shifted:
                 raise self._stranded(request)
@@ -368,6 +386,25 @@ class ImmediateFailover(Visible):
         )
 
     # What follows
+
+    async def _ask_people(self, request: ImmediateFailoverRequest) -> None:
+        """Routes that demand a certificate which no able target holds: a run of their own asks, and starts on a yes."""
+        routes, brief = self._asked, self._brief
+        if not routes or brief is None or brief.automation is None:
+            return
+        self._asked, why = {}, next(iter(routes.values()))
+        order = uncertified_order(request, sorted(routes))
+        asking = proposal(order, request.failed_provider, sorted(routes), why, request.requested_by, brief.automation)
+        failed = await data_plane.start(asking)
+        said = f"People are asked by the run {asking.workflow_id}"
+        self._unasked = f"People could not be asked about {', '.join(sorted(routes))}: {failed}." if failed else ""
+        self.journal.remark(self._unasked or f"{said}: {why}")
+        self._said += "" if failed else f" {said}."
+
+    def _with_what_was_asked(self, request: ImmediateFailoverRequest, ended: Ended) -> Ended:
+        if self._unasked:
+            return Ended(Outcome.NEEDS_HUMAN, f"{ended.reason} {self._unasked}", immediate.command(request))
+        return Ended(ended.outcome, f"{ended.reason}{self._said}", ended.command)
 
     async def _declare_emergency(self, request: ImmediateFailoverRequest, ended: Ended) -> Ended:
         """No provider is left for some routes: they are served degraded until one comes back."""

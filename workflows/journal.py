@@ -115,6 +115,12 @@ class Journal:
         if len(self.writes) > KEPT_WRITES:
             del self.writes[KEPT_WRITES // 2]
 
+    def remark(self, text: str) -> None:
+        """Something that people must find without reading the timeline: it stands among the notes of the report, too."""
+        self.note(text)
+        if text not in self.notes:
+            self.notes.append(text)
+
     def mark(self, **moments: datetime) -> None:
         assert self.moments is not None
         self.moments = replace(self.moments, **moments)

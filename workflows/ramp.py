@@ -18,7 +18,7 @@ from failover.errors import Refusal, RequestError
 from failover.failback import Recovery
 from failover.gates import Action, Decision
 from failover.incident import Outcome, RunRecord, Trigger
-from failover.ramp import RampBrief, RampPlan, Step, cool_down_left, describe, within_budget
+from failover.ramp import RampBrief, RampPlan, Step, as_of, certified, cool_down_left, describe, within_budget
 from failover.requests import RampRequest, RunResult
 from failover.units import render_duration
 from workflows import data_plane, ramp_telling
@@ -111,7 +111,7 @@ class Ramp(Asking):
         """Read, plan and claim; all over again while somebody changes the route in between."""
         for _ in range(CLAIM_ATTEMPTS):
             brief = await self.read_brief(order)
-            plan = planner(brief)
+            plan = certified(planner(brief), brief)
             if self.request.trigger is Trigger.AUTOMATIC:
                 plan = replace(plan, approvals=within_budget(plan.approvals, brief))
             self._know(
@@ -128,6 +128,8 @@ class Ramp(Asking):
             self.journal.announce("plan", f"{plan.subject}: {'; '.join(plan.describe())}")
             for said in dict.fromkeys(said for step in plan.steps for said in step.said):
                 self.journal.note(f"Capacity: {said}")
+            if plan.remark:
+                self.journal.remark(plan.remark)
             if self.request.dry_run:
                 raise Ended(Outcome.COMPLETED, f"Dry run, nothing was changed. Plan: {'; '.join(plan.describe())}")
             if await self._rested(brief) and await self.route.claim():
@@ -151,7 +153,8 @@ class Ramp(Asking):
     async def read_brief(self, order: BriefOrder) -> RampBrief:
         """What to plan from; a run that cannot even read that fails, with nothing changed."""
         try:
-            return await data_plane.brief(order)
+            brief = await data_plane.brief(replace(order, automatic=self.request.trigger is Trigger.AUTOMATIC))
+            return as_of(brief, workflow.now())
         except FailureError as error:
             raise unreadable(error, command(self.request)) from error
 
@@ -203,7 +206,7 @@ class Ramp(Asking):
     async def _set(self, step: Step) -> None:
         """Write the step's distribution and prove that it is obeyed; a step that cannot be proved has failed."""
         state = self.known()
-        self.open_thread("; ".join(state.plan.describe()), "traffic is being moved")
+        self.open_thread("; ".join(state.plan.told()), "traffic is being moved")
         asked = self.driving.question  # By the run that this one continues: it has not been answered yet.
         why = asked.text if asked is not None else await self._why_not_set(step)
         while why is not None:

@@ -2,6 +2,7 @@
 
 import structlog
 
+from failover.findings import Finding, warning
 from failover.messages import IncidentMessage, MessageRef
 
 log = structlog.get_logger("incident")
@@ -14,3 +15,8 @@ class ConsoleNotifier:
         say = log.warning if message.urgent else log.info
         say(message.text.replace("\n", " – "), key=message.key, thread=message.thread.id if message.thread else None)
         return message.thread or MessageRef(channel="console", id=message.key)
+
+    async def reachable(self) -> Finding:
+        """Nobody looks at a log at night."""
+        said = "messages go to the workers' log alone"
+        return warning("notifications", said, "set a Slack token: notifications.slack.token_env names its variable")

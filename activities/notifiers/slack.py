@@ -6,10 +6,12 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from slack_sdk.errors import SlackApiError
+from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import WebClient
 from temporalio.exceptions import ApplicationError
 
+from failover.errors import Unavailable
+from failover.findings import Finding, failed, ok
 from failover.messages import Asked, IncidentMessage, MessageRef, escaped, settled
 
 EVENT = "failover_incident"
@@ -25,6 +27,12 @@ REMEDIES = {
     "is_archived": "name a channel that is not archived in notifications.slack.channel",
 }
 """What a person can do about the errors that trying again will not heal."""
+
+
+NEEDED = ("chat:write", "channels:read", "channels:history")
+"""Scopes of the bot token."""
+
+GONE = {"user_not_found": "Slack knows no such member", "user_not_visible": "the app may not see that member"}
 
 
 class SlackNotifier:
@@ -45,6 +53,48 @@ class SlackNotifier:
             return await asyncio.to_thread(self._post, message, retried)
         except SlackApiError as error:
             raise _explained(error, self._channel) from error
+
+    async def reachable(self) -> Finding:
+        """The token and its scopes; nothing is posted."""
+        return await asyncio.to_thread(self._reachable)
+
+    def _reachable(self) -> Finding:
+        try:
+            answer = self._slack.auth_test()
+        except SlackApiError as error:
+            code = str(error.response.get("error", "refused"))
+            remedy = REMEDIES.get(code, "see Slack's documentation of it")
+            return failed("slack", f"Slack refused the token: {code}", remedy)
+        except (SlackClientError, OSError) as error:
+            remedy = "see to the network, or notifications.slack.api_url"
+            return failed("slack", f"Slack does not answer: {type(error).__name__}", remedy)
+        given = {scope.strip() for scope in str(_header(answer.headers, "x-oauth-scopes")).split(",")}
+        missing = [scope for scope in NEEDED if scope not in given]
+        if missing:
+            remedy = "give the app these scopes, and install it again"
+            return failed("slack", f"the token lacks {', '.join(missing)}", remedy)
+        return ok("slack", f"{answer.get('user', 'the bot')} may post; messages go to {self._channel}")
+
+    async def missing(self, members: Sequence[str]) -> Mapping[str, str]:
+        """Member id → why that person cannot be asked. Unavailable where Slack does not tell (scope users:read)."""
+        return await asyncio.to_thread(self._missing, members)
+
+    def _missing(self, members: Sequence[str]) -> Mapping[str, str]:
+        found = {member: self._gone(member) for member in members}
+        return {member: why for member, why in found.items() if why is not None}
+
+    def _gone(self, member: str) -> str | None:
+        try:
+            user: Any = self._slack.users_info(user=member).get("user") or {}
+        except SlackApiError as error:
+            code = str(error.response.get("error", "refused"))
+            if code in GONE:
+                return GONE[code]
+            remedy = "give the app the scope users:read" if code == "missing_scope" else REMEDIES.get(code, "see to it")
+            raise Unavailable(f"Slack does not tell who is there: {code}; {remedy}.") from error
+        except (SlackClientError, OSError) as error:
+            raise Unavailable(f"Slack does not answer: {type(error).__name__}.") from error
+        return "that member has left" if user.get("deleted") else None
 
     def _post(self, message: IncidentMessage, retried: bool) -> MessageRef:
         there = self._already_there(message) if retried else None
@@ -140,3 +190,7 @@ def _explained(error: SlackApiError, channel: str) -> ApplicationError:
     remedy = REMEDIES.get(code)
     sentence = f"Slack refused the message to {channel}: {code}" + (f"; {remedy}." if remedy else ".")
     return ApplicationError(sentence, type="SlackError", non_retryable=remedy is not None)
+
+
+def _header(headers: Mapping[str, object], name: str) -> object:
+    return next((value for key, value in headers.items() if key.lower() == name), "")

@@ -20,6 +20,7 @@ from failover.config.kpis import Kpis
 from failover.config.notifications import Notifications
 from failover.config.procedures import Procedures
 from failover.config.providers import Capacity, Provider
+from failover.config.readiness import Readiness
 from failover.config.routes import Route, Targets
 from failover.roles import Access
 from failover.section import Name, Section
@@ -50,6 +51,7 @@ class Config(Section):
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
     analysis: Analysis = Analysis()
+    readiness: Readiness = Readiness()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -59,6 +61,7 @@ class Config(Section):
             *self._promise_problems(),
             *self._source_problems(),
             *self._case_problems(),
+            *self._certificate_problems(),
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
             *self.analysis.unknown_names(self.providers),
         ]
@@ -126,6 +129,31 @@ class Config(Section):
             for provider in providers
             if provider not in self.providers
         ]
+
+    def _certificate_problems(self) -> list[str]:
+        demanding = [name for name in self.routes if self.only_certified(name)]
+        if self.readiness.enabled or not demanding:
+            return []
+        return [
+            f"only_certified is demanded for {', '.join(sorted(demanding))}, and readiness.enabled is false: nobody would "
+            "ever certify a target; enable it, or demand no certificates"
+        ]
+
+    def only_certified(self, route: str) -> bool:
+        """Whether automatic runs of the route are to choose certified targets."""
+        own = self.routes[route].automation.only_certified if route in self.routes else None
+        return self.detection.automation.only_certified if own is None else own
+
+    def asks_without_certificate(self, route: str) -> bool:
+        """Whether people are asked where no certified target is known to be well."""
+        own = self.routes[route].automation.without_certificate if route in self.routes else None
+        return (own or self.detection.automation.without_certificate) == "ask"
+
+    def targets_of(self, route: str) -> list[str]:
+        """Everybody who may have to take over on a route: the chains of those who serve it, and whoever else serves it."""
+        serving = [name for name, share in self.routes[route].distribution.items() if share]
+        chained = [name for source in serving for name in self.chain(route, source)]
+        return list(dict.fromkeys([*chained, *(serving if len(serving) > 1 else [])]))
 
     def _known(self) -> str:
         return "known: " + ", ".join(sorted(self.providers))

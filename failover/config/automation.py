@@ -37,6 +37,8 @@ class Levels(Section):
     throttled: Automatic | None = None
     slow: Automatic | None = None
     degraded_quality: Automatic | None = None
+    only_certified: bool | None = None
+    without_certificate: Literal["take", "ask"] | None = None
 
 
 class Automation(Section):
@@ -52,3 +54,7 @@ class Automation(Section):
     """How long a proposal waits for people."""
     at_deadline: Literal["nothing", "act"] = "nothing"
     """What happens to a proposal that nobody answered, where the trouble lasts."""
+    only_certified: bool = False
+    """Automatic runs choose targets that an audit has certified, as long as one of them is known to be well."""
+    without_certificate: Literal["take", "ask"] = "take"
+    """Where none is: take the best of the others and say so, or ask people first."""

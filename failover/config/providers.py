@@ -1,5 +1,6 @@
 """Providers: who answers, through which client, and what it can take."""
 
+from datetime import date
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -43,6 +44,10 @@ class Provider(Section):
     streaming: bool = True
     """Whether the model can stream; probes use a stream where it can."""
     capacity: Capacity = Capacity()
+    credentials_expire: date | Literal["never"] | None = None
+    """The day on which the credentials end, where nobody can ask the vendor; None: not known."""
+    context_tokens: Count | None = None
+    """The model's context window; None: what is published of it, where it is known."""
     emergency_contact: str | None = None
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator
 
 from failover.config.automation import Levels, unquoted_off
+from failover.config.readiness import RouteReadiness
 from failover.distribution import Shares
 from failover.section import Count, Name, Section, Text
 from failover.units import Percent, PositiveDuration
@@ -55,5 +56,6 @@ class Route(Section):
     automation: Levels = Levels()
     """What may be started for this route without a person, where it differs from `detection.automation`."""
     approvals: Approvals = Approvals()
+    readiness: RouteReadiness = RouteReadiness()
     template: Text | None = None
     """What its users are answered when nothing better is left; None: the emergency section's."""

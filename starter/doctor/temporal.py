@@ -11,9 +11,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from failover.config import Config
+from failover.findings import Finding, failed, ok, warning
 from failover.units import render_duration
 from starter.checks import watched
-from starter.doctor.findings import Finding, failed, ok, warning
 from starter.schedules import listed
 from workflows.journal import SEARCH_ATTRIBUTES
 from workflows.queue import TASK_QUEUE

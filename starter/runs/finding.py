@@ -16,7 +16,7 @@ from starter.runs.following import Run, look_at
 from starter.runs.situation import waits_for
 from workflows.journal import OUTCOME, PHASE, PROVIDER, ROUTES
 
-BESIDE = ("HealthCheck", "FollowUp", "Communications")
+BESIDE = ("HealthCheck", "FollowUp", "Communications", "ReadinessAudit")
 """Workflows that are no procedures: they change no traffic."""
 
 PROCEDURES = " AND ".join(f'WorkflowType != "{name}"' for name in BESIDE)

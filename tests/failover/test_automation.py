@@ -159,7 +159,7 @@ def test_a_proposal_is_bound_to_what_it_would_start(config: Config) -> None:
         request={"failed_provider": "a", "verdicts": [1]},
         summary="a is down",
     )
-    asked = proposal(order, "a", ["calm"], "3 probes", "health-check", config)
+    asked = proposal(order, "a", ["calm"], "3 probes", "health-check", config.detection.automation)
     request = ProposalRequest.model_validate(asked.request)
     assert (asked.workflow_id, request.deadline_seconds, request.at_deadline) == ("proposal/failover/a", 300, "act")
     assert request.request == {"failed_provider": "a"}

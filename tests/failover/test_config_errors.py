@@ -255,3 +255,29 @@ def test_a_value_knows_the_line_that_it_comes_from() -> None:
     loaded = parse(GOOD, "good.yaml")
     assert loaded.origin(("detection", "failure_threshold")) == "good.yaml:11"
     assert loaded.origin(("detection", "failure_memory")) == "default"
+
+
+READINESS = [
+    (
+        "a certificate that is over before it is renewed",
+        "readiness: {interval: 24h, certificate_lifetime: 24h}\n",
+        ["certificate_lifetime 1d is over before the next audit", "must be longer than interval, jitter and timeout"],
+    ),
+    (
+        "certificates that nobody would ever give",
+        "readiness: {enabled: false}\nROUTE",
+        ["only_certified is demanded for chat, and readiness.enabled is false"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "more", "said"), READINESS, ids=[one[0] for one in READINESS])
+def test_readiness_that_cannot_be_meant(what: str, more: str, said: list[str]) -> None:
+    """Is refused with what would be possible."""
+    text = GOOD + more.replace("ROUTE", "")
+    if "ROUTE" in more:
+        text = text.replace("    distribution:", "    automation: {only_certified: true}\n    distribution:")
+    with pytest.raises(ConfigError) as refused:
+        parse(text, "bad.yaml")
+    for words in said:
+        assert words in str(refused.value)

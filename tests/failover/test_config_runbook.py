@@ -143,7 +143,17 @@ def test_the_defaults_hold_the_runbooks_value(words: str, key: str, number: Any)
 def test_the_shipped_file_writes_every_default_out(shipped: LoadedConfig) -> None:
     """No default hides: every key with a value can be seen, and changed, in failover.yaml."""
     config, route = shipped.config, shipped.config.routes["chat"]
-    names = ("detection", "procedures", "emergency", "kpis", "notifications", "gateway", "access", "webhooks")
+    names = (
+        "detection",
+        "procedures",
+        "emergency",
+        "kpis",
+        "notifications",
+        "gateway",
+        "access",
+        "webhooks",
+        "readiness",
+    )
     sections: list[tuple[BaseModel, tuple[str, ...]]] = [(getattr(config, name), (name,)) for name in names]
     sections += [(route.targets, ("routes", "chat", "targets")), (route.approvals, ("routes", "chat", "approvals"))]
     written = [path for section, where in sections for path in _keys(section, where)]
@@ -154,7 +164,7 @@ def test_the_shipped_file_writes_every_default_out(shipped: LoadedConfig) -> Non
 def test_what_is_written_out_is_the_default(shipped: LoadedConfig) -> None:
     """The shipped file changes nothing: without its lines a run would do the same."""
     minimal = parse(MINIMAL, "minimal.yaml").config
-    for name in ("detection", "procedures", "emergency", "kpis", "notifications", "gateway", "access"):
+    for name in ("detection", "procedures", "emergency", "kpis", "notifications", "gateway", "access", "readiness"):
         assert getattr(shipped.config, name) == getattr(minimal, name)
     assert {name: one.how for name, one in shipped.config.webhooks.senders.items()} == {
         name: one.how for name, one in minimal.webhooks.senders.items()

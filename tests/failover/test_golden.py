@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from failover.config.readiness import RouteReadiness
 from failover.errors import ConfigError
-from failover.golden import Prompt, parse_suite, why_wrong
+from failover.golden import Prompt, parse_suite, prompt_set, why_wrong
 from starter.golden import SHIPPED, shipped_suite
 
 SUITE = """
@@ -67,7 +69,7 @@ def test_the_shipped_suites_can_be_used(name: str) -> None:
         (('example: "4"', ""), "prompts.0.example: this key is required"),
         (("number: {value: 4}", "regex: '['"), "this is no regular expression"),
         (("number: {value: 4}", "json_schema: {type: numbre}"), "this is no JSON schema"),
-        (("number: {value: 4}", "numbr: 4"), "prompts.0.numbr: unknown key; known here: contains, exact"),
+        (("number: {value: 4}", "numbr: 4"), "prompts.0.numbr: unknown key; known here: calls, contains, exact"),
         (("name: mine", "nme: mine"), "name: this key is required"),
         (("id: sum", "id: Sum Of"), "prompts.0.id: 'Sum Of' is not allowed"),
     ],
@@ -99,3 +101,53 @@ def test_the_digest_changes_with_the_suite() -> None:
     assert first.digest != second.digest
     assert first.digest == parse_suite(SUITE, "elsewhere").digest
     assert Path(shipped_suite("quick")).name == "quick.yaml"
+
+
+TOOL = {
+    "name": "lookup_order",
+    "description": "Looks up an order.",
+    "parameters": {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]},
+    "ask": "Where is my order 4711?",
+    "example": {"number": 4711},
+}
+
+
+def test_a_prompt_set_is_the_suite_as_the_route_uses_models() -> None:
+    """Behind its system prompt, with its tools and a question for each; nothing of it, and the suite is as it was."""
+    suite = parse_suite(SUITE, "suite.yaml")
+    assert prompt_set(suite, RouteReadiness()).digest == suite.digest
+    spoken = prompt_set(suite, RouteReadiness(system_prompt="You are terse."))
+    assert all(str(one.system).startswith("You are terse.") for one in spoken.prompts)
+    armed = prompt_set(suite, RouteReadiness.model_validate({"tools": [TOOL]}))
+    assert [one.id for one in armed.prompts][-1] == "tool-lookup-order" and len(armed.prompts) == len(suite.prompts) + 1
+    assert all([tool.name for tool in one.tools] == ["lookup_order"] for one in armed.prompts)
+    assert len({suite.digest, spoken.digest, armed.digest}) == 3
+
+
+def test_a_route_whose_form_the_suite_has_not() -> None:
+    """Is found before anything is asked: no answer could ever be right."""
+    with pytest.raises(ValidationError, match="does not pass its own grader: its JSON breaks the schema"):
+        prompt_set(parse_suite(SUITE, "suite.yaml"), RouteReadiness(json_schema={"type": "object", "required": ["x"]}))
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ('{"tool": "lookup_order", "arguments": {"number": 4711}}', None),
+        ('{"tool": "lookup_order", "arguments": {"number": "4711"}}', "break the tool's schema at $.number: type"),
+        ('{"tool": "delete_order", "arguments": {"number": 4711}}', "it calls another tool"),
+        ("I would look that up.", "it calls no tool"),
+        ('{"number": 4711}', "it calls no tool"),
+    ],
+)
+def test_a_call_of_a_tool_is_graded(answer: str, why: str | None) -> None:
+    """The right tool, with arguments that it accepts."""
+    armed = prompt_set(parse_suite(SUITE, "suite.yaml"), RouteReadiness.model_validate({"tools": [TOOL]}))
+    said = why_wrong(armed.prompts[-1], answer)
+    assert said is None if why is None else why in (said or "")
+
+
+def test_a_tool_whose_example_it_would_not_accept() -> None:
+    """Is a mistake in the configuration."""
+    with pytest.raises(ValidationError, match=r"the example of the tool 'lookup_order' .* \$: required"):
+        RouteReadiness.model_validate({"tools": [{**TOOL, "example": {}}]})

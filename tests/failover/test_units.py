@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from failover.units import Duration, DurationTooLong, Seconds, parse_duration, render_duration
+from failover.units import Duration, DurationTooLong, Seconds, parse_duration, render_duration, roughly
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,12 @@ def test_seconds_of_a_request_are_seconds_that_a_timer_takes(text: str) -> None:
 @pytest.mark.parametrize("text", ["1500ms", "5m", "90s", "2h", "1d"])
 def test_what_is_written_is_read_back(text: str) -> None:
     assert render_duration(parse_duration(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "0 s"), (119.9, "119 s"), (120, "2 min"), (3599, "59 min"), (90_000, "25 h 0 min"), (172_800, "2 d")],
+)
+def test_about_how_long(seconds: float, said: str) -> None:
+    """As people say it, never exactly."""
+    assert roughly(timedelta(seconds=seconds)) == said

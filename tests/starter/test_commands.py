@@ -49,7 +49,7 @@ def parse(argv: list[str]) -> None:
     """As far as the arguments go: nothing is done. Raises what the parser raises."""
     command, name, rest = typer.main.get_command(app), "failoverctl", list(argv)
     context = command.make_context(name, rest)
-    while isinstance(command, TyperGroup):
+    while isinstance(command, TyperGroup) and (context._protected_args or not command.invoke_without_command):
         found, deeper, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         assert found is not None and deeper is not None
         command = deeper

@@ -17,7 +17,9 @@ from temporalio.client import Client
 
 import worker as composition
 from activities.accuracy import BaselineStore
+from activities.checks import data_plane, people, providers
 from activities.hold import HeldAutomation
+from activities.notifiers.slack import NEEDED
 from failover.accuracy import Examination, Score, baseline_of
 from failover.automation import Hold
 from failover.config import Config
@@ -26,6 +28,7 @@ from failover.config.notifications import Slack
 from failover.config.providers import Provider
 from failover.errors import DataPlaneUnavailable
 from failover.failure import FailureKind
+from failover.findings import Finding, Health
 from failover.telemetry import ProviderWindow
 from gateway.app import create_app as create_gateway
 from gateway.counters import utc_now
@@ -34,8 +37,8 @@ from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.checks import Watched
 from starter.cli import run
-from starter.doctor import data_plane, people, providers, temporal
-from starter.doctor.findings import Finding, Health, examined
+from starter.doctor import temporal
+from starter.doctor.run import examined
 from starter.golden import load_suites
 from starter.schedules import apply, pause, remove
 from starter.stack import demo_config, load
@@ -76,6 +79,7 @@ async def test_a_temporal_where_nothing_was_set_up(server: Client) -> None:
         "workers for workflows",
         "workers for activities",
         "schedule health-check",
+        "schedule readiness-audit",
         "health checks",
     }
     assert of(found, "temporal").health is Health.OK and of(found, "namespace").health is Health.OK
@@ -264,7 +268,7 @@ def test_whose_alerts_are_taken_is_said() -> None:
 class SlackStandIn:
     """Answers auth.test."""
 
-    scopes: str = ",".join(people.NEEDED)
+    scopes: str = ",".join(NEEDED)
     error: str | None = None
     calls: list[str] = field(default_factory=list)
 
@@ -277,7 +281,7 @@ class SlackStandIn:
 @pytest.mark.parametrize(
     ("scopes", "error", "health", "words"),
     [
-        (",".join(people.NEEDED), None, Health.OK, "failover may post"),
+        (",".join(NEEDED), None, Health.OK, "failover may post"),
         ("chat:write", None, Health.FAILED, "lacks channels:read, channels:history"),
         ("", "invalid_auth", Health.FAILED, "invalid_auth"),
     ],

@@ -13,9 +13,10 @@ from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverl
 from failover.config import Config
 from failover.config.detection import Detection
 from failover.config.providers import Provider
+from failover.config.readiness import Readiness
 from failover.config.routes import Route
 from failover.errors import RequestError
-from starter.schedules import HEALTH_CHECK, MANAGED, Applied, apply, listed, pause, resume
+from starter.schedules import HEALTH_CHECK, MANAGED, READINESS_AUDIT, Applied, apply, listed, pause, resume
 from starter.temporal_server import start_dev_server
 
 
@@ -34,11 +35,12 @@ async def client(server: Client) -> AsyncIterator[Client]:
     await apply(server, config(enabled=False))
 
 
-def config(interval: timedelta = timedelta(seconds=30), *, enabled: bool = True) -> Config:
+def config(interval: timedelta = timedelta(seconds=30), *, enabled: bool = True, audits: bool = False) -> Config:
     return Config(
         providers={"meta": Provider(kind="llama", model="m")},
         routes={"chat": Route(distribution={"meta": 100})},
         detection=Detection(schedule_interval=interval, enabled=enabled),
+        readiness=Readiness(enabled=audits),
     )
 
 
@@ -69,6 +71,24 @@ async def test_the_schedule_is_as_the_design_has_it(client: Client) -> None:
     assert schedule.policy.overlap is ScheduleOverlapPolicy.BUFFER_ONE
     assert schedule.policy.catchup_window == interval
     assert not schedule.policy.pause_on_failure
+
+
+async def test_audits_have_a_schedule_of_their_own(client: Client) -> None:
+    """Rare, spread out, one at a time; one that was missed is made up for within the hour; never paused by a failure."""
+    assert (await apply(client, config(audits=True)))[READINESS_AUDIT] is Applied.CREATED
+    schedule = (await client.get_schedule_handle(READINESS_AUDIT).describe()).schedule
+    action = schedule.action
+    assert isinstance(action, ScheduleActionStartWorkflow)
+    assert (action.workflow, action.id, action.task_queue) == ("ReadinessAudit", "readiness-audit", "failover")
+    assert action.execution_timeout == timedelta(minutes=30)
+    assert [spec.every for spec in schedule.spec.intervals] == [timedelta(hours=6)]
+    assert schedule.spec.jitter == timedelta(minutes=10)
+    assert schedule.policy.overlap is ScheduleOverlapPolicy.SKIP
+    assert schedule.policy.catchup_window == timedelta(hours=1) and not schedule.policy.pause_on_failure
+    found = {one.id: one for one in await listed(client, config(audits=True))}
+    assert found[READINESS_AUDIT].drift == [] and found[READINESS_AUDIT].every == timedelta(hours=6)
+    assert (await apply(client, config()))[READINESS_AUDIT] is Applied.REMOVED
+    assert (await apply(client, config()))[READINESS_AUDIT] is Applied.ABSENT
 
 
 async def test_what_somebody_changed_by_hand_is_put_right_but_a_pause_stays(client: Client) -> None:

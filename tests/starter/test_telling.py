@@ -9,12 +9,12 @@ import pytest
 import worker as composition
 from activities.board import VerdictBoard
 from activities.channels.memory import MemoryChannel
+from activities.checks import people
 from activities.notifiers.memory import MemoryNotifier
 from failover.config.communications import ChannelName
 from failover.config_file import parse
+from failover.findings import Health
 from starter.channels import channels
-from starter.doctor import people
-from starter.doctor.findings import Health
 from starter.settings import Settings
 from tests.activities.test_channels import Receiver, receiving
 from tests.starter.conftest import CONFIG, Desk
@@ -129,12 +129,12 @@ async def test_the_doctor_looks_at_the_channels_without_telling_anybody(
     for name, value in NO_AWS.items():
         monkeypatch.setenv(name, value)
     config = parse(CONFIG + told(receiver.url), "desk.yaml").config
-    by_name = {one.about: one for one in await people.communications(config, Settings.from_env(SECRETS))}
+    by_name = {one.about: one for one in await people.communications(channels(config, Settings.from_env(SECRETS)))}
     assert by_name["pagerduty"].health is Health.OK and by_name["webhook"].health is Health.OK
     assert by_name["aws-support"].health is Health.WARNING and "credentials" in by_name["aws-support"].said
     assert "notify aws-support --test" in by_name["aws-support"].repair
     assert receiver.got == []
-    (nobody,) = await people.communications(parse(CONFIG, "desk.yaml").config, Settings.from_env({}))
+    (nobody,) = await people.communications(channels(parse(CONFIG, "desk.yaml").config, Settings.from_env({})))
     assert nobody.health is Health.OK and "nobody outside is told" in nobody.said
     (secret,) = people.secrets(config, {})
     assert secret.health is Health.OK, "channels outside are looked at for themselves"

@@ -12,6 +12,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.board import VerdictBoard
+from activities.certificates import Certificates
 from activities.traffic import Traffic, VerifyOrder
 from failover.completion import Completion, Message, Role
 from failover.errors import DataPlaneUnavailable, RequestError
@@ -158,7 +159,7 @@ async def test_a_gateway_that_lags_behind_is_not_verified(redis_url: str) -> Non
         await plane.apply([await change(plane)])
         expected = Expectation(route="chat", share={"google": 10000}, evacuated="bedrock")
         order = VerifyOrder(expected=[expected], timeout=timedelta(seconds=0.5))
-        verify = Traffic(CONFIG, plane, VerdictBoard()).verify
+        verify = Traffic(CONFIG, plane, VerdictBoard(), Certificates(CONFIG, {}, None)).verify
         lagging = await ActivityEnvironment().run(verify, order)
         assert lagging.verified is False
         assert "still obeys" in lagging.reason

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
@@ -12,11 +12,10 @@ from failover.config import Config
 from failover.config.communications import ChannelName
 from failover.config.notifications import Slack
 from failover.errors import ChannelFailed
-from starter.channels import channels
-from starter.doctor.findings import Finding, failed, ok, warning
-from starter.settings import Settings
+from failover.findings import Finding, ok, warning
 
-NEEDED = ("chat:write", "channels:read", "channels:history")
+PATIENCE = timedelta(seconds=5)
+"""With Slack."""
 
 MEANINGS = {
     "api_key_env": "the provider refuses us without it",
@@ -57,23 +56,25 @@ def senders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-async def communications(config: Config, settings: Settings) -> list[Finding]:
+async def communications(channels: Mapping[ChannelName, Channel]) -> list[Finding]:
     """Every channel outside that is switched on, as far as it can be tried without telling anybody anything."""
-    built = channels(config, settings)
-    if not built:
+    if not channels:
         return [ok("communications", "nobody outside is told: none of communications is switched on")]
-    try:
-        return list(await asyncio.gather(*(_channel(name, channel) for name, channel in built.items())))
-    finally:
-        for channel in built.values():
-            await channel.aclose()
+    return list(await asyncio.gather(*(Outside(name, channel).reachable() for name, channel in channels.items())))
 
 
-async def _channel(name: ChannelName, channel: Channel) -> Finding:
-    try:
-        return ok(name.value, await channel.check())
-    except ChannelFailed as error:
-        return warning(name.value, str(error), f"then try it: `failoverctl notify {name.value} --test`")
+class Outside:
+    """A channel outside, as something that can be looked at."""
+
+    def __init__(self, name: ChannelName, channel: Channel) -> None:
+        self._name, self._channel = name, channel
+
+    async def reachable(self) -> Finding:
+        name = self._name.value
+        try:
+            return ok(name, await self._channel.check())
+        except ChannelFailed as error:
+            return warning(name, str(error), f"then try it: `failoverctl notify {name} --test`")
 
 
 def _named(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -88,47 +89,14 @@ def _named(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, str
 
 async def slack(settings: Slack, environ: Mapping[str, str]) -> list[Finding]:
     """The token, its scopes and the channel; nothing is posted."""
+    from activities.notifiers.slack import NEEDED, SlackNotifier
+
     token = environ.get(settings.token_env)
     if not token:
         repair = f"set {settings.token_env} to a bot token with the scopes {', '.join(NEEDED)}"
         return [warning("slack", "there is no token: messages go to the workers' log", repair)]
-    return await asyncio.to_thread(_slack, settings, token)
-
-
-def _slack(settings: Slack, token: str) -> list[Finding]:
-    from slack_sdk.errors import SlackApiError, SlackClientError
-    from slack_sdk.web import WebClient
-
-    from activities.notifiers.slack import REMEDIES
-
-    base = f"{settings.api_url.rstrip('/')}/" if settings.api_url else WebClient.BASE_URL
-    client = WebClient(token=token, base_url=base, timeout=5, retry_handlers=[])
-    try:
-        answer = client.auth_test()
-    except SlackApiError as error:
-        code = str(error.response.get("error", "refused"))
-        return [
-            failed("slack", f"Slack refused the token: {code}", REMEDIES.get(code, "see Slack's documentation of it"))
-        ]
-    except (SlackClientError, OSError) as error:
-        return [
-            failed(
-                "slack",
-                f"Slack does not answer: {type(error).__name__}",
-                "see to the network, or notifications.slack.api_url",
-            )
-        ]
-    given = {scope.strip() for scope in str(_header(answer.headers, "x-oauth-scopes")).split(",")}
-    missing = [scope for scope in NEEDED if scope not in given]
-    if missing:
-        return [
-            failed("slack", f"the token lacks {', '.join(missing)}", "give the app these scopes, and install it again")
-        ]
-    return [ok("slack", f"{answer.get('user', 'the bot')} may post; messages go to {settings.channel}")]
-
-
-def _header(headers: Mapping[str, object], name: str) -> object:
-    return next((value for key, value in headers.items() if key.lower() == name), "")
+    notifier = SlackNotifier(token, settings.channel, api_url=settings.api_url, timeout=PATIENCE)
+    return [await notifier.reachable()]
 
 
 def hold(found: Hold | None) -> Finding:

@@ -1,10 +1,7 @@
-"""What the doctor found."""
+"""What a look at something that a failover will need has found: by the doctor, or by a readiness audit."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-from failover.errors import FailoverError
 
 
 class Health(StrEnum):
@@ -13,6 +10,8 @@ class Health(StrEnum):
     """A failover will work; something about it will be worse."""
     FAILED = "failed"
     """A failover will not work, or nobody will start or hear of it."""
+    UNKNOWN = "unknown"
+    """It could not be looked at, or nobody can tell: no good news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +36,5 @@ def failed(about: str, said: str, repair: str) -> Finding:
     return Finding(about=about, health=Health.FAILED, said=said, repair=repair)
 
 
-Examination = Callable[[], Awaitable[Sequence[Finding]]]
-
-
-async def examined(about: str, examine: Examination, repair: str) -> Sequence[Finding]:
-    """What an examination found; one that could not be done is a finding too."""
-    try:
-        return await examine()
-    except FailoverError as error:
-        return [failed(about, str(error), repair)]
+def unknown(about: str, said: str, repair: str) -> Finding:
+    return Finding(about=about, health=Health.UNKNOWN, said=said, repair=repair)

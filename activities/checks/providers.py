@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 from activities.accuracy import BaselineStore
 from activities.probing import Prober
 from failover.accuracy import age
+from failover.completion import ServiceStatus
 from failover.config import Config
 from failover.errors import Unavailable
 from failover.failure import UNUSABLE_KINDS, FailureKind
+from failover.findings import Finding, failed, ok, warning
 from failover.golden import Suite
+from failover.health import Probe
 from failover.ports import PassiveSource, ProviderClient
 from failover.units import milliseconds
-from starter.doctor.findings import Finding, failed, ok, warning
 
 _REPAIR = {
     FailureKind.AUTHENTICATION: "put valid credentials into the environment, or log in again",
@@ -34,7 +36,12 @@ async def examine(config: Config, clients: Mapping[str, ProviderClient]) -> list
 async def _provider(config: Config, prober: Prober, client: ProviderClient, key: str) -> list[Finding]:
     timeout = config.detection.probe.timeout
     probe, service = await asyncio.gather(prober.probe(key, timeout), client.check_service(timeout=timeout))
-    about, model = f"provider {key}", config.model_id(key)
+    return [answers(f"provider {key}", config, key, probe, service)]
+
+
+def answers(about: str, config: Config, key: str, probe: Probe, service: ServiceStatus) -> Finding:
+    """What a real completion through the exact mapping says, and the control plane beside it."""
+    model = config.model_id(key)
     listing = f"model {model}" + (
         "" if service.model_listed is not False else ", which its control plane does not list"
     )
@@ -42,13 +49,11 @@ async def _provider(config: Config, prober: Prober, client: ProviderClient, key:
         kind = probe.failure.kind
         repair = _REPAIR.get(kind, "see the provider's status page; it is no target while it lasts").format(key=key)
         finding = failed if kind in UNUSABLE_KINDS or kind is not FailureKind.THROTTLED else warning
-        return [finding(about, f"{probe.failure} ({listing})", repair)]
+        return finding(about, f"{probe.failure} ({listing})", repair)
     said = f"a real completion took {milliseconds(probe.latency)} ms ({listing})"
     if not service.reachable:
-        return [
-            warning(about, f"{said}, but its control plane does not answer: {service.detail}", "see its status page")
-        ]
-    return [ok(about, said)]
+        return warning(about, f"{said}, but its control plane does not answer: {service.detail}", "see its status page")
+    return ok(about, said)
 
 
 def baselines(config: Config, suites: Mapping[str, Suite], store: BaselineStore, now: datetime) -> list[Finding]:
