@@ -22,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
+from activities.drilling import Drilling
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
@@ -38,13 +39,14 @@ from activities.watching import Watching
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
-from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
+from failover.ports import DrillPlane, HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
 from starter.parts import (
     EVIDENCE,
     SAMPLES,
+    drill_plane,
     examiner,
     gateway_plane,
     hold_store,
@@ -60,6 +62,7 @@ from starter.worker_health import Readiness, create_app
 from workflows.canary_failover import CanaryFailover
 from workflows.emergency import MultiProviderEmergency
 from workflows.failback import Failback
+from workflows.failover_drill import FailoverDrill
 from workflows.gradual_failover import GradualFailover
 from workflows.health_check import HealthCheck
 from workflows.immediate_failover import ImmediateFailover
@@ -80,6 +83,7 @@ WORKFLOWS: Sequence[type] = (
     MultiProviderEmergency,
     ServiceSettings,
     Proposal,
+    FailoverDrill,
 )
 
 
@@ -103,6 +107,7 @@ class Parts:
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
     hold: HoldStore | None = None
     samples: SampleLog | None = None
+    drills: DrillPlane | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -120,12 +125,15 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
     runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
+    drilling = Drilling(parts.config, parts.plane, parts.drills, parts.board, prober, hold)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
         *(watching.plan, watching.watch),
         *(ramping.brief, ramping.look, ramping.sample, ramping.recovery, ramping.comprehensive),
         *(runs.is_open, runs.start),
+        *(drilling.brief, drilling.look, drilling.inject, drilling.keep, drilling.heal),
+        *(drilling.watch, drilling.load, drilling.guard),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(Probing(prober).candidates, Notify(parts.notifier).post, evidence.keep),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
@@ -154,6 +162,8 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         client = await connect_worker(settings, metrics)
         parts = await assemble(loaded, settings, options.state)
         held.push_async_callback(parts.plane.aclose)
+        if parts.drills is not None:
+            held.push_async_callback(parts.drills.aclose)
         if parts.hold is not None:
             held.push_async_callback(parts.hold.aclose)
         for provider in parts.clients.values():
@@ -187,6 +197,7 @@ async def assemble(loaded: LoadedConfig, settings: Settings, state: Path) -> Par
         sources=passive_sources(config, settings),
         hold=hold_store(settings),
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
+        drills=drill_plane(settings),
     )
 
 

@@ -49,8 +49,8 @@ class EvidenceStore:
         return _RECORD.validate_json((folder / "record.json").read_bytes())
 
     def latest(self) -> RunRecord | None:
-        """Of the run that closed last; None where there was none."""
-        records = [self.load(folder) for folder in self.list()[:20]]
+        """Of the run that closed last, drills left out; None where there was none."""
+        records = [record for folder in self.list()[:50] if not (record := self.load(folder)).is_drill][:20]
         return max(records, key=lambda record: record.moments.closed or record.moments.decided, default=None)
 
 

@@ -19,6 +19,11 @@ class Outcome(StrEnum):
     ABORTED = "ABORTED"
     REJECTED = "REJECTED"
     NEEDS_HUMAN = "NEEDS_HUMAN"
+    # Of drills:
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+    SKIPPED = "SKIPPED"
 
 
 class Trigger(StrEnum):
@@ -121,6 +126,8 @@ class RunRecord:
     digest: str = ""
     undoes: str = ""
     """Of a failback: the workflow id of the failover that it undoes."""
+    is_drill: bool = False
+    """Nothing was really wrong: it is no incident, and counts in no rate of those."""
 
     @property
     def condition(self) -> Condition | None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from failover.automation import Hold
 from failover.completion import Answer, Chunk, Completion, ServiceStatus
+from failover.drill import Fault
 from failover.policy import Change, ChangeResult, TrafficPolicy
 from failover.telemetry import ProviderWindow, Telemetry
 
@@ -102,6 +103,31 @@ class HoldStore(Protocol):
 
     async def keep_hold(self, hold: Hold | None) -> None:
         """Set it, or end it; kept for good before this returns. Raises DataPlaneUnavailable, or RequestError (refused)."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class DrillPlane(Protocol):
+    """A data plane in which a drill can make tries fail on their way to a provider."""
+
+    async def inject(self, fault: Fault) -> datetime:
+        """Set or renew the fault for each of its providers; → since when, on the data plane's clock.
+
+        Raises RequestError where it may not be (the route is not the drill's), DataPlaneUnavailable.
+        """
+        ...
+
+    async def heal(self, route: str, drill: str) -> None:
+        """End a drill's faults of a route; it is no error that there are none. Raises DataPlaneUnavailable."""
+        ...
+
+    async def probe(self, route: str, provider: str, completion: Completion, *, timeout: timedelta) -> Answer:
+        """One synthetic request through the route, which this provider and nobody else answers. Raises ProviderError."""
+        ...
+
+    async def use(self, route: str, completion: Completion, *, timeout: timedelta) -> Answer:
+        """One request as a user sends it, and counted as one. Raises ProviderError."""
         ...
 
     async def aclose(self) -> None: ...

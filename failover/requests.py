@@ -26,6 +26,8 @@ class ImmediateFailoverRequest(Request):
 
     `routes` None: every route that uses the provider. `target_provider` None: the chain chooses. `emergency` skips
     approvals and skippable waits, never verification. `verdicts` are handed over by the health check that saw it.
+    `drill`: the failure is made up; the run belongs to a drill that holds the route's claim. `share_percent` moves only
+    that much of what the provider has, which only a drill asks for.
     """
 
     failed_provider: Name
@@ -37,6 +39,8 @@ class ImmediateFailoverRequest(Request):
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
     verdicts: list[Verdict] = []
+    drill: bool = False
+    share_percent: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @field_validator("verdicts")
     @classmethod

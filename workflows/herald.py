@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError
 
 from activities.notify import Notify
 from failover.incident import RunRecord
-from failover.messages import Asked, IncidentMessage, MessageRef, closing, opening, progress
+from failover.messages import Asked, IncidentMessage, MessageRef, closing, marked, opening, progress
 from workflows import data_plane
 from workflows.options import HELPER
 
@@ -24,6 +24,8 @@ class Herald:
         """`subject` and `thread` are those of a run that goes on as a new one."""
         self.subject = subject
         self.thread = thread
+        self.drill = False
+        """Every message says that nothing is really wrong."""
         self._count = 0
         self._last: asyncio.Task[None] | None = None
         self._unfinished: list[str] = []
@@ -32,14 +34,16 @@ class Herald:
         """The run has begun to move traffic; said once."""
         if self.subject:
             return
-        self.subject = subject
-        self._post(lambda key: opening(key, subject, text, doing))
+        self.subject = marked(subject) if self.drill else subject
+        self._post(lambda key: opening(key, self.subject, text, doing, drill=self.drill))
 
     def update(
         self, text: str, *, urgent: bool = False, asks: Asked | None = None, settles: Asked | None = None
     ) -> None:
         self._post(
-            lambda key: progress(key, self.subject, text, self.thread, urgent=urgent, asks=asks, settles=settles)
+            lambda key: progress(
+                key, self.subject, text, self.thread, urgent=urgent, asks=asks, settles=settles, drill=self.drill
+            )
         )
 
     def closed(self, record: RunRecord) -> None:

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from failover.config.detection import Detection
+from failover.config.drills import Drills
 from failover.config.emergency import Emergency
 from failover.config.gateway import Gateway
 from failover.config.kpis import Kpis
@@ -35,6 +36,7 @@ class Config(Section):
     procedures: Procedures = Procedures()
     emergency: Emergency = Emergency()
     kpis: Kpis = Kpis()
+    drills: Drills = Drills()
     notifications: Notifications = Notifications()
     gateway: Gateway = Gateway()
     access: Access = Access()
@@ -47,6 +49,7 @@ class Config(Section):
             *self._route_problems(),
             *self._promise_problems(),
             *self._source_problems(),
+            *self._drill_problems(),
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
         ]
         if problems:
@@ -102,6 +105,26 @@ class Config(Section):
                     problems.append(f"{where}, which is no provider ({self._known()})")
                 elif claimed.setdefault(provider, name) != name:
                     problems.append(f"{where}, for which the source {claimed[provider]!r} speaks already")
+        return problems
+
+    def _drill_problems(self) -> list[str]:
+        drills = self.drills
+        routes = ", ".join(self.routes)
+        problems = [
+            f"drills.routes names {name!r}, which is no route ({routes})"
+            for name in drills.routes
+            if name not in self.routes
+        ]
+        for name, schedule in drills.schedules.items():
+            where, route = f"drills.schedules.{name}", schedule.route
+            if schedule.provider not in self.providers:
+                problems.append(f"{where}.provider is {schedule.provider!r}, which is no provider ({self._known()})")
+            if route is None and len(drills.routes) != 1:
+                problems.append(f"{where} names no route, and drills.routes does not name exactly one")
+            elif route is not None and route not in self.routes:
+                problems.append(f"{where}.route is {route!r}, which is no route ({routes})")
+            elif route is not None and route not in drills.routes and schedule.percent is None:
+                problems.append(f"{where}.route is {route!r}, which is no drill route: a live one needs a percent")
         return problems
 
     def _known(self) -> str:
