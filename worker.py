@@ -22,7 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
-from activities.drilling import Drilling
+from activities.drilling import Drilling, PassedDrills
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
@@ -118,8 +118,18 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
+    demanded = parts.config.detection.automation.require_drill_within is not None
     watching = Watching(
-        parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
+        parts.config,
+        parts.plane,
+        prober,
+        parts.board,
+        responder,
+        parts.examiner,
+        readings,
+        hold,
+        parts.samples,
+        PassedDrills(parts.evidence) if demanded else None,
     )
     evidence = Evidence(parts.evidence)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import structlog
 from pydantic import TypeAdapter
 from temporalio import activity
 
@@ -25,6 +26,8 @@ from failover.incident import Outcome
 from failover.policy import Revision, TrafficPolicy
 from failover.ports import DrillPlane, TrafficPlane
 from failover.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -178,9 +181,13 @@ class Drilling:
 
     @activity.defn(name="drill.keep")
     async def keep(self, fault: Fault) -> None:
-        """Renew the fault again and again, until cancelled."""
+        """Renew the fault again and again, until cancelled, or until the route is no longer the drill's."""
         while True:
-            await self._breakable().inject(fault)
+            try:
+                await self._breakable().inject(fault)
+            except RequestError as refused:
+                log.info("the fault is not renewed", route=fault.route, drill=fault.drill, why=str(refused))
+                return
             await _pause(fault.lasts / 3)
 
     @activity.defn(name="drill.heal")

@@ -32,7 +32,7 @@ class EvidenceStore:
     def keep(self, record: RunRecord) -> EvidenceRef:
         """Write both files, whole; a second time for the same run replaces the first."""
         slug = re.sub(r"[^A-Za-z0-9]+", "-", record.workflow_id).strip("-")[:60]
-        folder = self._directory / f"{record.moments.decided:%Y%m%dT%H%M%S}-{slug}-{record.run_id[:8]}"
+        folder = self._directory / f"{record.moments.decided:%Y%m%dT%H%M%S}-{slug}-{record.run_id[-8:]}"
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / file_name(record)
         _replace(report, markdown(record).encode())

@@ -12,6 +12,7 @@ from temporalio import activity
 
 from activities.accuracy import Examiner
 from activities.board import VerdictBoard
+from activities.drilling import PassedDrills
 from activities.hold import HeldAutomation
 from activities.probing import Prober
 from activities.samples import SampleLog
@@ -89,6 +90,7 @@ class Watching:
         readings: Readings | None = None,
         hold: HeldAutomation | None = None,
         samples: SampleLog | None = None,
+        practised: PassedDrills | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
@@ -99,6 +101,7 @@ class Watching:
         self._readings = readings or Readings(config, plane, {})
         self._hold = hold or HeldAutomation(None)
         self._samples = samples
+        self._practised = practised
         self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
@@ -237,7 +240,16 @@ class Watching:
     async def _allowed(self, verdict: Verdict, routes: Sequence[str], now: datetime) -> Permission:
         if verdict.condition in (Condition.HEALTHY, Condition.BLIND):
             return Permission()
-        return permission(self._config, verdict.condition, routes, await self._hold.known(), now)
+        drilled = await self._practised.known() if self._practised else None
+        return permission(
+            self._config,
+            verdict.condition,
+            routes,
+            await self._hold.known(),
+            now,
+            provider=verdict.provider,
+            drilled=drilled,
+        )
 
     async def _policies(self) -> Mapping[str, Distribution] | None:
         try:

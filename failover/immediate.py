@@ -29,7 +29,7 @@ class RouteNow:
     failback: str = "off"
     headroom: Headroom = field(default_factory=Headroom)
     claim: str | None = None
-    drilled: Shares = field(default_factory=dict)
+    drilled: Shares | None = None
     """What is in force where a drill has moved traffic; `distribution` is then what it found."""
 
 
@@ -120,8 +120,8 @@ def plan(
     shifts, stranded, untouched = [], {}, []
     for route in routes:
         if route.distribution.get(request.failed_provider, 0) == 0:
-            if route.drilled.get(request.failed_provider, 0):
-                shifts.append(_undrill(route))
+            if route.drilled is not None and route.drilled.get(request.failed_provider, 0):
+                shifts.append(_undrill(route, route.drilled))
             else:
                 untouched.append(route.route)
             continue
@@ -149,13 +149,13 @@ def plan(
     return Plan(shifts=shifts, stranded=stranded, untouched=untouched)
 
 
-def _undrill(route: RouteNow) -> Shift:
+def _undrill(route: RouteNow, drilled: Shares) -> Shift:
     """The way out of a provider that only a drill brought onto the route: what the drill found."""
     target = max(route.distribution, key=lambda name: route.distribution[name])
     return Shift(
         route=route.route,
         decided_on=route.revision,
-        before=route.drilled,
+        before=drilled,
         after=route.distribution,
         target=target,
         reason="a drill had moved this traffic, and what it found is put back",

@@ -37,8 +37,8 @@ class FaultsApi:
         self._auth = auth
         self._config = config
 
-    async def show(self, _: Request | None = None) -> Response:
-        return JSONResponse({"faults": self._alive(), "at": datetime.now(UTC).isoformat()})
+    async def show(self, _: Request | None = None, at: datetime | None = None) -> Response:
+        return JSONResponse({"faults": self._alive(), "at": (at or datetime.now(UTC)).isoformat()})
 
     async def put(self, request: Request) -> Response:
         route, provider = request.path_params["route"], request.path_params["provider"]
@@ -57,9 +57,10 @@ class FaultsApi:
         if claim != body.drill:
             said = f"it is claimed by {claim}" if claim else "it claims nothing there"
             return _error(409, f"Nothing was broken: {body.drill} must hold the claim of route {route!r}, and {said}.")
-        lasts = timedelta(seconds=body.seconds)
+        # Told as of before it strikes: nothing that it did may seem to have come before it.
+        lasts, at = timedelta(seconds=body.seconds), datetime.now(UTC)
         self._faults.put(route, provider, kind=body.kind, percent=body.percent, drill=body.drill, lasts=lasts)
-        return await self.show()
+        return await self.show(at=at)
 
     async def delete(self, request: Request) -> Response:
         """Every fault of the route, or those of `drill`; it is no error that there is none."""

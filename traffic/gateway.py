@@ -117,7 +117,7 @@ class GatewayPlane:
             (await self._call("PUT", f"/faults/{fault.route}/{provider}", json=body))["at"]
             for provider in fault.providers
         ]
-        return self._understand(lambda: datetime.fromisoformat(at[-1]))
+        return self._understand(lambda: datetime.fromisoformat(at[0]))
 
     async def heal(self, route: str, drill: str) -> None:
         await self._call("DELETE", f"/faults/{route}", params={"drill": drill})

@@ -52,3 +52,5 @@ class Automation(Section):
     """How long a proposal waits for people."""
     at_deadline: Literal["nothing", "act"] = "nothing"
     """What happens to a proposal that nobody answered, where the trouble lasts."""
+    require_drill_within: PositiveDuration | None = None
+    """Without a passed drill of the provider within it, ramps are only proposed; the way out of who is down never waits."""

@@ -144,8 +144,16 @@ async def until_said(run: Run, words: str, patience: float = 30) -> None:
 
 
 @pytest.fixture
-async def gateway_url(tmp_path: Path) -> AsyncIterator[tuple[str, Any, FileStore, dict[str, MemoryClient], Config]]:
-    config = parse(CONFIG, "drills.yaml").config
+def settings() -> str:
+    """The configuration; a module may have its own."""
+    return CONFIG
+
+
+@pytest.fixture
+async def gateway_url(
+    tmp_path: Path, settings: str
+) -> AsyncIterator[tuple[str, Any, FileStore, dict[str, MemoryClient], Config]]:
+    config = parse(settings, "drills.yaml").config
     providers = {key: MemoryClient(key) for key in config.providers}
     initial = {name: route.distribution for name, route in config.routes.items()}
     store = FileStore.open(tmp_path / "policies.json", initial, utc_now)
