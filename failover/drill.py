@@ -136,10 +136,10 @@ def wanted(request: FailoverDrillRequest, config: Config) -> Wanted | str:
             return f"There is no drill schedule {request.schedule!r}; drills.schedules has {known}."
     provider = request.provider or (schedule.provider if schedule else None)
     route = request.route or (schedule.route if schedule else None) or _only(config.drills.routes)
-    if provider is None:
-        return "A drill needs a provider whose failure is practised."
     if route is None:
         return no_drill_route(config)
+    if provider is None:
+        return "A drill needs a provider whose failure is practised."
     found = Wanted(
         route=route,
         provider=provider,

@@ -37,13 +37,16 @@ def file_name(record: RunRecord) -> str:
 
 
 def _title(record: RunRecord) -> str:
-    return f"# {record.procedure}: {record.provider}, {record.outcome.value}"
+    drill = "DRILL: " if record.is_drill else ""
+    return f"# {drill}{record.procedure}: {record.provider}, {record.outcome.value}"
 
 
 def _answer(record: RunRecord) -> str:
     if record.outcome is Outcome.NEEDS_HUMAN:
         command = f"\n\nRun:\n\n```bash\n{record.command}\n```" if record.command else ""
         return f"**A person is needed.** {record.reason}{command}"
+    if record.is_drill:
+        return f"**{record.outcome.value}. This was a drill: the failure was made up.** {record.reason}"
     handled = record.outcome in (Outcome.COMPLETED, Outcome.ROLLED_BACK)
     return f"**{'Handled; nothing needs to be done now.' if handled else record.outcome.value}** {record.reason}"
 

@@ -296,8 +296,9 @@ class _Builder:
         from starter.schedules import HEALTH_CHECK, Applied, apply, remove
 
         client = await connect(self._settings, stack.as_found())
-        applied = (await apply(client, self._config))[HEALTH_CHECK]
-        if self._settings.temporal_address and applied is Applied.CREATED:
-            # On a server that outlives us, a schedule without workers would start checks that nobody does.
-            self._parts.push_async_callback(remove, client)
-        self._say(f"Schedule of the health check: {applied}.")
+        applied = await apply(client, self._config)
+        for name, done in applied.items():
+            if self._settings.temporal_address and done is Applied.CREATED:
+                # On a server that outlives us, a schedule without workers would start checks that nobody does.
+                self._parts.push_async_callback(remove, client, name)
+        self._say(f"Schedule of the health check: {applied[HEALTH_CHECK]}.")

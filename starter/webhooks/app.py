@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from activities.drilling import PassedDrills
 from activities.hold import HeldAutomation
 from failover.config import Config
 from failover.ports import HoldStore, TrafficPlane
@@ -39,6 +40,7 @@ class Parts:
     api_token: str | None
     sns: Sns
     hold: HoldStore | None = None
+    practised: PassedDrills | None = None
 
 
 class WebhookServer:
@@ -50,7 +52,7 @@ class WebhookServer:
         guard = Guard(config, parts.secrets, parts.api_token)
         driver = Driver(temporal, metrics)
         hold = HeldAutomation(parts.hold)
-        self._desk = Desk(config, temporal, parts.plane, hold)
+        self._desk = Desk(config, temporal, parts.plane, hold, parts.practised)
         alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics)
         runs, starts = RunsDoor(guard, temporal, driver, hold), StartsDoor(config, guard, temporal)
         secret = parts.secrets.get(config.notifications.slack.signing_secret_env)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import structlog
 
+from activities.drilling import PassedDrills
+from activities.evidence import EvidenceStore
 from failover.config import Config
 from gateway.process import listening
 from starter.connection import connect
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
-from starter.parts import hold_of, plane_of
+from starter.parts import EVIDENCE, hold_of, plane_of
 from starter.running import find, write_atomically
 from starter.settings import Settings
 from starter.showing import named
@@ -59,6 +61,7 @@ async def _serve(
                 api_token=stack.api_token,
                 sns=Sns(),
                 hold=hold,
+                practised=PassedDrills(EvidenceStore((stack.state or stack.home) / EVIDENCE)),
             )
         )
         held.push_async_callback(server.finish)
