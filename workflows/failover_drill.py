@@ -119,7 +119,7 @@ class FailoverDrill(Driven):
         self.journal.provider = brief.wanted.provider
         self.journal.concerns([brief.wanted.route])
         plan = drill.plan(brief)
-        self.journal.announce("plan", f"Drill of {plan.subject}: {'; '.join(plan.steps)}")
+        self.journal.announce("plan", f"Drill of {plan.subject}, plan {plan.digest}.")
         refused = drill.why_not_begin(self.request, brief, me())
         if refused is not None:
             raise Ended(refused.outcome, refused.reason)
@@ -274,7 +274,7 @@ class FailoverDrill(Driven):
         # From when it was in force, which is before anybody could see it: no figure is better than it was.
         self.journal.mark(first_bad=at)
         kind = fault.kind.value.replace("_", " ")
-        self.journal.announce("break", f"{', '.join(fault.providers)} fail on {fault.route} alone: {kind}.")
+        self.journal.announce("break", f"Broken on route {fault.route} alone: {', '.join(fault.providers)} ({kind}).")
 
     async def _detect(self, watches: Mapping[str, asyncio.Task[Verdict | None]]) -> list[Verdict]:
         """Until the drill's own watch says that the provider is down; → what is known of whoever else was broken."""

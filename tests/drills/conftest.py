@@ -29,7 +29,7 @@ from gateway.store import FileStore
 from providers.memory import MemoryClient
 from traffic.gateway import GatewayPlane
 
-TOKEN = "the-token"
+TOKEN = "test-token"
 
 CONFIG = """
 providers:

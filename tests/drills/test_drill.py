@@ -67,7 +67,7 @@ async def test_what_nobody_can_take_over_fails_and_is_put_back(yard: Yard) -> No
 async def test_a_target_that_is_really_down_fails_the_drill(yard: Yard) -> None:
     """It was not known before; the next of the chain is down too, and what was found is put back all the same."""
     run = await yard.drill()
-    await until_said(run, "fail on practice alone")
+    await until_said(run, "Broken on route practice")
     for name in ("google", "meta"):
         yard.providers[name].fail_with = FailureKind.SERVER_ERROR
     result = await run.result()
@@ -82,7 +82,7 @@ async def test_nothing_is_broken_where_the_route_is_not_well(yard: Yard) -> None
     run = await yard.drill()
     result = await run.result()
     assert result.outcome is Outcome.FAILED and "before anything was broken" in result.reason
-    assert not any("fail on practice" in text for text in await said(run))
+    assert not any("Broken on route" in text for text in await said(run))
     assert yard.policy().distribution == FOUND and yard.policy().claim is None
 
 
@@ -145,7 +145,7 @@ async def test_an_abort_ends_it_and_puts_everything_back(moment: str, yard: Yard
 async def test_a_cancelled_drill_is_clean_too(yard: Yard) -> None:
     """`temporal workflow cancel` is an abort."""
     run = await yard.drill()
-    await until_said(run, "fail on practice alone")
+    await until_said(run, "Broken on route practice")
     await run.cancel()
     with pytest.raises(WorkflowFailureError):
         await run.result()
@@ -170,7 +170,7 @@ async def test_a_live_drill_stops_at_once_where_users_suffer(yard: Yard) -> None
     """Whoever should answer in the provider's place fails: the guard ends the drill, and nothing stays broken."""
     async with yard.users("chat"):
         run = await yard.drill(route="chat", percent=5)
-        await until_said(run, "fail on chat alone")
+        await until_said(run, "Broken on route chat")
         yard.providers["google"].fail_with = yard.providers["meta"].fail_with = FailureKind.SERVER_ERROR
         yard.providers["bedrock"].fail_with = FailureKind.SERVER_ERROR
         await until_said(run, "Stopped:")
