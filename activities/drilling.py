@@ -239,7 +239,7 @@ class Drilling:
                     order.route, order.provider, self._prober.question, timeout=timeout
                 )
         except ProviderError as error:
-            return replace(error.failure, provider=order.provider)
+            return replace(error.failure, provider=order.provider, detail=error.failure.detail.rstrip("."))
         except TimeoutError:
             detail = "no whole answer in time"
             return Failure(kind=FailureKind.TIMEOUT, provider=order.provider, detail=detail)

@@ -404,7 +404,7 @@ class FailoverDrill(Driven):
             self.journal.note(f"Held as it stands, since {why}.")
             self.journal.notes.append(f"What was found was not put back: {why}.")
             return look.distribution, "release"
-        return found, "put back"
+        return found, "put-back"
 
     async def _verify(self, shares: Distribution) -> None:
         brief = self._known()
