@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from failover.health import Condition, Verdict
 from failover.incident import Outcome
 from failover.policy import Change, ChangedBy
+from starter.last_good import last_good
+from starter.running import Stack
+from starter.settings import Settings
 from tests.drills.conftest import CONFIG, FOUND, Yard, said, until_said
 
 LONG = "validate_good_samples: 100, validate_timeout: 60s,"
@@ -117,3 +121,16 @@ async def test_a_change_by_hand_is_left_alone(yard: Yard) -> None:
     result = await asyncio.wait_for(run.result(), 60)
     assert result.outcome is Outcome.INTERRUPTED and "otto" in result.reason, await said(run)
     assert (yard.policy().distribution, yard.policy().claim, await yard.faults()) == (mine, None, [])
+
+
+async def test_breaking_the_glass_writes_what_the_drill_had_found(yard: Yard, tmp_path: Any) -> None:
+    """`restore` knows it from the policy alone: without Temporal, without a record."""
+    run = await yard.drill()
+    await moved(yard)
+    stack = Stack(home=tmp_path, state=tmp_path / "elsewhere")
+    good = await last_good(Settings(), stack, yard.policy(), None, [])
+    assert (good.distribution, run.id in good.why) == (FOUND, True)
+    await run.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(run.result(), 60)
+    assert yard.policy().distribution == FOUND
