@@ -1,8 +1,8 @@
 """What was the last good distribution of a route, by whoever still tells.
 
-What a drill had found, while it holds the route. Else, in this order: of the run that changed the route last, what it ended with where its record says that it ended well, else
-what it had found, by its record or by its plan where Temporal still tells that; what the last run on record ended with;
-the configured distribution.
+What a drill had found, while it holds the route. Else, in this order: of the run that changed the route last, what it ended
+with where its record says that it ended well, else what it had found, by its record or by its plan where Temporal still
+tells that; what the last run on record ended with; the configured distribution.
 """
 
 from collections.abc import Sequence
