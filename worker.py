@@ -30,6 +30,7 @@ from activities.checks.people import Outside
 from activities.communications import Communicating
 from activities.course import CourseOfUse
 from activities.deploys import DeployLog
+from activities.drilling import Drilling, PassedDrills
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
@@ -52,7 +53,16 @@ from failover.config.communications import ChannelName
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
 from failover.golden import Suite
-from failover.ports import Directory, HoldStore, PassiveSource, ProviderClient, Reachable, ReadinessStore, TrafficPlane
+from failover.ports import (
+    Directory,
+    DrillPlane,
+    HoldStore,
+    PassiveSource,
+    ProviderClient,
+    Reachable,
+    ReadinessStore,
+    TrafficPlane,
+)
 from gateway.process import listening
 from providers.status_page import StatusPages
 from starter.channels import channels
@@ -61,6 +71,7 @@ from starter.golden import load_prompt_sets
 from starter.logs import configure
 from starter.parts import (
     SAMPLES,
+    drill_plane,
     evidence_store,
     examiner,
     gateway_plane,
@@ -83,6 +94,7 @@ from workflows.canary_failover import CanaryFailover
 from workflows.communications import Communications
 from workflows.emergency import MultiProviderEmergency
 from workflows.failback import Failback
+from workflows.failover_drill import FailoverDrill
 from workflows.follow_up import FollowUp
 from workflows.gradual_failover import GradualFailover
 from workflows.health_check import HealthCheck
@@ -108,6 +120,7 @@ WORKFLOWS: Sequence[type] = (
     FollowUp,
     Communications,
     ReadinessAudit,
+    FailoverDrill,
 )
 
 PROCEDURES = tuple(kind.__name__ for kind in WORKFLOWS if issubclass(kind, Visible) and kind is not FollowUp)
@@ -144,6 +157,7 @@ class Parts:
     readiness: ReadinessStore | None = None
     reachable: Mapping[str, Reachable] = field(default_factory=dict)
     directory: Directory | None = None
+    drills: DrillPlane | None = None
 
 
 def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
@@ -157,6 +171,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         responder = AskingResponder(responder, parts.statuses)
     hold = HeldAutomation(parts.hold)
     readings = Readings(parts.config, parts.plane, parts.sources)
+    demanded = parts.config.detection.automation.require_drill_within is not None
     runs = Runs(client, task_queue, hold)
     baselines = BaselineRecorder(
         parts.config,
@@ -177,6 +192,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         parts.samples,
         baselines,
         certificates,
+        PassedDrills(parts.evidence) if demanded else None,
     )
     evidence = Evidence(parts.evidence, parts.metrics.closed if parts.metrics else None)
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, certificates)
@@ -185,12 +201,15 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
     reporter = RunReporter(parts.evidence, parts.config)
     aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, reporter, parts.samples)
     telling = Communicating(parts.config, parts.channels, parts.evidence, client, task_queue)
+    drilling = Drilling(parts.config, parts.plane, parts.drills, parts.board, prober, hold)
     activities: list[Callable[..., Any]] = [
         *(traffic.brief, traffic.reread, traffic.apply, traffic.verify),
         *(restoration.sample, restoration.impact),
         *(watching.plan, watching.watch),
         *(ramping.brief, ramping.look, ramping.sample, ramping.recovery, ramping.comprehensive),
         *(runs.is_open, runs.start),
+        *(drilling.brief, drilling.look, drilling.inject, drilling.keep, drilling.heal),
+        *(drilling.watch, drilling.load, drilling.guard),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
         *(aftercare.begin, aftercare.report, aftercare.thresholds, aftercare.keep),
         *(Probing(prober).candidates, Notify(parts.notifier).post),
@@ -242,6 +261,8 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         figures = WorkerMetrics(loaded.config, board, PROCEDURES)
         parts = await assemble(loaded, settings, options.state, board, figures, traced)
         held.push_async_callback(parts.plane.aclose)
+        if parts.drills is not None:
+            held.push_async_callback(parts.drills.aclose)
         if parts.hold is not None:
             held.push_async_callback(parts.hold.aclose)
         for provider in parts.clients.values():
@@ -290,6 +311,7 @@ async def assemble(
         readiness=readiness_store(config, state),
         reachable={"messages": telling},
         directory=telling if isinstance(telling, SlackNotifier) else None,
+        drills=drill_plane(settings),
     )
 
 

@@ -50,7 +50,7 @@ class Attachment:
 
 def folder_of(decided: datetime, workflow_id: str, run_id: str) -> str:
     """The name of a run's folder; names sort by the moment at which the run was decided."""
-    return f"{decided:%Y%m%dT%H%M%S}-{_slug(workflow_id)}-{run_id[:8]}"
+    return f"{decided:%Y%m%dT%H%M%S}-{_slug(workflow_id)}-{run_id[-8:]}"
 
 
 def _slug(workflow_id: str) -> str:
@@ -117,15 +117,16 @@ class EvidenceStore:
                 log.warning("a record cannot be read", folder=folder, errors=error.error_count())
 
     def latest(self) -> RunRecord | None:
-        """Of the run that closed last; None where there was none."""
-        records = [record for _, record in islice(self.records(), 20)]
+        """Of the run that closed last, drills left out; None where there was none."""
+        real = (record for _, record in self.records() if not record.is_drill)
+        records = list(islice(real, 20))
         return max(records, key=lambda record: record.moments.closed or record.moments.decided, default=None)
 
     def find(self, workflow_id: str, run_id: str | None = None, *, among: Sequence[str] | None = None) -> str | None:
         """The folder of a run, the newest of that id where no run is named. `among`: what `list` told before."""
         for folder in self.list() if among is None else among:
             slug, _, run = folder.partition("-")[2].rpartition("-")
-            named = slug == _slug(workflow_id) and (run_id is None or run == run_id[:8])
+            named = slug == _slug(workflow_id) and (run_id is None or run == run_id[-8:])
             # Ids that were given out within a minute begin alike: only the record tells for sure.
             if named and (run_id is None or self.load(folder).run_id == run_id):
                 return folder

@@ -139,7 +139,10 @@ class Ramping:
         return [
             record.moments.closed
             for record in records
-            if record.trigger is Trigger.AUTOMATIC and record.moments.closed and record.moments.closed >= since
+            if record.trigger is Trigger.AUTOMATIC
+            and not record.is_drill
+            and record.moments.closed
+            and record.moments.closed >= since
             if record.moments.in_force  # one that was refused, or moved nothing, is no change
             if any(shift.route == route for shift in record.routes)
         ]
@@ -231,6 +234,8 @@ class Ramping:
 
 
 def _undone_by(record: RunRecord, order: BriefOrder) -> bool:
+    if record.is_drill:
+        return False
     if order.undoes_workflow_id is not None:
         named = record.workflow_id == order.undoes_workflow_id
         named = named and order.undoes_run_id in (None, record.run_id)
@@ -241,7 +246,7 @@ def _undone_by(record: RunRecord, order: BriefOrder) -> bool:
 
 
 def snapshot(policy: TrafficPolicy) -> Snapshot:
-    """What a run may have to put back."""
+    """What a run may have to put back; where a drill has moved traffic, what it found."""
     return Snapshot(
-        revision=policy.revision, distribution=policy.distribution, mode=policy.mode, degraded=dict(policy.degraded)
+        revision=policy.revision, distribution=policy.undrilled, mode=policy.mode, degraded=dict(policy.degraded)
     )

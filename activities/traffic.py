@@ -108,7 +108,9 @@ class Traffic:
         return RouteNow(
             route=policy.route,
             revision=policy.revision,
-            distribution=policy.distribution,
+            distribution=policy.undrilled,
+            claim=policy.claim,
+            drilled=policy.distribution if policy.clean is not None else None,
             chain=self._config.chain(policy.route, failed),
             changed_by=_author(policy),
             failback=self._config.routes[policy.route].failback if policy.route in self._config.routes else "off",

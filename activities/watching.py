@@ -14,6 +14,7 @@ from activities.accuracy import Examiner
 from activities.baselines import BaselineRecorder
 from activities.board import VerdictBoard
 from activities.certificates import Certificates
+from activities.drilling import PassedDrills
 from activities.hold import HeldAutomation
 from activities.probing import Prober
 from activities.samples import SampleLog
@@ -93,6 +94,7 @@ class Watching:
         samples: SampleLog | None = None,
         baselines: BaselineRecorder | None = None,
         certificates: Certificates | None = None,
+        practised: PassedDrills | None = None,
     ) -> None:
         self._config = config
         self._plane = plane
@@ -105,6 +107,7 @@ class Watching:
         self._samples = samples
         self._baselines = baselines
         self._certificates = certificates or Certificates(config, {}, None)
+        self._practised = practised
         self._exams: dict[str, asyncio.Task[Assessment]] = {}
         self._probes: dict[str, set[asyncio.Task[Probe]]] = {}
         self._sent: dict[str, int] = {}
@@ -253,7 +256,16 @@ class Watching:
     async def _allowed(self, verdict: Verdict, routes: Sequence[str], now: datetime) -> Permission:
         if verdict.condition in (Condition.HEALTHY, Condition.BLIND):
             return Permission()
-        return permission(self._config, verdict.condition, routes, await self._hold.known(), now)
+        drilled = await self._practised.known() if self._practised else None
+        return permission(
+            self._config,
+            verdict.condition,
+            routes,
+            await self._hold.known(),
+            now,
+            provider=verdict.provider,
+            drilled=drilled,
+        )
 
     async def _policies(self) -> Mapping[str, Distribution] | None:
         try:

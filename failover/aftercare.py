@@ -75,7 +75,7 @@ def request_about(record: RunRecord) -> FollowUpRequest:
 
 def follow_up_id(workflow_id: str, run_id: str) -> str:
     """Of the one follow-up of a run."""
-    return f"follow-up/{workflow_id}/{run_id[:8]}"
+    return f"follow-up/{workflow_id}/{run_id[-8:]}"
 
 
 def why_none(request: FollowUpRequest) -> str | None:

@@ -126,8 +126,11 @@ def decide(
     policies: Mapping[str, Distribution] | None,
     now: datetime,
     hold: Hold | None = None,
+    drilled: Mapping[str, datetime] | None = None,
 ) -> Decision:
     """What an alert should lead to. `policies` None: the data plane does not answer, and the run itself will look.
+
+    `drilled`: when the last passed drill of each provider ended.
 
     An alert is no person: what it starts is as automatic as what a detector starts, under the same levels and hold.
     """
@@ -138,7 +141,7 @@ def decide(
         return Decision(reason=meant)
     if alert.status is Status.RESOLVED:
         return _resolved(alert, sender, meant, config, policies, hold, now)
-    return _fired(alert, sender, meant, config, policies, hold, now)
+    return _fired(alert, sender, meant, config, policies, hold, now, drilled)
 
 
 def _fired(
@@ -149,6 +152,7 @@ def _fired(
     policies: Mapping[str, Distribution] | None,
     hold: Hold | None,
     now: datetime,
+    drilled: Mapping[str, datetime] | None,
 ) -> Decision:
     procedure = getattr(config.detection.triggers, meant.trigger.value)
     if procedure == "none":
@@ -163,7 +167,7 @@ def _fired(
             tells=[failover_id(meant.provider)],
         )
     said = f"{meant.provider} is {meant.trigger.value.replace('_', ' ')}"
-    allowed = permission(config, meant.trigger, routes, hold, now)
+    allowed = permission(config, meant.trigger, routes, hold, now, provider=meant.provider, drilled=drilled)
     if allowed.why_not:
         return Decision(
             reason=f"{allowed.why_not}; {said}, and what to do about it is people's to start",

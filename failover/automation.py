@@ -14,12 +14,12 @@ from pydantic import Field
 
 from failover.config import Config
 from failover.config.automation import Automation, Level
-from failover.health import Condition
+from failover.health import DOWN, Condition
 from failover.requests import Request
 from failover.section import Name
 from failover.starting import StartOrder
 from failover.triggers import Response
-from failover.units import PositiveSeconds
+from failover.units import PositiveSeconds, render_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,8 @@ class Hold:
 class Permission:
     """What may come of a response: routes for which it is started, and proposed; or why not.
 
-    `all_act`: no route is left out, so that nothing has to be named. `held`: an answer is owed once the hold ends.
+    `all_act`: no route is left out, so that nothing has to be named. `held`: an answer is owed once the hold ends. `said`:
+    what whoever reads of the start should know of it.
     """
 
     act: Sequence[str] = field(default_factory=list)
@@ -51,6 +52,21 @@ class Permission:
     all_act: bool = False
     held: bool = False
     why_not: str = ""
+    said: str = ""
+
+
+def why_not_practised(
+    config: Config, provider: str | None, drilled: Mapping[str, datetime] | None, now: datetime
+) -> str | None:
+    """Why the failover of a provider does not count as practised, by when its last passed drill ended; None where it does."""
+    wanted = config.detection.automation.require_drill_within
+    if wanted is None or provider is None:
+        return None
+    last = (drilled or {}).get(provider)
+    if last is not None and now - last <= wanted:
+        return None
+    when = "none is on record" if last is None else f"the last passed on {last:%Y-%m-%d %H:%M} UTC"
+    return f"No drill of {provider} passed within {render_duration(wanted)} ({when})"
 
 
 def level(config: Config, route: str, condition: Condition) -> Level:
@@ -61,20 +77,40 @@ def level(config: Config, route: str, condition: Condition) -> Level:
 
 
 def permission(
-    config: Config, condition: Condition, routes: Iterable[str], hold: Hold | None, now: datetime
+    config: Config,
+    condition: Condition,
+    routes: Iterable[str],
+    hold: Hold | None,
+    now: datetime,
+    *,
+    provider: str | None = None,
+    drilled: Mapping[str, datetime] | None = None,
 ) -> Permission:
-    """For the routes concerned; where they are not known, for every route."""
+    """For the routes concerned; where they are not known, for every route.
+
+    `drilled`: when the last passed drill of each provider ended. Without one that is demanded, what would be started is
+    proposed instead; but nobody waits for a drill while traffic is on a provider that is down.
+    """
     if hold is not None and hold.in_force(now):
         return Permission(held=True, why_not=str(hold))
     levels = {route: level(config, route, condition) for route in (list(routes) or sorted(config.routes))}
     act = [route for route, is_at in levels.items() if is_at is Level.ACT]
     propose = [route for route, is_at in levels.items() if is_at is Level.PROPOSE]
+    unpractised = why_not_practised(config, provider, drilled, now)
+    if unpractised is not None and condition not in DOWN:
+        act, propose = [], sorted({*act, *propose})
     why = "" if act or propose else f"Automation is off for {condition.value.replace('_', ' ')} on {', '.join(levels)}"
-    return Permission(act=act, propose=propose, all_act=len(act) == len(levels), why_not=why)
+    said = ""
+    if unpractised is not None and (act or propose):
+        way = "the way out is taken all the same" if condition in DOWN else "people are asked first"
+        said = f"{unpractised}; {way}"
+    return Permission(act=act, propose=propose, all_act=len(act) == len(levels), why_not=why, said=said)
 
 
 def permitted(response: Response, allowed: Permission) -> Response:
     """The response as far as it is allowed, and what people are told in its place."""
+    if response.procedure is not None and not allowed.why_not and allowed.said:
+        return replace(response, reason=f"{response.reason}. {allowed.said}")
     if response.procedure is None or not allowed.why_not:
         return response
     article = "an" if response.procedure[0] in "aeiou" else "a"
@@ -89,8 +125,10 @@ def gate(
 
     Whoever starts something by itself asks here: the health check, alerts, whatever comes.
     """
+    reason = f"{reason}. {allowed.said}" if allowed.said else reason
+    orders = [_telling(order, allowed.said) for order in orders]
     if allowed.all_act:
-        return list(orders)
+        return orders
     return [
         gated
         for order in orders
@@ -100,6 +138,14 @@ def gate(
         )
         if gated is not None
     ]
+
+
+def _telling(order: StartOrder, said: str) -> StartOrder:
+    """The order with what is to be known of it beside its reason, which stands in the policy, the messages and the report."""
+    if not said:
+        return order
+    reason = f"{order.request.get('reason', '')}. {said}".removeprefix(". ")[:1000]
+    return replace(order, request={**order.request, "reason": reason})
 
 
 def _part(order: StartOrder, routes: Sequence[str]) -> StartOrder | None:

@@ -75,6 +75,13 @@ def same(left: Distribution, right: Distribution) -> bool:
     return all(left.get(provider, 0) == right.get(provider, 0) for provider in {*left, *right})
 
 
+def move_part(distribution: Distribution, source: str, target: str, percents: float) -> Distribution:
+    """So many percent of what `source` has on `target`; one point at least, where it has one."""
+    share = distribution.get(source, 0)
+    moved = min(share, max(100, round(share * percents / 100)))
+    return check({**distribution, source: share - moved, target: distribution.get(target, 0) + moved})
+
+
 def users_of(provider: str, distributions: Mapping[str, Distribution]) -> list[str]:
     """The routes that send any traffic to the provider, in name order."""
     return sorted(route for route, shares in distributions.items() if shares.get(provider, 0) > 0)

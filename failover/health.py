@@ -193,7 +193,8 @@ class _Tries:
 
     @property
     def count(self) -> int:
-        return sum(window.tries for window in self.windows)
+        """Those that reached the provider: what a drill made fail on the way did not."""
+        return sum(window.tries - sum(window.injected.values()) for window in self.windows)
 
     @property
     def p95(self) -> timedelta | None:
@@ -209,7 +210,7 @@ class _Tries:
         for window in self.windows:
             for kind, count in window.failures.items():
                 if kind in kinds:
-                    counts[kind] = counts.get(kind, 0) + count
+                    counts[kind] = counts.get(kind, 0) + count - window.injected.get(kind, 0)
         return counts
 
 

@@ -9,7 +9,7 @@ from failover.certificates import Certification
 from failover.config.automation import Automation
 from failover.config.kpis import Kpis
 from failover.config.procedures import Immediate
-from failover.distribution import Distribution, Shares, move_all, percent, render
+from failover.distribution import Distribution, Shares, move_all, move_part, percent, render
 from failover.errors import RequestError
 from failover.health import Condition, Verdict
 from failover.policy import Revision
@@ -33,6 +33,9 @@ class RouteNow:
     failback: str = "off"
     headroom: Headroom = field(default_factory=Headroom)
     certification: Certification | None = None
+    claim: str | None = None
+    drilled: Shares | None = None
+    """What is in force where a drill has moved traffic; `distribution` is then what it found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,15 @@ def as_of(routes: Sequence[RouteNow], now: datetime) -> list[RouteNow]:
     ]
 
 
+def why_not_drill(workflow_id: str, routes: Iterable[RouteNow]) -> str | None:
+    """Why a drill's failover may not write (any more): somebody else has taken a route from its drill."""
+    for route in routes:
+        if not route.claim or not workflow_id.startswith(f"{route.claim}/"):
+            holder = f"it is claimed by {route.claim}" if route.claim else f"{route.changed_by} changed it"
+            return f"Route {route.route!r} is no longer this drill's: {holder}. This run touches nothing more."
+    return None
+
+
 def candidates(request: ImmediateFailoverRequest, routes: Iterable[RouteNow]) -> list[str]:
     """Every provider that might be chosen, in first-seen order."""
     if request.target_provider is not None:
@@ -131,7 +143,10 @@ def plan(
     shifts, stranded, untouched, asks = [], dict[str, str](), list[str](), dict[str, str]()
     for route in routes:
         if route.distribution.get(request.failed_provider, 0) == 0:
-            untouched.append(route.route)
+            if route.drilled is not None and route.drilled.get(request.failed_provider, 0):
+                shifts.append(_undrill(route, route.drilled))
+            else:
+                untouched.append(route.route)
             continue
         target, reason = choose(request, route, verdicts, ruled_out)
         if target is None:
@@ -143,7 +158,11 @@ def plan(
         others = [name for name in _chain(route, request.failed_provider) if name != target]
         able = [name for name in others if why_not_target(name, verdicts, ruled_out) is None]
         able = [name for name in sorted(able, key=lambda name: _lacks(route, name)) if not _must_ask(route, name)]
-        after, said = divide(route, request.failed_provider, target, [] if request.target_provider else able)
+        if request.share_percent is not None:
+            part = move_part(route.distribution, request.failed_provider, target, request.share_percent)
+            after, said = part, [f"only {request.share_percent:g} % of it"]
+        else:
+            after, said = divide(route, request.failed_provider, target, [] if request.target_provider else able)
         shifts.append(
             Shift(
                 route=route.route,
@@ -171,6 +190,19 @@ def _remark(route: RouteNow, after: Distribution) -> str:
     gaining = [name for name in sorted(after) if after[name] > route.distribution.get(name, 0)]
     remark = route.certification.remark(gaining) if route.certification else ""
     return f"{route.route}: {remark}" if remark else ""
+
+
+def _undrill(route: RouteNow, drilled: Shares) -> Shift:
+    """The way out of a provider that only a drill brought onto the route: what the drill found."""
+    target = max(route.distribution, key=lambda name: route.distribution[name])
+    return Shift(
+        route=route.route,
+        decided_on=route.revision,
+        before=drilled,
+        after=route.distribution,
+        target=target,
+        reason="a drill had moved this traffic, and what it found is put back",
+    )
 
 
 def divide(route: RouteNow, failed: str, target: str, others: Sequence[str]) -> tuple[Distribution, list[str]]:

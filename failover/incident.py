@@ -22,6 +22,11 @@ class Outcome(StrEnum):
     ABORTED = "ABORTED"
     REJECTED = "REJECTED"
     NEEDS_HUMAN = "NEEDS_HUMAN"
+    # Of drills:
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+    SKIPPED = "SKIPPED"
 
 
 class Trigger(StrEnum):
@@ -179,6 +184,7 @@ class RunRecord:
     contacts: Mapping[str, str] = field(default_factory=dict)
     """Whom to call about which provider."""
     is_drill: bool = False
+    """Nothing was really wrong: it is no incident, and counts in no rate of those."""
 
     @property
     def condition(self) -> Condition | None:

@@ -10,6 +10,7 @@ from failover.readiness import News
 
 _SIGN = {
     Outcome.COMPLETED: ":white_check_mark:",
+    Outcome.PASSED: ":white_check_mark:",
     Outcome.ROLLED_BACK: ":leftwards_arrow_with_hook:",
     Outcome.NEEDS_HUMAN: ":rotating_light:",
 }
@@ -48,6 +49,8 @@ class IncidentMessage:
     urgent: bool = False
     asks: Asked | None = None
     settles: Asked | None = None
+    drill: bool = False
+    """Nothing is really wrong: nobody is to be woken, and no case opened but as a test."""
 
     def blocks(self) -> list[dict[str, Any]]:
         """Slack's Block Kit form of the text, with buttons where it asks."""
@@ -103,10 +106,15 @@ def _confirm(title: str, text: str, yes: str, no: str) -> dict[str, Any]:
     return {name: {"type": "plain_text", "text": said} for name, said in plain.items()}
 
 
-def opening(key: str, subject: str, text: str, doing: str = "failing over") -> IncidentMessage:
+def marked(subject: str) -> str:
+    """What a drill is about, so that nobody takes it for an incident."""
+    return f"DRILL: {subject}"
+
+
+def opening(key: str, subject: str, text: str, doing: str = "failing over", *, drill: bool = False) -> IncidentMessage:
     """A procedure has begun to move traffic."""
     headline = f":warning: *{subject}*: {doing}"
-    return IncidentMessage(key=key, headline=headline, text=f"{headline}\n{text}", urgent=True)
+    return IncidentMessage(key=key, headline=headline, text=f"{headline}\n{text}", urgent=not drill, drill=drill)
 
 
 def progress(
@@ -118,21 +126,30 @@ def progress(
     urgent: bool = False,
     asks: Asked | None = None,
     settles: Asked | None = None,
+    drill: bool = False,
 ) -> IncidentMessage:
     """Something that people want to know happened; `urgent`: somebody must act."""
     headline = f":warning: *{subject}*: {text}"
+    said = marked(text) if drill else text
     return IncidentMessage(
-        key=key, headline=headline, text=text, thread=thread, urgent=urgent, asks=asks, settles=settles
+        key=key, headline=headline, text=said, thread=thread, urgent=urgent, asks=asks, settles=settles, drill=drill
     )
 
 
 def closing(key: str, record: RunRecord, thread: MessageRef | None) -> IncidentMessage:
     """How it ended, and the command for a person where one is needed."""
-    headline = f"{_SIGN.get(record.outcome, ':warning:')} *{record.subject or record.provider}*: {record.outcome.value}"
+    about = record.subject or record.provider
+    subject = marked(about) if record.is_drill else about
+    headline = f"{_SIGN.get(record.outcome, ':warning:')} *{subject}*: {record.outcome.value}"
     command = f"\nRun: `{record.command}`" if record.command else ""
     urgent = record.outcome is Outcome.NEEDS_HUMAN
     return IncidentMessage(
-        key=key, headline=headline, text=f"{headline}\n{record.reason}{command}", thread=thread, urgent=urgent
+        key=key,
+        headline=headline,
+        text=f"{headline}\n{record.reason}{command}",
+        thread=thread,
+        urgent=urgent,
+        drill=record.is_drill,
     )
 
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from failover.distribution import Shares, check
 
+DRILL = "drill/"
+"""How the workflow ids of drills begin, and so their claims."""
+
 KEPT_KEYS = 64
 """How many changes of a route are remembered, to recognise one that is repeated."""
 
@@ -69,6 +72,13 @@ class TrafficPolicy:
     reason: str
     changed_at: datetime
     key: str = ""
+    clean: Shares | None = None
+    """While a drill holds the claim: the distribution that it found. Whoever pre-empts it goes on from there."""
+
+    @property
+    def undrilled(self) -> Shares:
+        """The distribution as it is without a drill."""
+        return self.distribution if self.clean is None else self.clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +167,7 @@ def apply(record: RouteRecord | None, change: Change, now: datetime) -> tuple[Ro
         reason=change.reason,
         changed_at=now,
         key=change.key,
+        clean=_clean_after(policy, _claim_after(policy, change)),
     )
     keys = dict([*record.keys.items(), (change.key, change.digest())][-KEPT_KEYS:])
     return RouteRecord(policy=changed, keys=keys), ChangeResult(status=ChangeStatus.APPLIED, policy=changed)
@@ -183,6 +194,16 @@ def _claim_after(policy: TrafficPolicy, change: Change) -> str | None:
     if change.claim is not None:
         return change.claim or None
     return None if change.evict_claim == policy.claim else policy.claim
+
+
+def is_drill(workflow_id: str | None) -> bool:
+    return workflow_id is not None and workflow_id.startswith(DRILL)
+
+
+def _clean_after(policy: TrafficPolicy, claim: str | None) -> Shares | None:
+    if not is_drill(claim):
+        return None
+    return policy.undrilled
 
 
 def _who(policy: TrafficPolicy) -> str:

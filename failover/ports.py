@@ -8,6 +8,7 @@ from failover.automation import Hold
 from failover.certificates import Certificate
 from failover.completion import Answer, Chunk, Completion, ServiceStatus
 from failover.credentials import Credentials
+from failover.drill import Fault
 from failover.findings import Finding
 from failover.policy import Change, ChangeResult, TrafficPolicy
 from failover.readiness import Audit, Picture
@@ -179,3 +180,28 @@ class ReadinessStore(Protocol):
         ...
 
     def keep_told(self, picture: Picture) -> None: ...
+
+
+class DrillPlane(Protocol):
+    """A data plane in which a drill can make tries fail on their way to a provider."""
+
+    async def inject(self, fault: Fault) -> datetime:
+        """Set or renew the fault for each of its providers; → since when, on the data plane's clock.
+
+        Raises RequestError where it may not be (the route is not the drill's), DataPlaneUnavailable.
+        """
+        ...
+
+    async def heal(self, route: str, drill: str) -> None:
+        """End a drill's faults of a route; it is no error that there are none. Raises DataPlaneUnavailable."""
+        ...
+
+    async def probe(self, route: str, provider: str, completion: Completion, *, timeout: timedelta) -> Answer:
+        """One synthetic request through the route, which this provider and nobody else answers. Raises ProviderError."""
+        ...
+
+    async def use(self, route: str, completion: Completion, *, timeout: timedelta) -> Answer:
+        """One request as a user sends it, and counted as one. Raises ProviderError."""
+        ...
+
+    async def aclose(self) -> None: ...

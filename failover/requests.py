@@ -26,8 +26,9 @@ class ImmediateFailoverRequest(Request):
 
     `routes` None: every route that uses the provider. `target_provider` None: the chain chooses. `emergency` skips
     approvals and skippable waits, never verification. `verdicts` are handed over by the health check that saw it.
-    `is_drill`: whoever is told is told that it is one.
-    `uncertified`: it was agreed that targets need no certificate.
+    `uncertified`: it was agreed that targets need no certificate. `is_drill`: the failure is made up, whoever is told is told
+    so, and the run belongs to a drill that holds the route's claim. `share_percent` moves only that much of what the
+    provider has, which only a drill asks for.
     """
 
     failed_provider: Name
@@ -41,6 +42,7 @@ class ImmediateFailoverRequest(Request):
     uncertified: bool = False
     verdicts: list[Verdict] = []
     is_drill: bool = False
+    share_percent: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @field_validator("verdicts")
     @classmethod

@@ -13,7 +13,8 @@ class ProviderWindow:
 
     `first_tries` are those that the weights chose (a retry after another provider's failure is not one); `failures`
     counts by class; latencies are of successful tries, None without any; `first_failure_at` is the oldest failed try;
-    `tokens` went in and out, 0 where nobody counts them.
+    `tokens` went in and out, 0 where nobody counts them. `injected` are those of the failures that a drill made up: of the
+    provider itself they say nothing.
     """
 
     provider: str
@@ -25,6 +26,7 @@ class ProviderWindow:
     latency_p95: timedelta | None = None
     first_failure_at: datetime | None = None
     tokens: int = 0
+    injected: Mapping[FailureKind, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:

@@ -18,6 +18,8 @@ from gateway.auth import Auth
 from gateway.cache import AnswerCache
 from gateway.counters import Counters, utc_now
 from gateway.failed_tries import FailedTries
+from gateway.faults import Faults
+from gateway.faults_api import FaultsApi
 from gateway.hold_api import HoldApi
 from gateway.metrics import Metrics
 from gateway.openai_api import OpenAiApi
@@ -47,14 +49,17 @@ def create_app(
     metrics, auth = Metrics(config, store), Auth(token, loopback=loopback)
     counters = Counters(metrics.ended)
     rates = Rates(config.capacities(), time.monotonic)
-    router = Router(config, clients, store, counters, FailedTries(metrics), rates, utc_now, rng or random.Random())
+    dice = rng or random.Random()
+    faults = Faults(time.monotonic, dice)
+    router = Router(config, clients, store, counters, FailedTries(metrics), rates, faults, utc_now, dice)
     cache = AnswerCache(config.gateway.cache.max_bytes)
     queues = Queues(config.gateway.queue.max_bytes, router, store, metrics)
     metrics.watch(cache, queues)
     sources = Sources(router, store, cache, queues, counters, metrics, utc_now)
-    users = OpenAiApi(sources, store, auth, config.gateway.max_body_bytes, remembers=cache.is_on)
+    users = OpenAiApi(sources, store, auth, config.gateway.max_body_bytes, config.providers, remembers=cache.is_on)
     operators = PoliciesApi(store, counters, auth, config.providers)
     hold = HoldApi(store, auth)
+    breaking = FaultsApi(faults, store, auth, config)
 
     async def scrape(_: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -79,6 +84,9 @@ def create_app(
             Route("/automation/hold", hold.read, methods=["GET"]),
             Route("/automation/hold", hold.put, methods=["PUT"]),
             Route("/automation/hold", hold.delete, methods=["DELETE"]),
+            Route("/faults", breaking.show, methods=["GET"]),
+            Route("/faults/{route}/{provider}", breaking.put, methods=["PUT"]),
+            Route("/faults/{route}", breaking.delete, methods=["DELETE"]),
             Route("/metrics", scrape),
             Route("/healthz", healthz),
             Route("/readyz", readyz),

@@ -44,6 +44,7 @@ class _Try(NamedTuple):
     route: str
     first: bool
     failure: FailureKind | None
+    injected: bool
 
 
 class _Request(NamedTuple):
@@ -99,11 +100,15 @@ class Counters:
         first: bool,
         failure: FailureKind | None,
         latency: timedelta | None,
+        injected: bool = False,
     ) -> None:
-        """One try of a user's request at one provider; latency None where it is not known, counted only of successes."""
+        """One try of a user's request at one provider; latency None where it is not known, counted only of successes.
+
+        `injected`: a drill made it fail, and the provider never heard of it.
+        """
         tick = self._tick(started)
-        tick.events.append(self._event(_Try(provider, route, first, failure), None if failure else latency))
-        if failure is not None:
+        tick.events.append(self._event(_Try(provider, route, first, failure, injected), None if failure else latency))
+        if failure is not None and not injected:
             known = tick.first_failures.get((provider, route), started)
             tick.first_failures[provider, route] = min(known, started)
 
@@ -204,9 +209,12 @@ def _provider(
     provider: str, route: str, window: _Window, first_failure_at: datetime | None, tokens: int
 ) -> ProviderWindow:
     failures: Counter[FailureKind] = Counter()
+    injected: Counter[FailureKind] = Counter()
     for kind, count in window.events.items():
         if isinstance(kind, _Try) and kind.failure is not None:
             failures[kind.failure] += count
+            if kind.injected:
+                injected[kind.failure] += count
     return ProviderWindow(
         provider=provider,
         route=route,
@@ -217,6 +225,7 @@ def _provider(
         latency_p95=window.percentile(0.95),
         first_failure_at=first_failure_at,
         tokens=tokens,
+        injected=dict(injected),
     )
 
 

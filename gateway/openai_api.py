@@ -1,6 +1,7 @@
 """The users' door: OpenAI's chat completions and models."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,9 @@ from gateway.sources import Reply, Sources
 from gateway.store import PolicyStore
 
 SYNTHETIC_HEADER = "x-failover-synthetic"
+ONLY_HEADER = "x-failover-only"
+"""Of a synthetic request: the one provider that is to answer it."""
+
 PRIORITY_HEADER = "x-failover-priority"
 
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
@@ -31,12 +35,20 @@ class OpenAiApi:
     """Endpoints under /v1."""
 
     def __init__(
-        self, sources: Sources, store: PolicyStore, auth: Auth, max_body_bytes: int, *, remembers: bool
+        self,
+        sources: Sources,
+        store: PolicyStore,
+        auth: Auth,
+        max_body_bytes: int,
+        providers: Collection[str],
+        *,
+        remembers: bool,
     ) -> None:
         self._sources = sources
         self._store = store
         self._auth = auth
         self._max_body_bytes = max_body_bytes
+        self._providers = providers
         self._remembers = remembers
         self._replying: set[asyncio.Task[Reply]] = set()
 
@@ -110,7 +122,16 @@ class OpenAiApi:
             key=key_of(chat.model, completion, _others(request, chat)) if remembered else None,
             priority=_priority(request),
             size=size,
+            only=self._only(request) if synthetic else None,
         )
+
+    def _only(self, request: Request) -> str | None:
+        only = request.headers.get(ONLY_HEADER)
+        if only is not None and only not in self._providers:
+            known = ", ".join(sorted(self._providers))
+            message = f"The header X-Failover-Only names {only!r}, which is no provider; the providers are {known}."
+            raise ApiError(400, message, param="X-Failover-Only", code="provider_not_found")
+        return only
 
     async def models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [_model(route) for route in sorted(self._store.policies)]})

@@ -14,6 +14,7 @@ class Question:
     """One request: what is asked of which route, and when it came.
 
     `key`: under which its answer is remembered, None where it never is. `size`: bytes that it holds while it waits.
+    `only`: the one provider that is asked, whatever the weights say; a drill's probe.
     """
 
     route: str
@@ -24,6 +25,7 @@ class Question:
     key: bytes | None = None
     priority: Priority = Priority.NORMAL
     size: int = 0
+    only: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

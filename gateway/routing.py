@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from failover.policy import TrafficPolicy
 from failover.ports import ProviderClient
 from failover.units import render_duration
 from gateway.counters import Counters, RequestOutcome
+from gateway.faults import INJECTED, Faults
 from gateway.question import AT_ONCE, AllFailed, Question, Turn
 from gateway.rates import Rates
 from gateway.store import PolicyStore
@@ -38,6 +39,8 @@ class Try:
     number: int
     started: datetime
     synthetic: bool
+    probe: bool = False
+    """A drill's probe: it is always within the drill, however few of the others are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Router:
         counters: Counters,
         observer: Observer,
         rates: Rates,
+        faults: Faults,
         clock: Callable[[], datetime],
         rng: random.Random,
     ) -> None:
@@ -76,6 +80,7 @@ class Router:
         self._counters = counters
         self._observer = observer
         self._rates = rates
+        self._faults = faults
         self._clock = clock
         self._rng = rng
 
@@ -114,6 +119,7 @@ class Router:
     async def _invoke(self, attempt: Try, completion: Completion, timeout: timedelta) -> Answer:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
+                await self._strike(attempt, timeout)
                 answer = await self._clients[attempt.provider].invoke(completion, timeout=timeout)
         except TimeoutError:
             raise _too_slow(attempt.provider, timeout) from None
@@ -125,8 +131,9 @@ class Router:
         """An answer that has begun; failures before its first piece were retried, later ones end it."""
         failures = list[Failure]()
         for attempt, timeout in self._tries(question, turn):
-            chunks = self._clients[attempt.provider].stream(question.completion, timeout=timeout)
             try:
+                await self._strike(attempt, timeout)
+                chunks = self._clients[attempt.provider].stream(question.completion, timeout=timeout)
                 first = await _first_piece(chunks, attempt.provider, timeout)
             except ProviderError as error:
                 failures.append(self._failed(attempt, error))
@@ -157,11 +164,16 @@ class Router:
                 self._left(attempt)
             self._ended(question, turn, outcome)
 
+    async def _strike(self, attempt: Try, timeout: timedelta) -> None:
+        """ProviderError where a drill makes this try fail before it reaches the provider."""
+        await self._faults.strike(attempt.policy, attempt.provider, timeout, always=attempt.probe)
+
     def _tries(self, question: Question, turn: Turn) -> Iterator[tuple[Try, timedelta]]:
         """Who is tried, one after the other, each with the time that is left for it."""
         policy, limits = self._store.policies[question.route], self._config.gateway
         began, number = self._clock(), 0
-        for provider in self._order(policy, turn.provider):
+        order = [question.only] if question.only else self._order(policy, turn.provider)
+        for provider in order:
             now = self._clock()
             left = began + limits.request_timeout - now
             if left <= timedelta(0) or number == limits.max_tries:
@@ -171,7 +183,14 @@ class Router:
                     continue
                 self._rates.begun(provider)
             number += 1
-            attempt = Try(policy=policy, provider=provider, number=number, started=now, synthetic=question.synthetic)
+            attempt = Try(
+                policy=policy,
+                provider=provider,
+                number=number,
+                started=now,
+                synthetic=question.synthetic,
+                probe=question.only is not None,
+            )
             yield attempt, min(left, limits.try_timeout)
 
     def _order(self, policy: TrafficPolicy, first: str | None) -> list[str]:
@@ -206,18 +225,20 @@ class Router:
         if error.failure.kind is FailureKind.BAD_REQUEST:
             self._observer.tried(attempt, error.failure, self._clock() - attempt.started)
             raise error
-        if error.failure.kind is not FailureKind.THROTTLED:
+        injected = error.failure.code == INJECTED
+        if error.failure.kind is not FailureKind.THROTTLED and not injected:
             self._rates.failed(attempt.provider)
-        self._count(attempt, error.failure)
+        self._count(attempt, error.failure, injected=injected)
         return error.failure
 
     def _left(self, attempt: Try) -> None:
         """The provider answered as far as it was heard; how long the whole answer takes is not known."""
         self._count(attempt, None, timed=False)
 
-    def _count(self, attempt: Try, failure: Failure | None, *, timed: bool = True) -> None:
+    def _count(self, attempt: Try, failure: Failure | None, *, timed: bool = True, injected: bool = False) -> None:
         latency = self._clock() - attempt.started
-        self._observer.tried(attempt, failure, latency)
+        # Others judge the provider by these metrics: what it never heard of is no user's try at it.
+        self._observer.tried(replace(attempt, synthetic=True) if injected else attempt, failure, latency)
         if not attempt.synthetic:
             self._counters.count_try(
                 attempt.policy.route,
@@ -226,6 +247,7 @@ class Router:
                 first=attempt.number == 1,
                 failure=failure.kind if failure else None,
                 latency=latency if timed else None,
+                injected=injected,
             )
 
     def _ended(self, question: Question, turn: Turn, outcome: RequestOutcome) -> None:

@@ -17,6 +17,7 @@ from starter.commands import (
     analysis,
     checking,
     detection,
+    drills,
     driving,
     incident,
     moving,
@@ -55,6 +56,7 @@ COMMANDS = (
     telling,
     seeing,
     readiness,
+    drills,
 )
 for commands in COMMANDS:
     commands.add_to(app)

@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """What was asked for cannot be meant: an option, a name, a configuration file."""
     NOT_PROVED = 3
-    """A check or a gate did not pass: ROLLED_BACK, HELD or STOPPED."""
+    """A check or a gate did not pass: ROLLED_BACK, HELD or STOPPED; a drill that FAILED."""
     REFUSED = 4
     """Not now: an order that is not accepted at this moment, another run that holds the route; REJECTED."""
     UNREACHABLE = 5
@@ -39,6 +39,9 @@ OF_OUTCOMES: dict[str, ExitCode] = {
     "ABORTED": ExitCode.ENDED_BY_PERSON,
     "REJECTED": ExitCode.REFUSED,
     "NEEDS_HUMAN": ExitCode.NEEDS_HUMAN,
+    "PASSED": ExitCode.DONE,
+    "INTERRUPTED": ExitCode.SUPERSEDED,
+    "SKIPPED": ExitCode.REFUSED,
     "TERMINATED": ExitCode.ENDED_BY_PERSON,
     "TIMED_OUT": ExitCode.NEEDS_HUMAN,
     "BAD_INPUT": ExitCode.USAGE,

@@ -1,8 +1,8 @@
 """What was the last good distribution of a route, by whoever still tells.
 
-In this order: of the run that changed the route last, what it ended with where its record says that it ended well, else
-what it had found, by its record or by its plan where Temporal still tells that; what the last run on record ended with;
-the configured distribution.
+What a drill had found, while it holds the route. Else, in this order: of the run that changed the route last, what it ended
+with where its record says that it ended well, else what it had found, by its record or by its plan where Temporal still
+tells that; what the last run on record ended with; the configured distribution.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ from temporalio.client import Client
 from activities.evidence import EvidenceStore
 from failover.config import Config
 from failover.distribution import Shares
+from failover.drill import NAME as DRILL
 from failover.errors import FailoverError, RequestError
 from failover.incident import Outcome, RunRecord
-from failover.policy import TrafficPolicy
+from failover.policy import TrafficPolicy, is_drill
 from failover.ramp import RampPlan
 from failover.requests import RunResult
 from starter.parts import evidence_of
@@ -26,7 +27,7 @@ from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
 
-GOOD_ENDS = (Outcome.COMPLETED, Outcome.ROLLED_BACK, Outcome.ABORTED)
+GOOD_ENDS = (Outcome.COMPLETED, Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.PASSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ async def last_good(
     unknown: list[str],
 ) -> Good:
     """What was good on the route that is `found`; what cannot be known about that is added to `unknown`."""
+    if found.clean is not None:
+        return Good(distribution=found.clean, why=f"what {found.claim} had found")
     about = _records(settings, stack, found.route, unknown)
     good = _by_its_author(about, found) or await _by_its_plan(temporal, found)
     if good is not None:
@@ -58,7 +61,9 @@ def _records(settings: Settings, stack: Stack, route: str, unknown: list[str]) -
     """Closed runs that concerned the route, the last first."""
     store = evidence_of(settings, stack)
     records = [record for folder in store.list()[:200] if (record := _load(store, folder, unknown))]
-    about = [record for record in records if any(shift.route == route for shift in record.routes)]
+    # What a drill practised was never meant to last; the drill's own record tells what it put back.
+    lasting = [record for record in records if not record.is_drill or record.procedure == DRILL]
+    about = [record for record in lasting if any(shift.route == route for shift in record.routes)]
     return sorted(about, key=_ended, reverse=True)
 
 
@@ -71,7 +76,7 @@ def _by_its_author(about: Sequence[RunRecord], found: TrafficPolicy) -> Good | N
 async def _by_its_plan(temporal: Client | None, found: TrafficPolicy) -> Good | None:
     """What a ramp that has not closed by itself had found; nobody may tell."""
     author = found.changed_by
-    if temporal is None or not author.workflow_id:
+    if temporal is None or not author.workflow_id or is_drill(author.workflow_id):
         return None
     run = temporal.get_workflow_handle(author.workflow_id, run_id=author.run_id or None, result_type=RunResult)
     plan: RampPlan | None = await ask(run, "plan", RampPlan)

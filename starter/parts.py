@@ -14,7 +14,7 @@ from failover.config import Config
 from failover.config.detection import Source
 from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, FailoverError, Unavailable
-from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
+from failover.ports import DrillPlane, HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
 from starter.connection import Http
 from starter.golden import load_suites
@@ -141,6 +141,12 @@ def config_of(settings: Settings, stack: Stack) -> Config | None:
 def hold_store(settings: Settings) -> HoldStore:
     """Where the automation hold lives: with the policies."""
     return hold_of(find(settings))
+
+
+def drill_plane(settings: Settings) -> DrillPlane:
+    """Where drills break things: in the gateway."""
+    stack = find(settings)
+    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
 
 
 def hold_of(stack: Stack) -> HoldStore:

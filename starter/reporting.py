@@ -224,6 +224,8 @@ def _found(store: EvidenceStore, asked: Asked, period: Period) -> list[tuple[str
 def _is_meant(record: RunRecord, asked: Asked) -> bool:
     if asked.run is not None:
         return asked.run in (record.workflow_id, record.run_id)
+    if record.is_drill:
+        return False
     return asked.event is Event.ANY or record.procedure in _PROCEDURES[asked.event]
 
 

@@ -14,12 +14,14 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
     ScheduleDescription,
     ScheduleHandle,
     ScheduleIntervalSpec,
     ScheduleListDescription,
     ScheduleOverlapPolicy,
     SchedulePolicy,
+    ScheduleRange,
     ScheduleSpec,
     ScheduleState,
     ScheduleUpdate,
@@ -28,8 +30,12 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from failover import policy
 from failover.config import Config
+from failover.config.drills import Day
+from failover.drill import NAME
 from failover.errors import RequestError, TemporalUnavailable
+from failover.incident import Trigger
 from failover.units import render_duration
 from workflows.payloads import KEY_ID
 from workflows.queue import TASK_QUEUE
@@ -38,6 +44,9 @@ HEALTH_CHECK = "health-check"
 """Id of the schedule and of the runs that it starts."""
 
 READINESS_AUDIT = "readiness-audit"
+
+DRILL = "drill-"
+"""How the ids of the drills' schedules begin; their names in the configuration follow."""
 
 MANAGED = {"managed-by": "failoverctl"}
 """The memo of every schedule of ours."""
@@ -69,10 +78,12 @@ class Listed:
 
     id: str
     every: timedelta | None = None
+    calendar: str = ""
     paused: bool = False
     note: str = ""
     next_at: datetime | None = None
     last_at: datetime | None = None
+    coming: Sequence[datetime] = ()
     drift: Sequence[str] = ()
 
 
@@ -81,7 +92,42 @@ def wanted(config: Config) -> dict[str, Schedule]:
     return {
         **({HEALTH_CHECK: _health_check(config)} if config.detection.enabled else {}),
         **({READINESS_AUDIT: _readiness_audit(config)} if config.readiness.enabled else {}),
+        **{f"{DRILL}{name}": _drill(config, name) for name in sorted(config.drills.schedules)},
     }
+
+
+def _drill(config: Config, name: str) -> Schedule:
+    settings = config.drills.schedules[name]
+    request = {"schedule": name, "requested_by": f"the schedule {name}", "trigger": Trigger.AUTOMATIC.value}
+    spec = ScheduleSpec(time_zone_name=settings.time_zone)
+    if settings.every is not None:
+        spec.intervals = [ScheduleIntervalSpec(every=settings.every)]
+    elif settings.at is not None:
+        hour, minute = map(int, settings.at.split(":"))
+        # Temporal's week begins on Sunday.
+        days = [ScheduleRange((day.number + 1) % 7) for day in settings.days] or [ScheduleRange(0, 6)]
+        spec.calendars = [
+            ScheduleCalendarSpec(hour=[ScheduleRange(hour)], minute=[ScheduleRange(minute)], day_of_week=days)
+        ]
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            NAME,
+            request,
+            id=f"{policy.DRILL}{name}",
+            task_queue=TASK_QUEUE,
+            execution_timeout=config.drills.deadline * INTERVALS_TO_LIVE,
+            static_summary=f"Practises the failover of {settings.provider}",
+        ),
+        spec=spec,
+        policy=SchedulePolicy(
+            # Two drills at once would practise each other.
+            overlap=ScheduleOverlapPolicy.SKIP,
+            # A drill that was missed is not made up for at a time that nobody chose.
+            catchup_window=timedelta(minutes=1),
+            pause_on_failure=False,
+        ),
+        state=ScheduleState(note=NOTE),
+    )
 
 
 def _health_check(config: Config) -> Schedule:
@@ -147,8 +193,8 @@ async def apply(client: Client, config: Config) -> dict[str, Applied]:
 
 async def _apply(client: Client, name: str, schedule: Schedule) -> Applied:
     try:
-        # Watching begins now, not at the next full interval.
-        await client.create_schedule(name, schedule, trigger_immediately=True, memo=MANAGED)
+        # Watching begins now, not at the next full interval; a drill when it is due.
+        await client.create_schedule(name, schedule, trigger_immediately=name == HEALTH_CHECK, memo=MANAGED)
     except ScheduleAlreadyRunningError:
         return await _update(client, client.get_schedule_handle(name), schedule)
     return Applied.CREATED
@@ -217,7 +263,7 @@ def _named(keys: Collection[str]) -> str:
 def _essence(schedule: Schedule) -> Mapping[str, str]:
     action, policy, spec = schedule.action, schedule.policy, schedule.spec
     assert isinstance(action, ScheduleActionStartWorkflow)
-    other = [*spec.calendars, *spec.cron_expressions, *spec.skip]
+    other = [*([_calendar(spec)] if spec.calendars else []), *spec.cron_expressions, *spec.skip]
     return {
         "workflow": str(action.workflow),
         "run id": action.id,
@@ -232,6 +278,24 @@ def _essence(schedule: Schedule) -> Mapping[str, str]:
         "catch-up window": _span(policy.catchup_window),
         "pause on failure": str(policy.pause_on_failure).lower(),
     }
+
+
+def _calendar(spec: ScheduleSpec) -> str:
+    """Days and time of a schedule that is due by the calendar; "" of one that is not."""
+    return "; ".join(f"{_days(one)} {_two(one.hour)}:{_two(one.minute)} {_zone(spec)}" for one in spec.calendars)
+
+
+def _days(calendar: ScheduleCalendarSpec) -> str:
+    days = {number for span in calendar.day_of_week for number in range(span.start, max(span.start, span.end) + 1)}
+    return "daily" if len(days) == len(Day) else ",".join(day for day in Day if (day.number + 1) % 7 in days)
+
+
+def _two(ranges: Sequence[ScheduleRange]) -> str:
+    return ",".join(f"{span.start:02}" for span in ranges)
+
+
+def _zone(spec: ScheduleSpec) -> str:
+    return spec.time_zone_name or "UTC"
 
 
 def _span(value: timedelta | None) -> str:
@@ -266,10 +330,12 @@ def _shown(found: ScheduleDescription, differs: Sequence[str]) -> Listed:
     return Listed(
         id=found.id,
         every=intervals[0].every if intervals else None,
+        calendar=_calendar(found.schedule.spec),
         paused=state.paused,
         note=(state.note or "") if state.paused else "",
         next_at=coming[0] if coming and not state.paused else None,
         last_at=recent[-1].started_at if recent else None,
+        coming=[] if state.paused else list(coming),
         drift=differs,
     )
 

@@ -45,7 +45,7 @@ def run_list(settings: Settings, config: Path | None, state: Path | None, *, jso
     rows = [
         (
             entry.id,
-            render_duration(entry.every) if entry.every else "",
+            render_duration(entry.every) if entry.every else entry.calendar,
             "paused" if entry.paused else "differs" if entry.drift else "active",
             f"{entry.last_at:%Y-%m-%d %H:%M:%S}" if entry.last_at else "never",
             f"{entry.next_at:%Y-%m-%d %H:%M:%S}" if entry.next_at else "none",

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from failover.automation import Hold
 from failover.completion import Answer, Completion, FinishReason, Usage
+from failover.drill import Fault
 from failover.errors import DataPlaneUnavailable, ProviderError, RequestError
 from failover.failure import Failure, FailureKind
 from failover.policy import Change, ChangeResult, TrafficPolicy
@@ -69,15 +70,26 @@ class GatewayPlane:
         return self._understand(lambda: _OBEYED.validate_python(answer["instances"]))
 
     async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:
+        return await self._chat(route, completion, timeout, {"X-Failover-Synthetic": "1"})
+
+    async def probe(self, route: str, provider: str, completion: Completion, *, timeout: timedelta) -> Answer:
+        headers = {"X-Failover-Synthetic": "1", "X-Failover-Only": provider}
+        return (await self._chat(route, completion, timeout, headers))[1]
+
+    async def use(self, route: str, completion: Completion, *, timeout: timedelta) -> Answer:
+        return (await self._chat(route, completion, timeout, {}))[1]
+
+    async def _chat(
+        self, route: str, completion: Completion, timeout: timedelta, headers: Mapping[str, str]
+    ) -> tuple[str, Answer]:
         body = {
             "model": route,
             "messages": [{"role": message.role.value, "content": message.text} for message in completion.messages],
             **({"max_tokens": completion.max_tokens} if completion.max_tokens else {}),
         }
-        headers = {"X-Failover-Synthetic": "1"}
         try:
             response = await self._http.post(
-                "/v1/chat/completions", json=body, headers=headers, timeout=timeout.total_seconds()
+                "/v1/chat/completions", json=body, headers=dict(headers), timeout=timeout.total_seconds()
             )
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
@@ -100,6 +112,22 @@ class GatewayPlane:
             await self._call("DELETE", "/automation/hold")
         else:
             await self._call("PUT", "/automation/hold", json=_HOLD.dump_python(hold, mode="json"))
+
+    async def inject(self, fault: Fault) -> datetime:
+        body = {
+            "kind": fault.kind,
+            "drill": fault.drill,
+            "seconds": fault.lasts.total_seconds(),
+            "percent": fault.percent,
+        }
+        at = [
+            (await self._call("PUT", f"/faults/{fault.route}/{provider}", json=body))["at"]
+            for provider in fault.providers
+        ]
+        return self._understand(lambda: datetime.fromisoformat(at[0]))
+
+    async def heal(self, route: str, drill: str) -> None:
+        await self._call("DELETE", f"/faults/{route}", params={"drill": drill})
 
     async def aclose(self) -> None:
         await self._http.aclose()

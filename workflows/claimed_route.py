@@ -9,7 +9,7 @@ from activities.traffic import Written
 from failover.distribution import Distribution, render
 from failover.health import Verdict
 from failover.incident import Outcome
-from failover.policy import Change, ChangedBy, ChangeStatus, Revision
+from failover.policy import Change, ChangedBy, ChangeStatus, Revision, is_drill
 from failover.ramp import Step, may_write, rising, why_not_rise
 from failover.requests import RampRequest
 from failover.restoration import Expectation
@@ -53,13 +53,14 @@ class ClaimedRoute:
             holder = written.claim
             if holder is None or holder == me() or written.revision != state.plan.found.revision:
                 return False
-            if evict == holder or await data_plane.is_open(holder):
+            if evict == holder or (not is_drill(holder) and await data_plane.is_open(holder)):
                 raise Ended(
                     Outcome.REJECTED,
                     f"Route {state.plan.route} is claimed by {holder}, which is running. Nothing was changed; "
                     "wait for its end, or abort it.",
                 )
-            self._journal.note(f"The claim of {holder} is stale: no such run is open. Taking it over.")
+            stale = "is a drill's, and what is real goes first" if is_drill(holder) else "is stale: no such run is open"
+            self._journal.note(f"The claim of {holder} {stale}. Taking it over.")
             evict = holder
 
     async def write(

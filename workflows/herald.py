@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError
 from activities.notify import Notify
 from failover.communications import Incident, News, Stage, news_of
 from failover.incident import Outcome, RunRecord
-from failover.messages import Asked, IncidentMessage, MessageRef, closing, opening, progress
+from failover.messages import Asked, IncidentMessage, MessageRef, closing, marked, opening, progress
 from workflows import data_plane
 from workflows.options import HELPER
 from workflows.outward import Outward
@@ -27,6 +27,8 @@ class Herald:
         """`subject`, `thread` and `outward` are those of a run that goes on as a new one."""
         self.subject = subject
         self.thread = thread
+        self.drill = False
+        """Every message says that nothing is really wrong."""
         self._outward = Outward(outward)
         self._incident: Incident | None = None
         self._count = 0
@@ -52,11 +54,12 @@ class Herald:
         """The run has begun to move traffic; said once. `providers`: whose trouble it is; `cause`: in words for them."""
         if self.subject:
             return
-        self.subject = subject
+        self.drill = self.drill or is_drill
+        self.subject = marked(subject) if self.drill else subject
         self._incident = replace(
-            _incident(subject, text, is_drill=is_drill), providers=list(providers), cause=cause, known_down=known_down
+            _incident(subject, text, is_drill=self.drill), providers=list(providers), cause=cause, known_down=known_down
         )
-        self._post(lambda key: opening(key, subject, text, doing))
+        self._post(lambda key: opening(key, self.subject, text, doing, drill=self.drill))
 
     def moved(self) -> None:
         """The first write has been tried: from now on whoever is outside may be told, and traffic waits for nothing of it."""

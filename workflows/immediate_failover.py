@@ -67,6 +67,7 @@ class ImmediateFailover(Visible):
             if not is_cancelled_exception(error):
                 raise
             ended = await undisturbed(self._abandon(request))
+            ended = _unneeded(ended) if request.is_drill else ended
             await close(self._herald, await undisturbed(self._record(request, ended)))
             raise
         return await undisturbed(self._conclude(request, ended))
@@ -75,10 +76,11 @@ class ImmediateFailover(Visible):
         """What follows, the evidence, and the result; a cancellation comes too late for any of it."""
         await self._ask_people(request)
         ended = self._with_what_was_asked(request, ended)
-        if self._forsaken:
+        ended = _unneeded(ended) if request.is_drill else ended
+        if self._forsaken and not request.is_drill:
             ended = await self._declare_emergency(request, ended)
         result = await close(self._herald, await self._record(request, ended), dry_run=request.dry_run)
-        if ended.outcome is Outcome.COMPLETED and request.trigger is Trigger.AUTOMATIC:
+        if ended.outcome is Outcome.COMPLETED and request.trigger is Trigger.AUTOMATIC and not request.is_drill:
             await self._watch_for_failback(request)
         return result
 
@@ -104,6 +106,7 @@ class ImmediateFailover(Visible):
 
     def _open(self, request: ImmediateFailoverRequest) -> None:
         self._verdicts = {verdict.provider: verdict for verdict in request.verdicts}
+        self._herald.drill = request.is_drill
         verdict = self._verdicts.get(request.failed_provider)
         self.journal.open(
             request.failed_provider,
@@ -119,6 +122,7 @@ class ImmediateFailover(Visible):
         """The policies, chains and what is known of the candidates; whoever is not known is probed, all at once."""
         self._brief = brief = await self._read(request)
         self._snapshot = {route.route: route for route in brief.routes}
+        self._refuse_to_drill(request, brief.routes)
         for verdict in brief.verdicts:
             self._verdicts.setdefault(verdict.provider, verdict)
         users = [route for route in brief.routes if route.distribution.get(request.failed_provider)]
@@ -126,6 +130,12 @@ class ImmediateFailover(Visible):
         if unknown:
             self._verdicts |= await self._probe(unknown, brief)
         return brief
+
+    def _refuse_to_drill(self, request: ImmediateFailoverRequest, routes: Sequence[RouteNow]) -> None:
+        """A drill never competes: a route that somebody else has taken is theirs."""
+        why = immediate.why_not_drill(workflow.info().workflow_id, routes) if request.is_drill else None
+        if why is not None:
+            raise Ended(Outcome.SUPERSEDED, why)
 
     async def _read(self, request: ImmediateFailoverRequest) -> Brief:
         """By a local activity, the fastest; where that fails by a regular one, whose retries people can see."""
@@ -216,6 +226,7 @@ class ImmediateFailover(Visible):
             if refused:
                 self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
                 routes = await data_plane.reread(request, [written.route for written in refused])
+                self._refuse_to_drill(request, routes)
                 plan = self._plan(request, routes, ruled_out)
                 self._left |= plan.stranded
                 self._asked |= plan.asks
@@ -255,7 +266,7 @@ class ImmediateFailover(Visible):
             decided_on=shift.decided_on,
             key=f"{info.workflow_id}/{info.run_id}/{self._writes}",
             distribution=shift.after,
-            claim="",
+            claim=None if request.is_drill else "",
             changed_by=ChangedBy(
                 actor=request.requested_by or "failover",
                 workflow_id=info.workflow_id,
@@ -269,7 +280,12 @@ class ImmediateFailover(Visible):
 
     async def _verify(self, request: ImmediateFailoverRequest, brief: Brief) -> None:
         expected = [
-            Expectation(route=shift.route, share=shift.after, evacuated=request.failed_provider)
+            Expectation(
+                route=shift.route,
+                share=shift.after,
+                evacuated=None if request.share_percent else request.failed_provider,
+                strict=request.share_percent is not None,
+            )
             for shift in self._shifted.values()
         ]
         verification = await data_plane.verify(expected, brief.settings.verify_timeout)
@@ -310,7 +326,7 @@ class ImmediateFailover(Visible):
             since=since,
             window=3 * brief.settings.validate_interval,
             evacuated=request.failed_provider,
-            moved=list(self._shifted),
+            moved=[] if request.share_percent else list(self._shifted),
         )
 
     def _journal_failed_validation(self, complaint: str) -> None:
@@ -495,3 +511,10 @@ class ImmediateFailover(Visible):
             target=shift.target,
             revision=str(written.revision),
         )
+
+
+def _unneeded(ended: Ended) -> Ended:
+    """A drill that fails calls nobody: it puts back what it found."""
+    if ended.outcome is not Outcome.NEEDS_HUMAN:
+        return ended
+    return Ended(Outcome.FAILED, ended.reason)

@@ -98,3 +98,14 @@ HELPER: dict[str, Any] = {
 
 BEGIN: dict[str, Any] = {**HELPER, "schedule_to_close_timeout": timedelta(seconds=10)}
 """Begins what goes on by itself after the run."""
+
+
+def standing(deadline: timedelta) -> dict[str, Any]:
+    """What goes on until it is cancelled, also on another worker; a cancellation waits until nothing of it goes on."""
+    return {
+        "start_to_close_timeout": deadline,
+        "schedule_to_close_timeout": deadline,
+        "heartbeat_timeout": timedelta(seconds=2),
+        "retry_policy": BRISK,
+        "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    }

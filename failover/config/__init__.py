@@ -12,6 +12,7 @@ from failover.config.analysis import Analysis
 from failover.config.baselines import Baselines
 from failover.config.communications import Communications
 from failover.config.detection import Detection
+from failover.config.drills import Drills
 from failover.config.emergency import Emergency
 from failover.config.evidence import Evidence
 from failover.config.follow_up import FollowUp
@@ -42,6 +43,7 @@ class Config(Section):
     procedures: Procedures = Procedures()
     emergency: Emergency = Emergency()
     kpis: Kpis = Kpis()
+    drills: Drills = Drills()
     notifications: Notifications = Notifications()
     follow_up: FollowUp = FollowUp()
     communications: Communications = Communications()
@@ -62,6 +64,7 @@ class Config(Section):
             *self._source_problems(),
             *self._case_problems(),
             *self._certificate_problems(),
+            *self._drill_problems(),
             *self.webhooks.alerts.unknown_names(self.providers, self.routes),
             *self.analysis.unknown_names(self.providers),
         ]
@@ -154,6 +157,26 @@ class Config(Section):
         serving = [name for name, share in self.routes[route].distribution.items() if share]
         chained = [name for source in serving for name in self.chain(route, source)]
         return list(dict.fromkeys([*chained, *(serving if len(serving) > 1 else [])]))
+
+    def _drill_problems(self) -> list[str]:
+        drills = self.drills
+        routes = ", ".join(self.routes)
+        problems = [
+            f"drills.routes names {name!r}, which is no route ({routes})"
+            for name in drills.routes
+            if name not in self.routes
+        ]
+        for name, schedule in drills.schedules.items():
+            where, route = f"drills.schedules.{name}", schedule.route
+            if schedule.provider not in self.providers:
+                problems.append(f"{where}.provider is {schedule.provider!r}, which is no provider ({self._known()})")
+            if route is None and len(drills.routes) != 1:
+                problems.append(f"{where} names no route, and drills.routes does not name exactly one")
+            elif route is not None and route not in self.routes:
+                problems.append(f"{where}.route is {route!r}, which is no route ({routes})")
+            elif route is not None and route not in drills.routes and schedule.percent is None:
+                problems.append(f"{where}.route is {route!r}, which is no drill route: a live one needs a percent")
+        return problems
 
     def _known(self) -> str:
         return "known: " + ", ".join(sorted(self.providers))

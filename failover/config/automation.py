@@ -58,3 +58,5 @@ class Automation(Section):
     """Automatic runs choose targets that an audit has certified, as long as one of them is known to be well."""
     without_certificate: Literal["take", "ask"] = "take"
     """Where none is: take the best of the others and say so, or ask people first."""
+    require_drill_within: PositiveDuration | None = None
+    """Without a passed drill of the provider within it, ramps are only proposed; the way out of who is down never waits."""

@@ -57,7 +57,7 @@ def incident(record: RunRecord, beside: Mapping[str, Any] | None = None) -> Repo
     `{"report": {"title": …, "lines": […]}}`, it is a section of its own; the others are named.
     """
     return Report(
-        title=f"{record.procedure}: {about(record)}, {record.outcome.value}",
+        title=f"{'DRILL: ' if record.is_drill else ''}{record.procedure}: {about(record)}, {record.outcome.value}",
         sections=[
             Section("", answer(record)),
             Section("Cause", [_cause(record)]),
@@ -102,6 +102,13 @@ def answer(record: RunRecord) -> list[Block]:
     if record.outcome is Outcome.NEEDS_HUMAN:
         needed = Paragraph([Strong("A person is needed."), f" {record.reason}"], Tone.BAD)
         return [needed, text("Run:"), Command(record.command)] if record.command else [needed]
+    if record.is_drill:
+        lead = f"{record.outcome.value}. This was a drill: the failure was made up."
+        return [
+            Paragraph(
+                [Strong(lead), f" {record.reason}"], Tone.GOOD if record.outcome is Outcome.PASSED else Tone.PLAIN
+            )
+        ]
     handled = record.outcome in HANDLED
     lead = "Handled; nothing needs to be done now." if handled else record.outcome.value
     return [Paragraph([Strong(lead), f" {record.reason}"], Tone.GOOD if handled else Tone.PLAIN)]

@@ -40,8 +40,8 @@ class Rate:
 
 
 def success_rates(records: Iterable[RunRecord], targets: SuccessRates) -> list[Rate]:
-    """Automated and manual failovers, and failbacks, against their targets."""
-    known = list(records)
+    """Automated and manual failovers, and failbacks, against their targets; drills are none of them."""
+    known = [record for record in records if not record.is_drill]
     failovers = [record for record in known if record.procedure in FAILOVERS]
     return [
         _rate(

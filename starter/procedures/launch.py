@@ -96,7 +96,7 @@ async def _launch(settings: Settings, stack: Stack, wanted: Launch, manner: Mann
         return ExitCode.DONE
     # A plan that changes nothing must not be what a real alert finds open and joins.
     dry = f"{DRY}{wanted.workflow_id}/{uuid.uuid4().hex[:6]}"
-    run = await _start(client, wanted, dry if wanted.dry_run else wanted.workflow_id)
+    run = await begin(client, wanted, dry if wanted.dry_run else wanted.workflow_id)
     if wanted.dry_run:
         return await _explain(run, manner)
     if stack.temporal_ui:
@@ -150,7 +150,7 @@ async def why_idle(stack: Stack, idle: Callable[[Mapping[str, Distribution]], st
         return None
 
 
-async def _start(client: Client, wanted: Launch, workflow_id: str) -> Run:
+async def begin(client: Client, wanted: Launch, workflow_id: str) -> Run:
     """The run, started now or found open. NotNow where another is in the way."""
     try:
         run: Run = await client.start_workflow(

@@ -25,7 +25,7 @@ OPEN = f'{PROCEDURES} AND ExecutionStatus = "Running"'
 
 RECENT = f'{PROCEDURES} AND ExecutionStatus != "Running" AND ExecutionStatus != "ContinuedAsNew"'
 
-DRIVEABLE = ("GradualFailover", "CanaryFailover", "Failback", "MultiProviderEmergency")
+DRIVEABLE = ("GradualFailover", "CanaryFailover", "Failback", "MultiProviderEmergency", "FailoverDrill")
 """Procedures that take orders; an immediate failover can only be cancelled."""
 
 DRY = "dry-run/"

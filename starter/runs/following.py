@@ -40,7 +40,8 @@ class Closed:
 
     @property
     def code(self) -> ExitCode:
-        return OF_OUTCOMES[self.outcome]
+        # A drill that failed has told so itself; any other failure is a run that broke.
+        return ExitCode.NOT_PROVED if self.outcome == "FAILED" and self.result else OF_OUTCOMES[self.outcome]
 
     def sentence(self) -> str:
         """Everything that is to be said about it."""

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from activities.deploys import DeployLog
+from activities.drilling import PassedDrills
 from activities.hold import HeldAutomation
 from failover.config import Config
 from failover.ports import HoldStore, TrafficPlane
@@ -41,6 +42,7 @@ class Parts:
     sns: Sns
     hold: HoldStore | None = None
     deploys: DeployLog | None = None
+    practised: PassedDrills | None = None
 
 
 class WebhookServer:
@@ -52,7 +54,7 @@ class WebhookServer:
         guard = Guard(config, parts.secrets, parts.api_token)
         driver = Driver(temporal, metrics)
         hold = HeldAutomation(parts.hold)
-        self._desk = Desk(config, temporal, parts.plane, hold)
+        self._desk = Desk(config, temporal, parts.plane, hold, parts.practised)
         alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics, parts.deploys)
         runs, starts = RunsDoor(guard, temporal, driver, hold), StartsDoor(config, guard, temporal)
         secret = parts.secrets.get(config.notifications.slack.signing_secret_env)

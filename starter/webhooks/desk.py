@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import structlog
 
+from activities.drilling import PassedDrills
 from activities.hold import HeldAutomation
 from activities.runs import Standing
 from failover.alerts import Alert, Decision, Meaning, Status, author, decide, meaning, told
@@ -67,12 +68,18 @@ class Desk:
     """Acts on alerts. TemporalUnavailable where it cannot: nothing is remembered then, and the sender tries again."""
 
     def __init__(
-        self, config: Config, temporal: Temporal, plane: TrafficPlane | None, hold: HeldAutomation | None = None
+        self,
+        config: Config,
+        temporal: Temporal,
+        plane: TrafficPlane | None,
+        hold: HeldAutomation | None = None,
+        practised: PassedDrills | None = None,
     ) -> None:
         self._config = config
         self._temporal = temporal
         self._plane = plane
         self._hold = hold or HeldAutomation(None)
+        self._practised = practised
         self._notes = Notes(temporal, config.webhooks.note_interval)
         self._answered = Answered()
         self._gathering: dict[Same, _Batch] = {}
@@ -127,7 +134,8 @@ class Desk:
         sender, alert = members[0]
         for _ in range(ROUNDS):
             policies, hold = await asyncio.gather(self._policies(), self._hold.known())
-            decision = decide(alert, sender, self._config, policies, _now(), hold)
+            drilled = await self._practised.known() if self._practised else None
+            decision = decide(alert, sender, self._config, policies, _now(), hold, drilled)
             answer = await self._tell(decision, members) or await self._start(decision, members)
             if answer is not None:
                 return answer

@@ -7,13 +7,14 @@ from pathlib import Path
 import structlog
 
 from activities.deploys import DeployLog
+from activities.drilling import PassedDrills
 from failover.config import Config
 from gateway.process import listening
 from starter.connection import connect
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
-from starter.parts import hold_of, plane_of
+from starter.parts import evidence_store, hold_of, plane_of
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.showing import named
@@ -41,6 +42,7 @@ async def _serve(
     config: Config, settings: Settings, state: Path | None, host: str, port: int, ready_file: Path | None
 ) -> int:
     stack = find(settings, state)
+    home = stack.state or state or settings.state or DEFAULT_HOME
     async with AsyncExitStack() as held:
         # Temporal need not be there yet: until it is, senders are told to try again.
         traced = await tracing(settings, "failover-webhooks", held)
@@ -62,7 +64,8 @@ async def _serve(
                 api_token=stack.api_token,
                 sns=Sns(),
                 hold=hold,
-                deploys=_deploys(config, stack.state or state or settings.state or DEFAULT_HOME),
+                deploys=_deploys(config, home),
+                practised=PassedDrills(evidence_store(config, home)),
             )
         )
         traced.dress(server.app)

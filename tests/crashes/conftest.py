@@ -147,6 +147,8 @@ def config_file(folder: Path, routes: Sequence[str]) -> Path:
     told["routes"] = {name: {"distribution": {"bedrock": 70, "google": 20, "meta": 10}} for name in routes}
     told["default_route"] = routes[0]
     told["procedures"] = SHORT
+    told["drills"] = {"routes": [name for name in routes if "drill" in name], "baseline": "1s", "fault_expiry": "3s"}
+    told["kpis"] = {name: "5m" for name in ("detection", "immediate_execution", "restoration", "total")}
     told["emergency"] = {"watch_interval": "2s", "update_interval": "1m"}
     path = folder / "failover.yaml"
     path.write_text(yaml.safe_dump(told))

@@ -77,13 +77,15 @@ def _name(input: ExecuteActivityInput) -> str:
 async def work(temporal: str, gateway: str, token: str, config: str, state: Path, queue: str) -> None:
     loaded = load(Path(config)).config
     client = await Client.connect(temporal, data_converter=data_converter, interceptors=[Mortal(state)])
+    plane = GatewayPlane(gateway, token=token)
     parts = composition.Parts(
         config=loaded,
         clients={key: _provider(key, state / "down") for key in loaded.providers},
-        plane=GatewayPlane(gateway, token=token),
+        plane=plane,
         notifier=ConsoleNotifier(),
         evidence=EvidenceStore(state / "incidents"),
         board=VerdictBoard(),
+        drills=plane,
     )
     async with composition.build_worker(client, parts, task_queue=queue):
         await asyncio.Event().wait()

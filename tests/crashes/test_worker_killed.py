@@ -21,6 +21,7 @@ import activities
 from failover.distribution import Distribution
 from failover.incident import Outcome
 from failover.policy import Mode
+from failover.requests import RunResult
 from starter.temporal_server import DevServer
 from tests.crashes.conftest import (
     FOUND,
@@ -259,9 +260,20 @@ async def emergency_aborting(lab: Lab) -> list[Run]:
     return [run]
 
 
+async def drill_forward(lab: Lab) -> list[Run]:
+    """Killed around everything that a drill does, and the failover that it practises: nothing is left broken."""
+    lab.arm("forward", "before")
+    run = await lab.start("FailoverDrill", {"provider": "bedrock", "route": lab.name}, id=f"drill/{lab.name}")
+    result = await run.result()
+    assert result.outcome in (Outcome.PASSED, Outcome.FAILED), result.reason
+    assert lab.policy.distribution == FOUND
+    return [run, lab.client.get_workflow_handle(f"drill/{lab.name}/failover", result_type=RunResult)]
+
+
 SCENES: dict[str, Scene] = {
     **{f"{name}-forward": forward(ramp) for name, ramp in reversed(RAMPS.items())},
     "emergency-forward": emergency_forward,
+    "drill-forward": drill_forward,
     "immediate-before": immediate("before"),
     "immediate-after": immediate("after"),
     "stale-claim": taking_a_stale_claim,

@@ -47,7 +47,7 @@ async def incident(
             result_type=RunResult,
         )
         result = await run.result()
-        follow_up = temporal_client.get_workflow_handle(f"follow-up/{run.id}/{(run.result_run_id or '')[:8]}")
+        follow_up = temporal_client.get_workflow_handle(f"follow-up/{run.id}/{(run.result_run_id or '')[-8:]}")
         yield result, follow_up
         await follow_up.terminate()
 
@@ -108,7 +108,7 @@ async def test_what_is_no_incident_has_no_after_care(
             except Exception:  # noqa: BLE001 (how it ended is no matter here)
                 pass
             with pytest.raises(RPCError) as missing:
-                id = f"follow-up/{run.id}/{(run.result_run_id or '')[:8]}"
+                id = f"follow-up/{run.id}/{(run.result_run_id or '')[-8:]}"
                 await temporal_client.get_workflow_handle(id).describe()
             assert missing.value.status is RPCStatusCode.NOT_FOUND
 
@@ -158,7 +158,7 @@ async def test_how_it_stands_lies_beside_the_record(
             result_type=RunResult,
         )
         await run.result()
-        id = f"follow-up/{run.id}/{(run.result_run_id or '')[:8]}"
+        id = f"follow-up/{run.id}/{(run.result_run_id or '')[-8:]}"
         follow_up: WorkflowHandle[Any, FollowUpResult] = temporal_client.get_workflow_handle(
             id, result_type=FollowUpResult
         )
