@@ -17,11 +17,12 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.accuracy import Accuracy, Examiner
 from activities.board import VerdictBoard
+from activities.clock import SYSTEM
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
@@ -38,7 +39,7 @@ from activities.watching import Watching
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
-from failover.ports import HoldStore, PassiveSource, ProviderClient, TrafficPlane
+from failover.ports import Clock, HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from gateway.process import listening
 from starter.connection import connect
 from starter.logs import configure
@@ -103,21 +104,25 @@ class Parts:
     sources: Mapping[str, PassiveSource] = field(default_factory=dict)
     hold: HoldStore | None = None
     samples: SampleLog | None = None
+    clock: Clock = SYSTEM
 
 
-def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
+def build_worker(
+    client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE, interceptors: Sequence[Interceptor] = ()
+) -> Worker:
     """A worker that serves every workflow and activity of the product."""
-    prober = Prober(parts.config, parts.clients)
-    traffic = Traffic(parts.config, parts.plane, parts.board)
+    prober = Prober(parts.config, parts.clients, parts.clock)
+    traffic = Traffic(parts.config, parts.plane, parts.board, parts.clock)
     restoration = Restoration(parts.config, parts.plane, prober)
     responder = TemporalResponder(client, task_queue, parts.notifier, parts.config)
     hold = HeldAutomation(parts.hold)
-    readings = Readings(parts.config, parts.plane, parts.sources)
+    readings = Readings(parts.config, parts.plane, parts.sources, parts.clock)
     watching = Watching(
-        parts.config, parts.plane, prober, parts.board, responder, parts.examiner, readings, hold, parts.samples
+        *(parts.config, parts.plane, prober, parts.board, responder),
+        *(parts.examiner, readings, hold, parts.samples, parts.clock),
     )
     evidence = Evidence(parts.evidence)
-    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence)
+    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, parts.clock)
     runs = Runs(client, task_queue, hold)
     ecosystem = Ecosystem(parts.config, parts.plane)
     activities: list[Callable[..., Any]] = [
@@ -135,7 +140,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=activities,
-        interceptors=[RefuseMalformed()],
+        interceptors=[RefuseMalformed(), *interceptors],
         workflow_runner=workflow_runner(),
         workflow_failure_exception_types=[FailoverError],
         graceful_shutdown_timeout=timedelta(seconds=5),

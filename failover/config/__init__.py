@@ -14,6 +14,7 @@ from failover.config.kpis import Kpis
 from failover.config.notifications import Notifications
 from failover.config.procedures import Procedures
 from failover.config.providers import Capacity, Provider
+from failover.config.rehearsal import Rehearsal
 from failover.config.routes import Route, Targets
 from failover.roles import Access
 from failover.section import Name, Section
@@ -39,6 +40,7 @@ class Config(Section):
     gateway: Gateway = Gateway()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
+    rehearsal: Rehearsal = Rehearsal()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
