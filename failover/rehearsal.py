@@ -12,7 +12,7 @@ from failover.incident import Outcome, RunRecord, TimelineEntry
 from failover.kpis import Kpi, clocks, measure
 from failover.restoration import why_not_good
 from failover.roles import Role
-from failover.telemetry import Telemetry
+from failover.telemetry import RouteWindow, Telemetry
 from failover.units import milliseconds, render_duration
 from failover.world import MINUTE, InForce, Script, World, in_force
 
@@ -72,6 +72,11 @@ class Rehearsed:
     record: RunRecord | None
     policies: Sequence[InForce]
     timeline: Sequence[TimelineEntry]
+    assumed: Sequence[str] = ()
+    """What is taken to be true of users and providers, in sentences."""
+    users: Sequence[RouteWindow] = ()
+    """What users of the routes concerned would get, from the beginning to the end."""
+    curve: Sequence["Point"] = ()
     asked: Sequence[Asked] = ()
     follows: Sequence[str] = ()
     """What would follow by itself, in sentences."""
@@ -95,10 +100,70 @@ class Rehearsed:
     def waited(self) -> timedelta:
         return clocks(self.record).waiting_for_people if self.record else timedelta(0)
 
+    def struck(self, provider: str, at: datetime) -> bool:
+        """Whether something is wrong with the provider then, by the script."""
+        since = at - self.began
+        return any(
+            fault.provider == provider and fault.at <= since and (fault.ends is None or since < fault.ends)
+            for fault in self.script.faults
+        )
+
     def routes(self) -> list[str]:
         """Whose policy changed, or all where none did."""
         changed = [one.route for one in self.policies if one.at > self.began or one.by]
         return list(dict.fromkeys(changed or [one.route for one in self.policies]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """Users of a route around a moment: the share of requests that are lost, and P95 of the answers."""
+
+    at: datetime
+    route: str
+    lost_percent: float
+    latency_p95: timedelta | None
+
+
+POINTS = 160
+
+
+def curve(world: World, policies: Sequence[InForce], routes: Sequence[str], until: datetime) -> list[Point]:
+    """How users fare, evenly over the rehearsal."""
+    step = (until - world.began) / POINTS
+    points = []
+    for number in range(POINTS if step else 0):
+        since = world.began + number * step
+        # Everything that begins in it, however it ends: who waits for an answer is not forgotten.
+        told = world.told(policies, since, since + step, until + world.config.gateway.request_timeout)
+        for window in told.routes:
+            if window.route in routes:
+                lost = 100 * window.lost / window.requests if window.requests else 0.0
+                points.append(
+                    Point(at=since + step / 2, route=window.route, lost_percent=lost, latency_p95=window.latency_p95)
+                )
+    return points
+
+
+def assumed(world: World, routes: Sequence[str]) -> list[str]:
+    """What is taken to be true, in sentences."""
+    config, model = world.config, world.config.rehearsal
+    faults = "; ".join(fault.describe() for fault in world.script.faults) or "every provider is well"
+    asked = ", ".join(f"{world.traffic(route):g} on {route}" for route in routes[:5])
+    more = f" and {len(routes) - 5} more routes" if len(routes) > 5 else ""
+    declared = [f"{name} takes {limit:g}" for name in config.providers if (limit := world.takes(name)) is not None]
+    return [
+        f"Script: {faults}.",
+        f"Taken to be true: requests a minute: {asked}{more}; answers within {milliseconds(model.answer_time)} ms, P95 "
+        f"{milliseconds(model.slow_answer_time)} ms; {', '.join(declared) or 'no provider declares a limit'}.",
+    ]
+
+
+def users_of_all(
+    world: World, policies: Sequence[InForce], routes: Sequence[str], until: datetime
+) -> list[RouteWindow]:
+    """What users would get of everything that they ask until then, whenever it ends."""
+    told = world.told(policies, world.began, until, until + world.config.gateway.request_timeout)
+    return [window for window in told.routes if window.route in routes]
 
 
 def who_may_answer(config: Config, requester: str, approvals: Approvals | None) -> list[str]:

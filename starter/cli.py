@@ -12,7 +12,7 @@ import typer
 
 from failover.errors import FailoverError
 from starter.codec import commands as codec
-from starter.commands import checking, detection, driving, incident, moving, setup, stack
+from starter.commands import checking, detection, driving, incident, moving, rehearsing, setup, stack
 from starter.exit_codes import ExitCode
 from starter.webhooks import commands as webhooks
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (incident, checking, moving, driving, stack, setup, detection, webhooks, codec):
+for commands in (incident, checking, moving, driving, stack, setup, detection, rehearsing, webhooks, codec):
     commands.add_to(app)
 
 

@@ -23,7 +23,7 @@ from failover.config import Config
 from failover.distribution import Distribution, users_of
 from failover.errors import RequestError
 from failover.incident import RunRecord, TimelineEntry
-from failover.rehearsal import Detected, Rehearsed, afterwards, as_rehearsed
+from failover.rehearsal import Detected, Rehearsed, afterwards, as_rehearsed, assumed, curve, users_of_all
 from failover.requests import (
     CanaryFailoverRequest,
     EmergencyRequest,
@@ -333,17 +333,23 @@ def _rehearsed(
     record = own or (records[-1] if records else None)
     outcome = end.outcome if end.outcome != "FAILED" or record is None else record.outcome.value
 
+    ended = max((one.moments.closed for one in records if one.moments.closed), default=stage.clock.now())
+    policies = list(stage.plane.history)
+    routes = [wanted.route] if wanted.route else list(world.config.routes)
     return Rehearsed(
         procedure=wanted.procedure.value,
         subject=wanted.subject,
         script=wanted.script,
         began=world.began,
-        ended=max((one.moments.closed for one in records if one.moments.closed), default=stage.clock.now()),
+        ended=ended,
         outcome=outcome,
         reason=record.reason if record is not None and end.outcome == "FAILED" else end.reason,
         detected=max(found.values(), key=lambda one: one.at, default=None),
         record=record,
-        policies=list(stage.plane.history),
+        policies=policies,
+        curve=curve(world, policies, routes, ended),
+        users=users_of_all(world, policies, routes, ended),
+        assumed=assumed(world, routes),
         timeline=_timeline(world, found, records),
         asked=stage.people.asked,
         follows=follows,
