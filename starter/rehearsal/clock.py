@@ -17,6 +17,10 @@ SLICE = timedelta(seconds=1)
 """Between two heartbeats of an activity that waits in virtual time."""
 
 
+LEAP_PATIENCE = timedelta(seconds=10)
+"""Real seconds for a leap that takes milliseconds."""
+
+
 @dataclass(slots=True)
 class _Spent:
     """The most virtual time that any of an activity's tasks has waited."""
@@ -97,6 +101,16 @@ class _Dated(ActivityInboundInterceptor):
             left -= SLICE
             if left > timedelta(0) and info.heartbeat_timeout:
                 await beats.heartbeat()
+
+
+async def leaps(environment: WorkflowEnvironment) -> bool:
+    """Whether the server's clock still does: a run that ended before an activity of its own stops it for good."""
+    try:
+        async with asyncio.timeout(LEAP_PATIENCE.total_seconds()):
+            await environment.sleep(timedelta(milliseconds=10))
+    except TimeoutError:
+        return False
+    return True
 
 
 class LoopClock:

@@ -24,6 +24,7 @@ from failover.rehearsal import (
     why_not_saved,
 )
 from failover.world import World
+from starter.rehearsal.clock import leaps
 from starter.rehearsal.people import Answer
 from starter.rehearsal.running import Procedure, Wanted, rehearse, server, usual_script
 
@@ -105,6 +106,8 @@ async def _side_by_side(
             nonlocal done
             environment = await free.get()
             try:
+                if not await leaps(environment):
+                    environment = await held.enter_async_context(server(test_server))
                 told = await rehearse(environment, config, job.wanted)
             finally:
                 free.put_nowait(environment)

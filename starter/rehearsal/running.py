@@ -4,14 +4,17 @@ import asyncio
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
@@ -21,7 +24,7 @@ from activities.evidence import EvidenceStore
 from failover.automation import gate, permission
 from failover.config import Config
 from failover.distribution import Distribution, users_of
-from failover.errors import RequestError
+from failover.errors import RequestError, TemporalUnavailable
 from failover.incident import RunRecord, TimelineEntry
 from failover.rehearsal import Detected, Rehearsed, afterwards, as_rehearsed, assumed, curve, users_of_all
 from failover.requests import (
@@ -48,6 +51,9 @@ from workflows.payloads import data_converter
 
 DETECTION_LIMIT = timedelta(minutes=30)
 """A fault that is not found by then is not found."""
+
+REST_PATIENCE = timedelta(seconds=30)
+"""How long a run is waited for that should be cancelled while it does nothing."""
 
 BEGUN = timedelta(minutes=1)
 """How long everybody is well before a procedure that nobody's failure starts: what users get is known then."""
@@ -112,6 +118,13 @@ async def server(path: Path) -> AsyncIterator[WorkflowEnvironment]:
 
 async def rehearse(environment: WorkflowEnvironment, config: Config, wanted: Wanted) -> Rehearsed:
     """Detection and the procedure, to its end. Nothing outside this process and its server is touched."""
+    try:
+        return await _rehearse(environment, config, wanted)
+    except RPCError as error:
+        raise TemporalUnavailable(f"The server of the rehearsal did not answer in time: {error.message}.") from error
+
+
+async def _rehearse(environment: WorkflowEnvironment, config: Config, wanted: Wanted) -> Rehearsed:
     began_wall = time.monotonic()
     clock = ServerClock(environment)
     world = World(as_rehearsed(config, "PONG"), await clock.read(), wanted.script)
@@ -124,9 +137,9 @@ async def rehearse(environment: WorkflowEnvironment, config: Config, wanted: Wan
             await clock.leap(max(timedelta(0), (moment(found) or world.began + BEGUN) - clock.now()))
             stage.know(found)
             ends = [await stage.through(order) for order in _orders(world.config, wanted, found, before)]
+            told = _rehearsed(stage, wanted, found, ends)
             follows = await stage.end()
-        told = _rehearsed(stage, wanted, found, ends, follows)
-    return replace(told, wall_seconds=time.monotonic() - began_wall)
+    return replace(told, follows=follows, wall_seconds=time.monotonic() - began_wall)
 
 
 def _before(config: Config, wanted: Wanted) -> dict[str, Distribution]:
@@ -242,6 +255,7 @@ class _Stage:
         self.people = People(lambda: client, world.config, clock, wanted.answer)
         self.evidence = EvidenceStore(folder)
         self._board = VerdictBoard()
+        self._started: list[str] = []
         self._parts = Parts(
             config=world.config,
             clients=clients,
@@ -264,6 +278,7 @@ class _Stage:
 
     async def through(self, order: StartOrder) -> _End:
         """Start it, and wait for its end; where it was a question whether to start, for what came of that too."""
+        self._started.append(order.workflow_id)
         run: WorkflowHandle[Any, RunResult] = await self.client.start_workflow(
             order.procedure,
             order.request,
@@ -284,18 +299,19 @@ class _Stage:
         await asyncio.wait({result, over}, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
         if not result.done():
-            await run.terminate("the rehearsal's time is over")
+            result.cancel()
+            limit = render_duration(self.wanted.limit)
+            return _End("NOT_OVER", f"It was not over after {limit} of virtual time.")
         try:
             told = await result
         except WorkflowFailureError as error:
-            if self.clock.over.is_set():
-                limit = render_duration(self.wanted.limit)
-                return _End("NOT_OVER", f"It was not over after {limit} of virtual time.")
             return _End("FAILED", str(error.cause))
         return _End(told.outcome.value, told.reason)
 
     async def end(self) -> list[str]:
-        """End what has begun by itself since; → in sentences what it would be."""
+        """End what is open still; → in sentences what has begun by itself."""
+        for started in self._started:
+            await self._left_open(started)
         config, said = self.world.config, list[str]()
         for route, settings in config.routes.items():
             if await self._left_open(f"failback/{route}"):
@@ -307,20 +323,53 @@ class _Stage:
         return said
 
     async def _left_open(self, workflow_id: str) -> bool:
+        """Whether it was; it is cancelled while it rests, and gone then.
+
+        The server's clock stands still for good where a run ends before an activity of its own.
+        """
         run = self.client.get_workflow_handle(workflow_id)
         try:
             described = await run.describe()
-            if described.status is not WorkflowExecutionStatus.RUNNING:
-                return False
-            await run.terminate("the rehearsal is over")
         except RPCError:
             return False
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            return False
+        await _at_rest(run)
+        await run.cancel()
+        with suppress(WorkflowFailureError):
+            await run.result()
         return True
 
 
-def _rehearsed(
-    stage: _Stage, wanted: Wanted, found: Mapping[str, Detected], ends: Sequence[_End], follows: Sequence[str]
-) -> Rehearsed:
+async def _at_rest(run: WorkflowHandle[Any, Any]) -> None:
+    """Until it waits for nothing but time; the server's clock does not leap meanwhile."""
+    async with asyncio.timeout(REST_PATIENCE.total_seconds()):
+        while _busy((await run.fetch_history()).events):
+            await asyncio.sleep(0.02)
+
+
+def _busy(events: Sequence[HistoryEvent]) -> bool:
+    """Whether a task of the run, or an activity, is with a worker or on its way there."""
+    kinds = Counter(event.event_type for event in events)
+    tasks = kinds[EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED] - sum(kinds[kind] for kind in _TASK_ENDS)
+    activities = kinds[EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED] - sum(kinds[kind] for kind in _ACTIVITY_ENDS)
+    return tasks > 0 or activities > 0
+
+
+_TASK_ENDS = (
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+)
+_ACTIVITY_ENDS = (
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
+)
+
+
+def _rehearsed(stage: _Stage, wanted: Wanted, found: Mapping[str, Detected], ends: Sequence[_End]) -> Rehearsed:
     """Everything but the wall time that it took, which is known last."""
     world = stage.world
     records = sorted(
@@ -351,8 +400,7 @@ def _rehearsed(
         users=users_of_all(world, policies, routes, ended),
         assumed=assumed(world, routes),
         timeline=_timeline(world, found, records),
-        asked=stage.people.asked,
-        follows=follows,
+        asked=list(stage.people.asked),
         notes=_notes(world, wanted, found),
         messages=len(stage.people.messages),
     )
