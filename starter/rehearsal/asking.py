@@ -89,7 +89,7 @@ def _check(asked: Asked, output: Path | None) -> None:
 
 
 async def _one(test_server: Path, config: Config, wanted: Wanted) -> Rehearsed:
-    async with server(test_server) as environment:
+    async with server(test_server, config) as environment:
         work = asyncio.create_task(rehearse(environment, config, wanted))
         await _told_of(environment, work)
         return await work

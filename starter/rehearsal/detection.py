@@ -21,6 +21,9 @@ from providers.rehearsed import RehearsedClient
 from starter.rehearsal.clock import LoopClock, in_leaping_loop
 from traffic.rehearsed import RehearsedPlane
 
+LIMIT = timedelta(minutes=30)
+"""A fault that is not found by then is not found."""
+
 
 async def detect(
     world: World, distributions: Mapping[str, Distribution], failing: Collection[str], limit: timedelta

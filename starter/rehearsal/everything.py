@@ -58,7 +58,7 @@ async def rehearse_all(test_server: Path, config: Config, jobs: int, report: Rep
         *chain.from_iterable(unmeetable(config, route) for route in config.routes),
     ]
     findings = list(dict.fromkeys([*own, *(row.finding for row in rows if row.finding is not None)]))
-    return Everything(rows=rows, findings=findings, wall_seconds=time.monotonic() - began)
+    return Everything(rows=rows, findings=findings, wall_seconds=time.monotonic() - began, assumed=told[-1].assumed[-1])
 
 
 def _planned(config: Config) -> Iterator[_Job]:
@@ -100,14 +100,14 @@ async def _side_by_side(
     async with AsyncExitStack() as held:
         free: asyncio.Queue[WorkflowEnvironment] = asyncio.Queue()
         for _ in range(min(jobs, len(planned))):
-            free.put_nowait(await held.enter_async_context(server(test_server)))
+            free.put_nowait(await held.enter_async_context(server(test_server, config)))
 
         async def one(job: _Job) -> Rehearsed:
             nonlocal done
             environment = await free.get()
             try:
                 if not await leaps(environment):
-                    environment = await held.enter_async_context(server(test_server))
+                    environment = await held.enter_async_context(server(test_server, config))
                 told = await rehearse(environment, config, job.wanted)
             finally:
                 free.put_nowait(environment)

@@ -45,17 +45,17 @@ class People:
         del retried
         self.messages.append(message)
         if message.urgent:
-            await self._hear(message.key.rsplit("/", 2)[0])
+            await self._hear(message.key.rsplit("/", 2)[0], approval=message.asks is not None)
         return message.thread or MessageRef(channel="rehearsal", id=message.key)
 
-    async def _hear(self, run: str) -> None:
+    async def _hear(self, run: str, *, approval: bool) -> None:
         """What the run waits for, if for anything, answered."""
         handle = self._client().get_workflow_handle(run)
         status = await handle.query("status", result_type=RunStatus)
         now = situation(status.details)
         order: tuple[str, Mapping[str, Any]] | None = None
         if now.approval is not None:
-            order = self._approval(run, now.approval)
+            order = self._approval(run, now.approval) if approval else None
         elif now.question is not None:
             order = self._question(run, now)
         if order is None:

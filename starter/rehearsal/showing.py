@@ -104,6 +104,7 @@ def _routine(entry: TimelineEntry) -> bool:
 def show_everything(told: Everything, source: str) -> None:
     """A line each, then what is wrong and what to do."""
     print(f"Every rehearsal of {source}. {PREDICTION}")
+    print(fill(told.assumed, PIPED_WIDTH))
     rows = [(row.what, row.route, row.provider, _mark(row), _time(row), row.how) for row in told.rows]
     table("", ("rehearsed", "route", "provider", "", "time", "how it would end"), rows, whole=3)
     grave = [one for one in told.findings if one.grave]
