@@ -235,9 +235,8 @@ def unmeetable(config: Config, route: str) -> Iterator[Finding]:
 
 def impatient(config: Config) -> Iterator[Finding]:
     """Deadlines that are shorter than what they wait for."""
-    failback, immediate, gating = config.procedures.failback, config.procedures.immediate, config.procedures.gating
+    immediate, gating = config.procedures.immediate, config.procedures.gating
     pairs = [
-        ("failback.watch_deadline", failback.watch_deadline, "failback.recovery_watch", failback.recovery_watch),
         ("immediate.abort_timeout", immediate.abort_timeout, "immediate.verify_timeout", immediate.verify_timeout),
         ("gating.ask_deadline", gating.ask_deadline, "gating.sample_interval", gating.sample_interval),
     ]
@@ -257,24 +256,28 @@ def why_not_saved(world: World, told: Rehearsed, route: str, provider: str) -> F
     own = next(lacks(world.config, route, provider), None)
     now = in_force(told.policies, told.ended)[route]
     left = now.distribution.get(provider, 0)
-    users = _last_minute(world, told).of_route(route)
-    bad = "no user came" if users is None else why_not_good(users, world.config.targets(route))
+    users = _minute_after(world, told).of_route(route)
+    bad = why_not_good(users, world.config.targets(route)) if users is not None and users.requests else "no user came"
     if left and own is not None:
         return own
     if left:
         remedy = "look at the reason, and rehearse this route alone"
         return Finding(about=about, problem=f"{percent(left)} % stay on {provider}: {told.reason}", remedy=remedy)
-    if bad is None:
+    if bad is None and told.good:
         return None
+    if bad is None:
+        problem = f"its users would be served, but the run ends {told.outcome}: {told.reason}"
+        return Finding(about=about, problem=problem, remedy="rehearse it alone, and look at its timeline", grave=False)
     return _overrun(world, now.distribution, about) or next(
         unmeetable(world.config, route),
         Finding(about=about, problem=bad, remedy="rehearse this route alone, and look at its samples"),
     )
 
 
-def _last_minute(world: World, told: Rehearsed) -> Telemetry:
-    since = max((one.at for one in told.policies), default=told.began)
-    return world.told(told.policies, max(since, told.ended - MINUTE), told.ended, told.ended)
+def _minute_after(world: World, told: Rehearsed) -> Telemetry:
+    """What users get by what is in force at the end, with the provider still down."""
+    until = told.ended + MINUTE
+    return world.told(told.policies, told.ended, until, until + world.config.gateway.request_timeout)
 
 
 def _overrun(world: World, shares: Distribution, about: str) -> Finding | None:

@@ -23,6 +23,9 @@ from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 from failover.units import Duration, PositiveDuration, render_duration
 
 MINUTE = timedelta(minutes=1)
+ROUNDS = 20
+"""In which it settles who throttles how much."""
+
 QUICK = timedelta(milliseconds=100)
 """How long a try takes that is refused."""
 
@@ -207,13 +210,24 @@ class World:
 
     def _under_load(self, policies: Mapping[str, InForce], at: datetime) -> dict[str, Condition]:
         """Conditions at a moment, where a provider throttles what is more than it declared that it can take."""
-        conditions = {name: self.condition(name, at) for name in self.config.providers}
+        alone = {name: self.condition(name, at) for name in self.config.providers}
+        if all(self.takes(name) is None for name in alone):
+            return alone
+        conditions = alone
+        # What one throttles comes to the next, who may have to throttle more for it, and so on.
+        for _ in range(ROUNDS):
+            offered = self._offered(policies, conditions)
+            conditions = {name: self._loaded(name, condition, offered[name]) for name, condition in alone.items()}
+        return conditions
+
+    def _offered(self, policies: Mapping[str, InForce], conditions: Mapping[str, Condition]) -> dict[str, float]:
+        """Tries a minute that come to each provider."""
         offered = dict.fromkeys(conditions, 0.0)
         for route, policy in policies.items():
             for path in self._paths(route, policy.distribution, conditions):
                 for tried in path.tries:
                     offered[tried.provider] += self.traffic(route) * path.weight
-        return {name: self._loaded(name, condition, offered[name]) for name, condition in conditions.items()}
+        return offered
 
     def _loaded(self, provider: str, condition: Condition, offered: float) -> Condition:
         limit = self.takes(provider)

@@ -1,6 +1,7 @@
 """`failoverctl rehearse`: from what the operator says to what is rehearsed, and its exit code."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -51,6 +52,8 @@ class Asked:
 def run_rehearse(settings: Settings, asked: Asked, config: Path | None, output: Path | None, *, json: bool) -> int:
     """Rehearse, show, write → exit code: of the outcome that is predicted, or NOT_PROVED where `--all` finds a fault."""
     loaded = load(named(settings, config))
+    # What fails in a rehearsal is its result, not this process's trouble.
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)
     showing.check_output(output)
     _check(asked, output)
     believed = replace(loaded, config=_with_traffic(loaded.config, asked.traffic))

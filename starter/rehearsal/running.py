@@ -50,7 +50,10 @@ from worker import Parts, build_worker, register_search_attributes
 from workflows.payloads import data_converter
 
 REST_PATIENCE = timedelta(seconds=30)
-"""How long a run is waited for that should be cancelled while it does nothing."""
+"""Real time that a cancelled run has for its end."""
+
+REST_LEAPS = 300
+"""Seconds of virtual time in which a run that is to be cancelled should once do nothing."""
 
 BEGUN = timedelta(minutes=1)
 """How long everybody is well before a procedure that nobody's failure starts: what users get is known then."""
@@ -344,18 +347,19 @@ class _Stage:
             return False
         if described.status is not WorkflowExecutionStatus.RUNNING:
             return False
-        await _at_rest(run)
+        await self._until_at_rest(run)
         await run.cancel()
-        with suppress(WorkflowFailureError):
-            await run.result()
+        with suppress(WorkflowFailureError, TimeoutError):
+            async with asyncio.timeout(REST_PATIENCE.total_seconds()):
+                await run.result()
         return True
 
-
-async def _at_rest(run: WorkflowHandle[Any, Any]) -> None:
-    """Until it waits for nothing but time; the server's clock does not leap meanwhile."""
-    async with asyncio.timeout(REST_PATIENCE.total_seconds()):
-        while _busy((await run.fetch_history()).events):
-            await asyncio.sleep(0.02)
+    async def _until_at_rest(self, run: WorkflowHandle[Any, Any]) -> None:
+        """Until it waits for nothing but time, or a while has passed: its activities need the time to go on."""
+        for _ in range(REST_LEAPS):
+            if not _busy((await run.fetch_history()).events):
+                return
+            await self.clock.leap(timedelta(seconds=1))
 
 
 def _busy(events: Sequence[HistoryEvent]) -> bool:

@@ -23,8 +23,8 @@ PICTURES = 5
 
 def show(told: Rehearsed) -> None:
     """All of it, to be read within a hundred columns."""
-    print(f"Rehearsal: {told.procedure} of {told.subject}. {PREDICTION}")
-    for said in (*told.assumed, *told.notes):
+    print(f"Rehearsal: {told.procedure} of {told.subject}")
+    for said in (PREDICTION, *told.assumed, *told.notes):
         print(fill(said, PIPED_WIDTH))
     print()
     for route in told.routes()[:PICTURES]:
@@ -103,8 +103,8 @@ def _routine(entry: TimelineEntry) -> bool:
 
 def show_everything(told: Everything, source: str) -> None:
     """A line each, then what is wrong and what to do."""
-    print(f"Every rehearsal of {source}. {PREDICTION}")
-    print(fill(told.assumed, PIPED_WIDTH))
+    for said in (f"Every rehearsal of {source}.", PREDICTION, told.assumed):
+        print(fill(said, PIPED_WIDTH, break_long_words=False, break_on_hyphens=False))
     rows = [(row.what, row.route, row.provider, _mark(row), _time(row), row.how) for row in told.rows]
     table("", ("rehearsed", "route", "provider", "", "time", "how it would end"), rows, whole=3)
     grave = [one for one in told.findings if one.grave]
@@ -118,7 +118,7 @@ def show_everything(told: Everything, source: str) -> None:
 
 
 def _say(finding: Finding) -> None:
-    print(fill(f"{finding.about}: {finding.problem}.", PIPED_WIDTH))
+    print(fill(f"{finding.about}: {finding.problem.rstrip('.')}.", PIPED_WIDTH))
     print(fill(f"→ {finding.remedy}.", PIPED_WIDTH, initial_indent="  ", subsequent_indent="    "))
 
 

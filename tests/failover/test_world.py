@@ -76,6 +76,14 @@ def test_more_than_a_provider_declares_is_throttled() -> None:
     assert told.of_provider("bedrock")[0].failures == {FailureKind.THROTTLED: 210}
 
 
+def test_what_one_throttles_can_be_too_much_for_the_next() -> None:
+    """600 a minute for three who take 300 together: half of the users are lost, wherever they are tried."""
+    one = world(bedrock=100, google=100, meta=100)
+    users = one.told([BEFORE], BEGAN, BEGAN + MINUTE, BEGAN + MINUTE).of_route("chat")
+    assert users is not None
+    assert users.lost / users.requests == pytest.approx(0.5, abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("kind", "latency", "wrong"), [(FaultKind.SLOW, 6000, False), (FaultKind.WRONG_ANSWERS, 800, True)]
 )
