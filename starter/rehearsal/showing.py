@@ -75,14 +75,14 @@ def _asked(told: Rehearsed) -> None:
         return
     table(
         "What people would be asked",
-        ("at", "what", "who may answer", "without an answer", "answer here"),
+        ("at", "what", "who may answer", "without an answer", "here"),
         [(clock(one.at - told.began), one.text, _who(one), unanswered(one), _answered(one)) for one in told.asked],
     )
 
 
 def _who(asked: Asked) -> str:
     quorum = f"{asked.quorum} of " if asked.quorum > 1 else ""
-    return quorum + (", ".join(asked.who) or "anybody at the command line (access.operators names nobody)")
+    return quorum + (", ".join(asked.who) or "anybody at the command line")
 
 
 def _answered(asked: Asked) -> str:
