@@ -12,6 +12,7 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 
 from failover.config import Config
+from failover.errors import TemporalUnavailable
 from failover.rehearsal import (
     Everything,
     Finding,
@@ -108,7 +109,11 @@ async def _side_by_side(
             try:
                 if not await leaps(environment):
                     environment = await held.enter_async_context(server(test_server, config))
-                told = await rehearse(environment, config, job.wanted)
+                try:
+                    told = await rehearse(environment, config, job.wanted)
+                except TemporalUnavailable:
+                    environment = await held.enter_async_context(server(test_server, config))
+                    told = await rehearse(environment, config, job.wanted)
             finally:
                 free.put_nowait(environment)
             done += 1

@@ -49,6 +49,9 @@ from traffic.rehearsed import RehearsedPlane
 from worker import Parts, build_worker, register_search_attributes
 from workflows.payloads import data_converter
 
+REAL_PATIENCE = timedelta(minutes=3)
+"""Real time that one rehearsal has; then the server's clock stands still, or the machine is too busy."""
+
 REST_PATIENCE = timedelta(seconds=30)
 """Real time that a cancelled run has for its end."""
 
@@ -132,7 +135,14 @@ async def _warm_up(environment: WorkflowEnvironment, config: Config) -> None:
 async def rehearse(environment: WorkflowEnvironment, config: Config, wanted: Wanted) -> Rehearsed:
     """Detection and the procedure, to its end. Nothing outside this process and its server is touched."""
     try:
-        return await _rehearse(environment, config, wanted)
+        async with asyncio.timeout(REAL_PATIENCE.total_seconds()):
+            return await _rehearse(environment, config, wanted)
+    except TimeoutError:
+        minutes = render_duration(REAL_PATIENCE)
+        raise TemporalUnavailable(
+            f"The rehearsal of {wanted.procedure.value} was not over after {minutes} of real time: try again, or with a "
+            "shorter --limit."
+        ) from None
     except RPCError as error:
         raise TemporalUnavailable(f"The server of the rehearsal did not answer in time: {error.message}.") from error
 
