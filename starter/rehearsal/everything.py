@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
@@ -30,6 +31,9 @@ from starter.rehearsal.people import Answer
 from starter.rehearsal.running import Procedure, Wanted, rehearse, server, usual_script
 
 LOST = "lost provider"
+
+EMERGENCY_LIMIT = timedelta(minutes=40)
+"""Everybody is well again after 21; service that is not normal by then would not become so."""
 
 Report = Callable[[str], None]
 
@@ -75,11 +79,16 @@ def _planned(config: Config) -> Iterator[_Job]:
         largest = max(shares, key=lambda name: shares[name])
         for procedure in (Procedure.GRADUAL, Procedure.CANARY, Procedure.FAILBACK):
             if config.chain(route, largest):
-                wanted = Wanted(procedure=procedure, provider=largest, route=route, answer=Answer.APPROVE)
+                limit = max(timedelta(hours=6), 3 * config.procedures.failback.recovery_watch)
+                wanted = Wanted(procedure=procedure, provider=largest, route=route, answer=Answer.APPROVE, limit=limit)
                 yield _Job(wanted=wanted, routes=alike, what=procedure.value)
     script = usual_script(Procedure.EMERGENCY, config, "", None)
     everybody = Wanted(
-        procedure=Procedure.EMERGENCY, provider=next(iter(config.providers)), script=script, answer=Answer.APPROVE
+        procedure=Procedure.EMERGENCY,
+        provider=next(iter(config.providers)),
+        script=script,
+        answer=Answer.APPROVE,
+        limit=EMERGENCY_LIMIT,
     )
     yield _Job(wanted=everybody, routes=list(config.routes), what=Procedure.EMERGENCY.value)
 
