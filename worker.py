@@ -17,7 +17,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.accuracy import Accuracy, Examiner
@@ -27,6 +27,7 @@ from activities.baselines import BaselineRecorder, PerformanceBaselines
 from activities.board import VerdictBoard
 from activities.certificates import Certificates
 from activities.checks.people import Outside
+from activities.clock import SYSTEM
 from activities.communications import Communicating
 from activities.course import CourseOfUse
 from activities.deploys import DeployLog
@@ -54,6 +55,7 @@ from failover.config_file import LoadedConfig
 from failover.errors import FailoverError
 from failover.golden import Suite
 from failover.ports import (
+    Clock,
     Directory,
     DrillPlane,
     HoldStore,
@@ -158,19 +160,22 @@ class Parts:
     reachable: Mapping[str, Reachable] = field(default_factory=dict)
     directory: Directory | None = None
     drills: DrillPlane | None = None
+    clock: Clock = SYSTEM
 
 
-def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) -> Worker:
+def build_worker(
+    client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE, interceptors: Sequence[Interceptor] = ()
+) -> Worker:
     """A worker that serves every workflow and activity of the product."""
-    prober = Prober(parts.config, parts.clients)
+    prober = Prober(parts.config, parts.clients, parts.clock)
     certificates = Certificates(parts.config, parts.prompt_sets, parts.readiness)
-    traffic = Traffic(parts.config, parts.plane, parts.board, certificates)
+    traffic = Traffic(parts.config, parts.plane, parts.board, certificates, parts.clock)
     restoration = Restoration(parts.config, parts.plane, prober)
     responder: Responder = TemporalResponder(client, task_queue, parts.notifier, parts.config, certificates)
     if parts.statuses is not None:
         responder = AskingResponder(responder, parts.statuses)
     hold = HeldAutomation(parts.hold)
-    readings = Readings(parts.config, parts.plane, parts.sources)
+    readings = Readings(parts.config, parts.plane, parts.sources, parts.clock)
     demanded = parts.config.detection.automation.require_drill_within is not None
     runs = Runs(client, task_queue, hold)
     baselines = BaselineRecorder(
@@ -186,16 +191,17 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         prober,
         parts.board,
         responder,
-        parts.examiner,
-        readings,
-        hold,
-        parts.samples,
-        baselines,
-        certificates,
-        PassedDrills(parts.evidence) if demanded else None,
+        examiner=parts.examiner,
+        readings=readings,
+        hold=hold,
+        samples=parts.samples,
+        baselines=baselines,
+        certificates=certificates,
+        practised=PassedDrills(parts.evidence) if demanded else None,
+        clock=parts.clock,
     )
     evidence = Evidence(parts.evidence, parts.metrics.closed if parts.metrics else None)
-    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, certificates)
+    ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, certificates, parts.clock)
     auditing = Auditing(_audit_parts(parts, prober))
     ecosystem = Ecosystem(parts.config, parts.plane)
     reporter = RunReporter(parts.evidence, parts.config)
@@ -225,7 +231,7 @@ def build_worker(client: Client, parts: Parts, *, task_queue: str = TASK_QUEUE) 
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=activities,
-        interceptors=[RefuseMalformed()],
+        interceptors=[RefuseMalformed(), *interceptors],
         workflow_runner=workflow_runner(),
         workflow_failure_exception_types=[FailoverError],
         graceful_shutdown_timeout=timedelta(seconds=5),

@@ -4,16 +4,17 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from temporalio import activity
 
+from activities.clock import SYSTEM
 from failover.completion import Completion, Message, Role
 from failover.config import Config
 from failover.errors import ProviderError
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, Probe, Verdict, condition_of
-from failover.ports import ProviderClient
+from failover.ports import Clock, ProviderClient
 from failover.units import milliseconds
 
 
@@ -28,7 +29,8 @@ class CandidateProbe:
 class Prober:
     """Sends probes. Streams where the model can, so that a stream that is cut is seen too."""
 
-    def __init__(self, config: Config, clients: Mapping[str, ProviderClient]) -> None:
+    def __init__(self, config: Config, clients: Mapping[str, ProviderClient], clock: Clock = SYSTEM) -> None:
+        self._clock = clock
         self._config = config
         self._clients = clients
         settings = config.detection.probe
@@ -42,10 +44,10 @@ class Prober:
 
     async def probe(self, provider: str, timeout: timedelta, *, ask_control_plane: bool = False) -> Probe:
         """One probe; never raises for what the provider does."""
-        began = datetime.now(UTC)
+        began = self._clock.now()
         control = asyncio.create_task(self._control_plane(provider, timeout)) if ask_control_plane else None
         failure = await self._failure(provider, timeout)
-        latency = datetime.now(UTC) - began
+        latency = self._clock.now() - began
         up = await control if control else None
         return Probe(provider=provider, at=began, latency=latency, failure=failure, control_plane_up=up)
 

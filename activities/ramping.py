@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from temporalio import activity
 
 from activities.board import VerdictBoard
 from activities.certificates import Certificates
+from activities.clock import SYSTEM
 from activities.demand import demand_now
 from activities.evidence import EvidenceStore
 from activities.probing import Prober, verdict_of
@@ -22,7 +23,7 @@ from failover.gates import GateSample
 from failover.health import Verdict
 from failover.incident import Outcome, RunRecord, Trigger
 from failover.policy import TrafficPolicy
-from failover.ports import TrafficPlane
+from failover.ports import Clock, TrafficPlane
 from failover.ramp import Origin, RampBrief, Snapshot
 from failover.units import milliseconds
 
@@ -95,7 +96,9 @@ class Ramping:
         prober: Prober,
         evidence: EvidenceStore,
         certificates: Certificates,
+        clock: Clock = SYSTEM,
     ) -> None:
+        self._clock = clock
         self._config = config
         self._plane = plane
         self._board = board
@@ -117,7 +120,7 @@ class Ramping:
             found=snapshot(policy),
             providers=sorted(self._config.providers),
             chain=self._config.chain(order.route, source),
-            verdicts=self._board.fresh(datetime.now(UTC), KNOWN_FOR),
+            verdicts=self._board.fresh(self._clock.now(), KNOWN_FOR),
             headroom=capacity.headroom(order.route, telemetry, self._config.capacities()),
             targets=route.targets,
             procedures=self._config.procedures,
@@ -134,7 +137,7 @@ class Ramping:
 
     def _automatic(self, route: str) -> list[datetime]:
         """Ends of the automatic runs that changed the route within the last hour, by the evidence that is kept here."""
-        since = datetime.now(UTC) - HOUR
+        since = self._clock.now() - HOUR
         records = (record for _, record in islice(self._evidence.records(since - LONGEST_RUN), 100))
         return [
             record.moments.closed
@@ -180,7 +183,7 @@ class Ramping:
     async def look(self, order: LookOrder) -> RouteLook:
         """The policy in force, and a verdict about each provider asked for: the health check's, or a probe's of now."""
         policy = await self._policy(order.route)
-        known = self._board.fresh(datetime.now(UTC), self._config.procedures.immediate.verdict_max_age, order.providers)
+        known = self._board.fresh(self._clock.now(), self._config.procedures.immediate.verdict_max_age, order.providers)
         unknown = [name for name in order.providers if name not in {verdict.provider for verdict in known}]
         telemetry, probes = await asyncio.gather(
             demand_now(self._config, self._plane),

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
+from activities.clock import SYSTEM
 from failover.config import Config
 from failover.errors import DataPlaneUnavailable, Unavailable
-from failover.ports import PassiveSource, TrafficPlane
+from failover.ports import Clock, PassiveSource, TrafficPlane
 from failover.telemetry import ProviderWindow, Telemetry, merged
 
 log = structlog.get_logger(__name__)
@@ -17,7 +18,10 @@ log = structlog.get_logger(__name__)
 class Readings:
     """Reads each source once for all watches. One that does not answer leaves its providers without data, and is told."""
 
-    def __init__(self, config: Config, plane: TrafficPlane, sources: Mapping[str, PassiveSource]) -> None:
+    def __init__(
+        self, config: Config, plane: TrafficPlane, sources: Mapping[str, PassiveSource], clock: Clock = SYSTEM
+    ) -> None:
+        self._clock = clock
         self._config = config
         self._plane = plane
         self._sources = sources
@@ -32,7 +36,7 @@ class Readings:
     async def observe(self, window: timedelta) -> Telemetry | None:
         """What was counted in the last window, by whoever speaks for each provider; None where nobody told anything."""
         counted, told = await asyncio.gather(self._counted(window), self._spoken(window))
-        return merged(counted, told, self._speakers, window, datetime.now(UTC))
+        return merged(counted, told, self._speakers, window, self._clock.now())
 
     async def _counted(self, window: timedelta) -> Telemetry | None:
         try:
@@ -47,7 +51,7 @@ class Readings:
         return {name: windows for name, windows in zip(self._sources, told, strict=True) if windows is not None}
 
     async def _shared(self, name: str, window: timedelta) -> Sequence[ProviderWindow] | None:
-        key, now = (name, window), datetime.now(UTC)
+        key, now = (name, window), self._clock.now()
         if key not in self._read or now - self._read_at[key] >= self._config.detection.sources[name].refresh:
             self._read[key], self._read_at[key] = asyncio.create_task(self._ask(name, window)), now
         # Shielded: a watch that is cancelled must not take the others' reading with it.

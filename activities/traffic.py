@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from temporalio import activity
 
 from activities.board import VerdictBoard
 from activities.certificates import Certificates
+from activities.clock import SYSTEM
 from activities.demand import demand_now
 from failover import restoration
 from failover.capacity import headroom
@@ -18,7 +19,7 @@ from failover.errors import DataPlaneUnavailable
 from failover.immediate import Brief, RouteNow, refuse, why_not_start
 from failover.incident import Trigger
 from failover.policy import Change, ChangeStatus, Revision, TrafficPolicy
-from failover.ports import TrafficPlane
+from failover.ports import Clock, TrafficPlane
 from failover.requests import ImmediateFailoverRequest
 from failover.restoration import Expectation
 from failover.telemetry import Telemetry
@@ -68,7 +69,15 @@ class VerifyOrder:
 class Traffic:
     """The data plane's door for procedures. Each call has one effect, and is safe to repeat."""
 
-    def __init__(self, config: Config, plane: TrafficPlane, board: VerdictBoard, certificates: Certificates) -> None:
+    def __init__(
+        self,
+        config: Config,
+        plane: TrafficPlane,
+        board: VerdictBoard,
+        certificates: Certificates,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._clock = clock
         self._config = config
         self._plane = plane
         self._board = board
@@ -86,7 +95,7 @@ class Traffic:
         return Brief(
             providers=sorted(self._config.providers),
             routes=routes,
-            verdicts=self._board.fresh(datetime.now(UTC), settings.verdict_max_age),
+            verdicts=self._board.fresh(self._clock.now(), settings.verdict_max_age),
             settings=settings,
             kpis=self._config.kpis,
             contacts=self._config.contacts([request.failed_provider]),
@@ -145,23 +154,23 @@ class Traffic:
         policies = {policy.route: policy for policy in await self._plane.read(list(expected))}
         in_force = [_written(policy) for policy in policies.values()]
         wrong = [why for e in order.expected if (why := _why_not_in_force(e, policies.get(e.route)))]
-        now = datetime.now(UTC)
+        now = self._clock.now()
         if wrong:
             return Verification(verified=False, reason="; ".join(wrong[:5]), in_force=in_force, at=now)
         behind = await self._laggards(list(policies.values()), order.timeout)
         if behind:
-            return Verification(verified=False, reason="; ".join(behind[:5]), in_force=in_force, at=datetime.now(UTC))
+            return Verification(verified=False, reason="; ".join(behind[:5]), in_force=in_force, at=self._clock.now())
         verified, reason = await self._watch_first_tries(order)
-        return Verification(verified=verified, reason=reason, in_force=in_force, at=datetime.now(UTC))
+        return Verification(verified=verified, reason=reason, in_force=in_force, at=self._clock.now())
 
     async def _laggards(self, policies: Sequence[TrafficPolicy], timeout: timedelta) -> list[str]:
         """Instances that do not obey in time; one that has moved on with a newer policy is looked at again."""
-        deadline = datetime.now(UTC) + timeout
+        deadline = self._clock.now() + timeout
         while behind := restoration.lagging(policies, await self._plane.obeyed()):
-            if datetime.now(UTC) >= deadline:
+            if self._clock.now() >= deadline:
                 return behind
             activity.heartbeat()
-            await asyncio.sleep(POLL.total_seconds())
+            await self._clock.sleep(POLL)
             policies = await self._plane.read([policy.route for policy in policies])
         return []
 
@@ -173,7 +182,7 @@ class Traffic:
         watched = [expectation for expectation in order.expected if expectation.route in busy]
         if not watched:
             return True, "the policies read back as written; no users came that could show more"
-        deadline = datetime.now(UTC) + order.timeout
+        deadline = self._clock.now() + order.timeout
         while True:
             seen = await self._plane.observe(since=before.at)
             if seen is None:
@@ -181,11 +190,11 @@ class Traffic:
             wrong = restoration.contradictions(seen, watched)
             if wrong:
                 return False, "; ".join(wrong[:5])
-            if restoration.enough_tries(seen, watched, CONVINCING_TRIES) or datetime.now(UTC) >= deadline:
+            if restoration.enough_tries(seen, watched, CONVINCING_TRIES) or self._clock.now() >= deadline:
                 tries = sum(window.first_tries for window in seen.providers if window.route in busy)
                 return True, f"the policies read back as written, and {tries} first tries since went where they should"
             activity.heartbeat()
-            await asyncio.sleep(POLL.total_seconds())
+            await self._clock.sleep(POLL)
 
 
 async def _results(plane: TrafficPlane, changes: Sequence[Change]) -> list[Written]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -14,6 +14,7 @@ from activities.accuracy import Examiner
 from activities.baselines import BaselineRecorder
 from activities.board import VerdictBoard
 from activities.certificates import Certificates
+from activities.clock import SYSTEM
 from activities.drilling import PassedDrills
 from activities.hold import HeldAutomation
 from activities.probing import Prober
@@ -25,7 +26,7 @@ from failover.config import Config
 from failover.distribution import Distribution, users_of
 from failover.errors import DataPlaneUnavailable
 from failover.health import Condition, Probe, ProbeHistory, Verdict, judge, note, note_latency
-from failover.ports import TrafficPlane
+from failover.ports import Clock, TrafficPlane
 from failover.replay import Counted, DetectorSample
 from failover.telemetry import Telemetry
 from failover.triggers import Response, WatchState, after, must_ask, respond
@@ -88,6 +89,7 @@ class Watching:
         prober: Prober,
         board: VerdictBoard,
         responder: Responder,
+        *,
         examiner: Examiner | None = None,
         readings: Readings | None = None,
         hold: HeldAutomation | None = None,
@@ -95,14 +97,16 @@ class Watching:
         baselines: BaselineRecorder | None = None,
         certificates: Certificates | None = None,
         practised: PassedDrills | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
+        self._clock = clock
         self._config = config
         self._plane = plane
         self._prober = prober
         self._board = board
         self._responder = responder
         self._examiner = examiner
-        self._readings = readings or Readings(config, plane, {})
+        self._readings = readings or Readings(config, plane, {}, clock)
         self._hold = hold or HeldAutomation(None)
         self._samples = samples
         self._baselines = baselines
@@ -129,8 +133,8 @@ class Watching:
         """Probe at the configured cadence until the deadline; → what the next watch must know."""
         state = _resumed(order.state)
         cadence = self._config.detection.probe.cadence
-        due = datetime.now(UTC) if state.history.last is None else state.history.last.at + cadence
-        while (now := datetime.now(UTC)) < order.until:
+        due = self._clock.now() if state.history.last is None else state.history.last.at + cadence
+        while (now := self._clock.now()) < order.until:
             if now >= due:
                 self._send(state.provider)
                 due = max(due, now - cadence) + cadence
@@ -155,7 +159,7 @@ class Watching:
         before, history = history, self._examined(provider, history)
         telemetry = await self._telemetry()
         history = note_latency(history, telemetry[detection.server_errors.window], provider, detection)
-        now = datetime.now(UTC)
+        now = self._clock.now()
         verdict = judge(provider, history, telemetry, detection, now)
         self._board.post(verdict)
         if self._baselines is not None:
@@ -177,7 +181,7 @@ class Watching:
             del self._exams[provider]
             return replace(history, assessment=exam.result())
         settings, last = self._config.detection.accuracy, history.assessment
-        due = last is None or datetime.now(UTC) - last.at >= settings.cadence
+        due = last is None or self._clock.now() - last.at >= settings.cadence
         # Of a provider that fails its probes nothing else is asked; and it is no time for a baseline.
         well = history.last is not None and history.last.failure is None and not history.failures
         if self._examiner is not None and settings.enabled and exam is None and due and well:
@@ -189,13 +193,13 @@ class Watching:
             return await examiner.assess(provider)
         except Exception as error:  # noqa: BLE001 (golden prompts that cannot be put must not stop the watching)
             log.warning("the golden prompts could not be put", provider=provider, error=str(error))
-            return unknown(provider, datetime.now(UTC), f"the golden prompts could not be put: {error}")
+            return unknown(provider, self._clock.now(), f"the golden prompts could not be put: {error}")
 
     async def _finished(self, provider: str, until: datetime) -> list[Probe]:
         running = self._probes.setdefault(provider, set())
-        wait = max(0.0, (until - datetime.now(UTC)).total_seconds())
+        wait = max(0.0, (until - self._clock.now()).total_seconds())
         if not running:
-            await asyncio.sleep(wait)
+            await self._clock.sleep(timedelta(seconds=wait))
             return []
         done, self._probes[provider] = await asyncio.wait(running, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
         return sorted((task.result() for task in done), key=lambda probe: probe.at)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
-from temporalio.testing import WorkflowEnvironment
 
 import worker as composition
 from activities.board import VerdictBoard
@@ -21,6 +20,7 @@ from failover.config.procedures import Gating, Procedures
 from failover.failure import FailureKind
 from providers.memory import MemoryClient
 from starter.stack import demo_config, load
+from starter.temporal_server import time_skipping
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 
@@ -88,10 +88,7 @@ async def histories(test_server: Path) -> None:
     """At the runbook's real durations, on a server whose clock leaps; an emergency of a day."""
     rows = []
     for procedure, request in PROCEDURES.items():
-        environment = await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=str(test_server), data_converter=data_converter
-        )
-        async with environment:
+        async with time_skipping(test_server, data_converter=data_converter) as environment:
             await composition.register_search_attributes(environment.client)
             rows.append((procedure, *await _events(environment.client, procedure, request)))
     facts("Events of a history", ("procedure", "runs", "longest run", "all runs"), rows)

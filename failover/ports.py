@@ -15,6 +15,16 @@ from failover.readiness import Audit, Picture
 from failover.telemetry import ProviderWindow, Telemetry
 
 
+class Clock(Protocol):
+    """Time, as whoever waits and dates sees it: the machine's, or a rehearsal's that leaps."""
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        ...
+
+    async def sleep(self, duration: timedelta) -> None: ...
+
+
 class ProviderClient(Protocol):
     """One provider's model behind one exact mapping. Makes one attempt a call: retries belong to the caller.
 

@@ -22,6 +22,7 @@ from starter.commands import (
     incident,
     moving,
     readiness,
+    rehearsing,
     seeing,
     setup,
     stack,
@@ -57,6 +58,7 @@ COMMANDS = (
     seeing,
     readiness,
     drills,
+    rehearsing,
 )
 for commands in COMMANDS:
     commands.add_to(app)

@@ -6,24 +6,28 @@ python -m starter.temporal_server [--test-server]      make sure that they are t
 import argparse
 import asyncio
 import os
+import shlex
 import shutil
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
+from temporalio.converter import DataConverter
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from failover.errors import TemporalUnavailable
 from starter.ports import LOOPBACK, free_port, is_free
-from starter.processes import Child, start
+from starter.processes import Child, last_lines, start
 from starter.settings import Settings
 
 CLI_MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
@@ -185,6 +189,36 @@ def _fetch_test_server(maven: str, libraries: Path, report: Report) -> str | Non
     command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
     options = [f"-DoutputDirectory={libraries.resolve()}", "-DincludeScope=runtime"]
     return _run([*command, *options], dict(os.environ), report, "`mvn dependency:copy-dependencies`")
+
+
+@asynccontextmanager
+async def time_skipping(
+    server: Path, *, data_converter: DataConverter, patience: timedelta = PATIENCE
+) -> AsyncIterator[WorkflowEnvironment]:
+    """The time-skipping server at this path, running; a Java machine on a busy computer needs longer than the SDK gives it.
+
+    What it and the SDK's core have to say stays apart from our own output. TemporalUnavailable, with the end of it, where
+    the server does not answer within `patience`.
+    """
+    with tempfile.TemporaryDirectory(prefix="time-skipping-") as folder:
+        log, quiet = Path(folder) / "log", Path(folder) / "server"
+        quiet.write_text(f'#!/bin/sh\nexec {shlex.quote(str(server.resolve()))} "$@" >{shlex.quote(str(log))} 2>&1\n')
+        quiet.chmod(stat.S_IRWXU)
+        runtime = Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter="ERROR")))
+        try:
+            environment = await WorkflowEnvironment.start_time_skipping(
+                test_server_existing_path=str(quiet),
+                test_server_startup_timeout=patience,
+                data_converter=data_converter,
+                runtime=runtime,
+            )
+        except RuntimeError as error:
+            said = "; ".join(last_lines(log, 3)) or "and said nothing"
+            raise TemporalUnavailable(
+                f"Temporal's time-skipping test server at {server} did not start ({error}): {said}."
+            ) from error
+        async with environment:
+            yield environment
 
 
 def _run(command: Sequence[str], environ: dict[str, str], report: Report, name: str) -> str | None:

@@ -22,7 +22,7 @@ from providers.memory import MemoryClient
 from starter.ports import free_port
 from starter.settings import Settings
 from starter.stack import demo_config, load
-from starter.temporal_server import DevServer, find_cli, find_test_server, start_dev_server
+from starter.temporal_server import DevServer, find_cli, find_test_server, start_dev_server, time_skipping
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 
@@ -74,21 +74,9 @@ async def temporal_client(dev_server: DevServer) -> Client:
 async def time_skipping_env() -> AsyncIterator[WorkflowEnvironment]:
     """A server whose clock leaps from timer to timer; one a test, since the clock is global."""
     server = await asyncio.to_thread(find_test_server, _SETTINGS.cache_directory(), print)
-    async with await _started(server) as environment:
+    async with time_skipping(server, data_converter=data_converter) as environment:
         await composition.register_search_attributes(environment.client)
         yield environment
-
-
-async def _started(server: Path, tries: int = 8) -> WorkflowEnvironment:
-    """The SDK waits five seconds for it, which a Java machine may need on a busy computer."""
-    try:
-        return await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=str(server), data_converter=data_converter
-        )
-    except RuntimeError:
-        if tries == 1:
-            raise
-        return await _started(server, tries - 1)
 
 
 @pytest.fixture

@@ -17,6 +17,10 @@ from failover.policy import Change, ChangedBy, ChangeResult, ChangeStatus, Revis
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class MemoryPlane:
     """Obeys the same rules as every policy store. What is public may be set by a test at any time.
 
@@ -29,8 +33,11 @@ class MemoryPlane:
     (`partial`) or run by another clock (`skew`).
     """
 
-    def __init__(self, distributions: Mapping[str, Distribution]) -> None:
-        self._initial = {route: RouteRecord(policy=_initial(route, shares)) for route, shares in distributions.items()}
+    def __init__(self, distributions: Mapping[str, Distribution], clock: Callable[[], datetime] = _now) -> None:
+        self._clock = clock
+        self._initial = {
+            route: RouteRecord(policy=_initial(route, shares, clock())) for route, shares in distributions.items()
+        }
         self._records = dict(self._initial)
         self._later: set[asyncio.Task[None]] = set()
         self.applied: list[Change] = []
@@ -60,7 +67,7 @@ class MemoryPlane:
 
     def put(self, route: str, shares: Distribution) -> None:
         """What is in force and served, as if it had always been."""
-        self._records[route] = self._initial[route] = RouteRecord(policy=_initial(route, shares))
+        self._records[route] = self._initial[route] = RouteRecord(policy=_initial(route, shares, self._clock()))
         self.serving[route] = dict(shares)
 
     def policy(self, route: str) -> TrafficPolicy:
@@ -97,7 +104,7 @@ class MemoryPlane:
 
     def write(self, change: Change) -> ChangeResult:
         """One change, at once: also for a test that plays somebody else."""
-        record, result = apply(self._records.get(change.route), change, datetime.now(UTC))
+        record, result = apply(self._records.get(change.route), change, self._clock())
         if record is None or self.forget_writes:
             return result
         self._records[change.route] = record
@@ -117,7 +124,7 @@ class MemoryPlane:
             await asyncio.Event().wait()
         if self.blind:
             return None
-        now = self.frozen or datetime.now(UTC) + self.skew
+        now = self.frozen or self._clock() + self.skew
         busy = self._records if self.requests and not self.partial else {}
         return Telemetry(
             at=now,
@@ -190,14 +197,14 @@ def _refuse_unmeant(changes: Sequence[Change]) -> None:
             ) from error
 
 
-def _initial(route: str, shares: Distribution) -> TrafficPolicy:
+def _initial(route: str, shares: Distribution, at: datetime) -> TrafficPolicy:
     return TrafficPolicy(
         route=route,
         revision=Revision("memory", 1),
         distribution=dict(shares),
         changed_by=ChangedBy(actor="configuration"),
         reason="initial",
-        changed_at=datetime.now(UTC),
+        changed_at=at,
     )
 
 

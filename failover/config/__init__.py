@@ -22,6 +22,7 @@ from failover.config.notifications import Notifications
 from failover.config.procedures import Procedures
 from failover.config.providers import Capacity, Provider
 from failover.config.readiness import Readiness
+from failover.config.rehearsal import Rehearsal
 from failover.config.routes import Route, Targets
 from failover.roles import Access
 from failover.section import Name, Section
@@ -54,6 +55,7 @@ class Config(Section):
     webhooks: Webhooks = Webhooks()
     analysis: Analysis = Analysis()
     readiness: Readiness = Readiness()
+    rehearsal: Rehearsal = Rehearsal()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
