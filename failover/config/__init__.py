@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from failover.config.console import Console
 from failover.config.detection import Detection
 from failover.config.emergency import Emergency
 from failover.config.gateway import Gateway
@@ -39,6 +40,7 @@ class Config(Section):
     gateway: Gateway = Gateway()
     access: Access = Access()
     webhooks: Webhooks = Webhooks()
+    console: Console = Console()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

@@ -2,21 +2,25 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
 
+from activities.evidence import EvidenceStore
 from failover.config import Config
 from gateway.process import listening
 from starter.connection import connect
+from starter.console.entrance import HOME
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
-from starter.parts import hold_of, plane_of
+from starter.parts import EVIDENCE, hold_of, plane_of
 from starter.running import find, write_atomically
 from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
+from starter.status import verdicts
 from starter.webhooks.app import Parts, WebhookServer
 from starter.webhooks.sns import Sns
 from starter.webhooks.temporal import Temporal
@@ -59,12 +63,16 @@ async def _serve(
                 api_token=stack.api_token,
                 sns=Sns(),
                 hold=hold,
+                verdicts=partial(verdicts, stack) if stack.worker else None,
+                evidence=EvidenceStore(stack.state / EVIDENCE) if stack.state else None,
             )
         )
         held.push_async_callback(server.finish)
         _tell_closed_doors(config, settings)
         url = await held.enter_async_context(listening(server.app, host, port))
         say(f"Webhooks are taken at {url}.")
+        if config.console.enabled:
+            say(f"The console: {url}{HOME}")
         if ready_file:
             write_atomically(ready_file, {"url": url})
         await asyncio.Event().wait()
