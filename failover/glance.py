@@ -35,7 +35,8 @@ class Waiting:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Everything that the answer is made from. `troubles`: why users are in trouble, in sentences; `unknown`: what could
-    not be asked, in sentences; `runs_known`: whether `open_runs` is all of them."""
+    not be asked, in sentences; `spared`: providers that are down and hurt nobody, in sentences; `runs_known`: whether
+    `open_runs` is all of them."""
 
     open_runs: Sequence[str] = ()
     runs_known: bool = True
@@ -43,12 +44,14 @@ class Scene:
     left_to_people: Sequence[RunRecord] = ()
     troubles: Sequence[str] = ()
     unknown: Sequence[str] = ()
+    spared: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 
 class Level(StrEnum):
     ACT = "act"
     UNKNOWN = "unknown"
+    AFFECTED = "affected"
     HANDLED = "handled"
     WELL = "well"
 
@@ -77,7 +80,7 @@ _TODO: Mapping[Need, tuple[str, str]] = {
 
 def glance(scene: Scene) -> Glance:
     """What needs a person comes first, then what nobody can tell, then what is being handled."""
-    why = [*scene.troubles, *scene.unknown, *scene.notes]
+    why = [*scene.troubles, *scene.unknown, *scene.spared, *scene.notes]
     if scene.waiting:
         first = min(scene.waiting, key=lambda one: (one.need is Need.RESUME, one.deadline is None, one.deadline))
         headline, todo = _TODO[first.need]
@@ -97,8 +100,22 @@ def glance(scene: Scene) -> Glance:
             todo="Look at what does not answer. Traffic keeps its last shares meanwhile.",
             why=why,
         )
+    if scene.troubles:
+        return Glance(
+            level=Level.AFFECTED,
+            headline="It is being handled. Users are affected.",
+            todo="You need to do nothing now.",
+            why=why,
+        )
     if scene.open_runs:
         return Glance(level=Level.HANDLED, headline="It is being handled.", todo="You need to do nothing now.", why=why)
+    if scene.spared:
+        return Glance(
+            level=Level.HANDLED,
+            headline="It is handled: users are served.",
+            todo="You need to do nothing now.",
+            why=why,
+        )
     return Glance(level=Level.WELL, headline="All is well.", todo="You need to do nothing.", why=why)
 
 

@@ -31,7 +31,8 @@ def scene(seen: Seen) -> Scene:
         left_to_people=left_to_people(records, policies, seen.at),
         troubles=troubles({"routes": policies, "providers": verdicts}),
         unknown=list(dict.fromkeys([*_silent(seen), *_blind(verdicts), *_mute(runs, seen.at)])),
-        notes=[*_noted(seen), *_spared(verdicts, policies)],
+        spared=list(_spared(verdicts, policies)),
+        notes=[*_noted(seen), *_unwell(verdicts)],
     )
 
 
@@ -74,7 +75,7 @@ def _silent(seen: Seen) -> Iterator[str]:
 def _blind(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         if verdict.condition is Condition.BLIND:
-            yield f"Nobody can tell how {verdict.provider} is: {verdict.reason}."
+            yield f"Nobody can tell how {verdict.provider} is: {verdict.reason.rstrip('.')}."
 
 
 def _mute(runs: Sequence[OpenRun], now: datetime) -> Iterator[str]:
@@ -95,11 +96,13 @@ def _noted(seen: Seen) -> Iterator[str]:
 
 
 def _spared(verdicts: Sequence[Verdict], policies: Sequence[TrafficPolicy]) -> Iterator[str]:
-    """Providers that are not well, and hurt nobody or not much."""
+    """Providers that are down, and hurt nobody."""
     for verdict in verdicts:
-        if verdict.condition in (Condition.HEALTHY, Condition.BLIND):
-            continue
-        if not verdict.down:
-            yield f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}: {verdict.reason}."
-        elif policies and not any(policy.distribution.get(verdict.provider) for policy in policies):
-            yield f"{verdict.provider} is down, and has no traffic: {verdict.reason}."
+        if verdict.down and policies and not any(policy.distribution.get(verdict.provider) for policy in policies):
+            yield f"{verdict.provider} is down, and has no traffic: {verdict.reason.rstrip('.')}."
+
+
+def _unwell(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    for verdict in verdicts:
+        if not verdict.down and verdict.condition not in (Condition.HEALTHY, Condition.BLIND):
+            yield f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}: {verdict.reason.rstrip('.')}."

@@ -10,14 +10,13 @@ import structlog
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from failover.errors import BadInput, FailoverError, Unavailable
+from failover.errors import BadInput, Unavailable
 from failover.kpis import measure
 from failover.report import file_name, markdown
 from starter.console.entrance import HOME, Entrance, LoginNeeded, login_redirect
@@ -29,7 +28,7 @@ from starter.console.seeing import Seeing, Sources
 from starter.console.sessions import SAID, Sessions, Signer
 from starter.console.starting import StartPages
 from starter.console.streams import Streams
-from starter.webhooks.answers import Refused
+from starter.webhooks.answers import RETRY_AFTER, Refused
 from starter.webhooks.guard import Guard
 from starter.webhooks.runs_door import Driver
 from starter.webhooks.starts_door import Starting
@@ -111,27 +110,28 @@ class Console:
             doors.guard, doors.driver, sources.temporal, entrance, self._pages, self._runs, self._seeing
         )
         starts = StartPages(config, doors.guard, doors.starting, entrance, self._pages, self._runs, self._seeing)
-        self.app = Starlette(
-            routes=[
-                Route("/", self._now),
-                Route("/events", self._events),
-                Route("/run", self._run),
-                Route("/run/events", self._run_events),
-                Route("/order", ordering.page, methods=["GET"]),
-                Route("/order", ordering.post, methods=["POST"]),
-                Route("/start", starts.page, methods=["GET"]),
-                Route("/plan", starts.plan, methods=["POST"]),
-                Route("/start", starts.post, methods=["POST"]),
-                Route("/past", self._past),
-                Route("/incident", self._incident),
-                Route("/incident/report", self._report),
-                Route("/login", entrance.login_page, methods=["GET"]),
-                Route("/login", entrance.login, methods=["POST"]),
-                Route("/logout", entrance.logout, methods=["POST"]),
-                Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
-            ],
-            middleware=[Middleware(Headed)],
-            exception_handlers=cast(Any, self._handlers()),
+        self.app = Headed(
+            Starlette(
+                routes=[
+                    Route("/", self._now),
+                    Route("/events", self._events),
+                    Route("/run", self._run),
+                    Route("/run/events", self._run_events),
+                    Route("/order", ordering.page, methods=["GET"]),
+                    Route("/order", ordering.post, methods=["POST"]),
+                    Route("/start", starts.page, methods=["GET"]),
+                    Route("/plan", starts.plan, methods=["POST"]),
+                    Route("/start", starts.post, methods=["POST"]),
+                    Route("/past", self._past),
+                    Route("/incident", self._incident),
+                    Route("/incident/report", self._report),
+                    Route("/login", entrance.login_page, methods=["GET"]),
+                    Route("/login", entrance.login, methods=["POST"]),
+                    Route("/logout", entrance.logout, methods=["POST"]),
+                    Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
+                ],
+                exception_handlers=cast(Any, self._handlers()),
+            )
         )
 
     def close(self, _: timedelta) -> None:
@@ -228,18 +228,30 @@ class Console:
         return response
 
     def _handlers(self) -> Mapping[Any, Any]:
+        async def refused(request: Request, error: Refused) -> Response:
+            return self._wrong(request, error.status, str(error), error.headers)
+
+        async def unavailable(request: Request, error: Unavailable) -> Response:
+            return self._wrong(request, 503, str(error), {"Retry-After": RETRY_AFTER})
+
+        async def unknown(request: Request, error: BadInput) -> Response:
+            return self._wrong(request, 404, str(error))
+
+        async def nowhere(request: Request, error: HTTPException) -> Response:
+            sentence = "There is no such page." if error.status_code == 404 else f"{error.detail}."
+            return self._wrong(request, error.status_code, sentence)
+
+        async def broken(request: Request, _: Exception) -> Response:
+            """Our own mistake, which the server logs; nothing of it is told outside."""
+            return self._wrong(request, 500, "The console broke over this; the server's log says how.")
+
         return {
             LoginNeeded: self._login_needed,
-            Refused: lambda request, error: self._wrong(request, error.status, str(error), error.headers),
-            BadInput: lambda request, error: self._wrong(request, 404, str(error)),
-            Unavailable: lambda request, error: self._wrong(request, 503, str(error), {"Retry-After": "5"}),
-            FailoverError: lambda request, error: self._wrong(request, 500, str(error)),
-            HTTPException: lambda request, error: self._wrong(
-                request, error.status_code, "There is no such page." if error.status_code == 404 else error.detail
-            ),
-            500: lambda request, _: self._wrong(
-                request, 500, "The console broke over this; the server's log says how."
-            ),
+            Refused: refused,
+            Unavailable: unavailable,
+            BadInput: unknown,
+            HTTPException: nowhere,
+            500: broken,
         }
 
     async def _login_needed(self, request: Request, error: LoginNeeded) -> Response:
@@ -250,7 +262,7 @@ class Console:
             return login_redirect(error)
         return self._pages.respond("login.html", status=401, back=HOME, problem="Log in first. Nothing was done.")
 
-    async def _wrong(
+    def _wrong(
         self, request: Request, status: int, sentence: str, headers: Mapping[str, str] | None = None
     ) -> Response:
         session = self._entrance.known(request)

@@ -54,6 +54,12 @@ def consequences(
 def _abort(
     run: OpenRun, plan: RampPlan | None, now: Mapping[str, Distribution], verdicts: Sequence[Verdict]
 ) -> list[str]:
+    if run.procedure == "MultiProviderEmergency":
+        return [
+            "Degraded service is switched off, on every route of it, and that is verified.",
+            "The shares stay as they are. Users get errors where no provider of theirs serves.",
+            "Where it is held instead, degraded service stays, and nobody watches for a provider that is back.",
+        ]
     said = ["The run ends, and what it wrote last is stopped first."]
     if plan is None:
         said.append("What it found is put back on every route that it changed, and that is verified.")

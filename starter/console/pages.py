@@ -1,9 +1,11 @@
 """Templates, and what every page is given. Everything that is written into them is text: it is escaped by default."""
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,6 +27,9 @@ ANSWERS: Mapping[Need, tuple[Verb, ...]] = {
     Need.RESUME: (Verb.RESUME, Verb.ABORT),
 }
 """Orders that give a run what it waits for, the likeliest first."""
+
+
+_SHARE = re.compile(r"([^,:]+):([\d.]+)")
 
 
 def clock(at: datetime) -> str:
@@ -61,6 +66,8 @@ class Pages:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.fillings = Fillings(config)
+        share = rf"\b(?:{'|'.join(map(re.escape, config.providers))}):\d+(?:\.\d+)?\b"
+        self._shares = re.compile(rf"{share}(?:,{share})*")
         self._templates = Environment(
             loader=PackageLoader("starter.console"),
             autoescape=True,
@@ -68,7 +75,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"clock": clock, "day": day, "spell": spell}
+        self._templates.filters |= {"clock": clock, "day": day, "spell": spell, "plain": self._plain}
         self._templates.globals |= {"config": config}
 
     def render(self, template: str, page: Page | None = None, /, **context: Any) -> str:
@@ -77,7 +84,11 @@ class Pages:
             "session": page.session if page else None,
             "person": page.session.person if page else None,
         }
-        return self._templates.get_template(template).render(**known, **context)
+        return self._templates.get_template(template).render(**known, may=partial(_may, page), **context)
+
+    def _plain(self, text: str) -> str:
+        """A run's own sentence, with shares as people write them: "bedrock:50,google:50" → "bedrock 50 %, google 50 %"."""
+        return self._shares.sub(lambda found: ", ".join(_SHARE.sub("\\1 \\2\u00a0%", found[0]).split(",")), text)
 
     def respond(self, template: str, page: Page | None = None, /, status: int = 200, **context: Any) -> Response:
         return HTMLResponse(self.render(template, page, **context), status_code=status)
@@ -115,13 +126,17 @@ class Pages:
         return needed, [] if needed else who_may(Act(verbs[0].value), self._config)
 
 
+def _may(page: Page | None, act: str) -> bool:
+    return page is not None and page.session.person.why_not(Act(act)) is None
+
+
 def _without(runs: Sequence[RunCard], found: Glance, needed: Sequence[Button]) -> Sequence[RunCard]:
-    """The same button twice would make people look for the difference."""
+    """What stands in the answer already is not said again below: people would look for the difference."""
     if found.waiting is None:
         return runs
     above = {button.verb for button in needed}
     return [
-        replace(run, buttons=[button for button in run.buttons if button.verb not in above])
+        replace(run, waiting="", deadline=None, buttons=[one for one in run.buttons if one.verb not in above])
         if run.run == found.waiting.run
         else run
         for run in runs

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from textwrap import shorten
 
 from failover.config import Config
-from failover.distribution import percent
+from failover.distribution import WHOLE, apportion, percent
 from failover.driving import Verb
 from failover.errors import FailoverError
 from failover.health import Health, Verdict
@@ -128,12 +129,16 @@ class Fillings:
     def of(self, provider: str) -> int:
         return self._numbers.get(provider, PATTERNS - 1)
 
-    def segments(self, shares: Mapping[str, int]) -> list[Segment]:
-        """Of shares in basis points, in the configuration's order; who has nothing is named too."""
+    def segments(self, shares: Mapping[str, int], *, counted: bool = False) -> list[Segment]:
+        """Of shares in basis points, in the configuration's order; who has nothing is named too.
+
+        `counted`: they are of counts, and finer than a percent they say nothing.
+        """
         found, x = [], 0
         for name in sorted(shares, key=lambda one: (self._numbers.get(one, PATTERNS), one)):
             width = shares[name]
-            found.append(Segment(name=name, percent=percent(width), x=x, width=width, pattern=self.of(name)))
+            said = str(round(width / 100)) if counted else percent(width)
+            found.append(Segment(name=name, percent=said, x=x, width=width, pattern=self.of(name)))
             x += width
         return found
 
@@ -150,20 +155,19 @@ def _bar(policy: TrafficPolicy, served: Telemetry | None, fillings: Fillings) ->
     return Bar(
         route=policy.route,
         policy=fillings.segments(policy.distribution),
-        served=fillings.segments(_shares(first_tries(served, policy.route))) if served else [],
+        served=_served(served, policy.route, fillings),
         mode=policy.mode.value,
         degraded=policy.mode is Mode.DEGRADED,
-        reason=policy.reason,
+        reason=shorten(policy.reason, 200, placeholder=" …"),
         by=policy.changed_by.workflow_id or policy.changed_by.actor,
         at=policy.changed_at,
         users=_users(served, policy.route),
     )
 
 
-def _shares(tries: Mapping[str, int]) -> dict[str, int]:
-    """Counts as whole percents of all, in basis points; {} where there were none."""
-    total = sum(tries.values())
-    return {name: round(100 * count / total) * 100 for name, count in tries.items()} if total else {}
+def _served(served: Telemetry | None, route: str, fillings: Fillings) -> list[Segment]:
+    tries = first_tries(served, route) if served else {}
+    return fillings.segments(apportion(WHOLE, tries), counted=True) if any(tries.values()) else []
 
 
 def _users(served: Telemetry | None, route: str) -> str:
@@ -237,6 +241,9 @@ def _phase(run: OpenRun) -> str:
     now, status = run.look.situation, run.look.status
     if now.frozen:
         return "paused"
+    if waits(run) is not None:
+        # A run that asks people has not moved on from the stage before, which would say the wrong thing.
+        return "waiting for a person"
     return now.stage or (status.phase if status else "")
 
 
@@ -273,7 +280,7 @@ def buttons(run: OpenRun, person: Person) -> list[Button]:
         Button(
             verb=verb.value,
             label=LABELS[verb],
-            look="danger" if verb in (Verb.ABORT, Verb.REJECT) else "plain",
+            look="danger" if verb in (Verb.ABORT, Verb.REJECT) else "primary" if verb is Verb.APPROVE else "plain",
             at_once=verb in AT_ONCE,
             fields=bound if verb in (Verb.APPROVE, Verb.REJECT) else {},
         )
@@ -330,7 +337,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """One indicator over the incidents, oldest first, in a picture of 600 by 90; `target_y` is where its target lies."""
+    """One indicator over the incidents, oldest first, in a picture of 300 by 90; `target_y` is where its target lies."""
 
     name: str
     target: str
@@ -341,7 +348,7 @@ class Trend:
     target_y: int
 
 
-WIDE, HIGH = 600, 90
+WIDE, HIGH = 300, 90
 
 
 def trends(incidents: Iterable[tuple[str, RunRecord]]) -> list[Trend]:

@@ -18,6 +18,7 @@ from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
 from activities.notify import Notifier
 from failover.config import Config
+from failover.health import Verdict
 from failover.ports import TrafficPlane
 from gateway.process import listening
 from providers.memory import MemoryClient
@@ -102,7 +103,8 @@ class Server:
         self.clients = {key: MemoryClient(key) for key in config.providers}
         self.data_plane: TrafficPlane = self.plane
         self.notifier: Notifier = MemoryNotifier()
-        self._state = state
+        self.board = VerdictBoard()
+        self.evidence = EvidenceStore(state / "incidents")
         self.http = httpx.AsyncClient()
         self.url = ""
 
@@ -119,6 +121,8 @@ class Server:
             api_token=API_TOKEN,
             sns=sns or Sns(),
             hold=self.plane,
+            verdicts=self._verdicts,
+            evidence=self.evidence,
         )
         server = WebhookServer(parts)
         async with AsyncExitStack() as held:
@@ -137,12 +141,15 @@ class Server:
             clients=self.clients,
             plane=self.data_plane,
             notifier=self.notifier,
-            evidence=EvidenceStore(self._state / "incidents"),
-            board=VerdictBoard(),
+            evidence=self.evidence,
+            board=self.board,
             hold=self.plane,
         )
         async with composition.build_worker(self.client, parts, task_queue=self.task_queue):
             yield
+
+    async def _verdicts(self) -> list[Verdict]:
+        return self.board.all()
 
     async def alert(self, trigger: str = "unavailable", **fields: Any) -> httpx.Response:
         """An alert in the generic form, about bedrock."""
