@@ -82,6 +82,8 @@ def _mute(runs: Sequence[OpenRun], now: datetime) -> Iterator[str]:
     for run in runs:
         if run.look.status is None and now - run.started_at > SETTLING:
             yield f"{run.workflow_id} does not tell where it stands: no worker answers for it."
+        elif now - run.look.at > SETTLING:
+            yield f"{run.workflow_id} has told nothing since {run.look.at:%H:%M:%S} UTC: no worker answers for it."
 
 
 def _noted(seen: Seen) -> Iterator[str]:

@@ -74,6 +74,7 @@ class Seeing:
         self._refresh = sources.config.console.refresh
         self._looking = asyncio.Lock()
         self._last: Seen | None = None
+        self._told: dict[tuple[str, str], Look] = {}
 
     async def look(self, *, fresh: bool = False) -> Seen:
         """`fresh`: not what was seen before, whatever its age."""
@@ -137,6 +138,12 @@ class Seeing:
         client = self._sources.temporal.client
         found = [run for run in await executions(client, OPEN, MOST_RUNS) if not run.id.startswith(DRY)]
         looks = await asyncio.gather(*(look_at(handle_of(client, run.id)) for run in found))
+        # A worker that is slow for a moment must not make a decision disappear that people are about to take.
+        ids = [(run.id, run.run_id) for run in found]
+        looks = [
+            self._told.get(id_, look) if look.status is None else look for id_, look in zip(ids, looks, strict=True)
+        ]
+        self._told = {id_: look for id_, look in zip(ids, looks, strict=True) if look.status is not None}
         return [
             OpenRun(workflow_id=run.id, procedure=run.workflow_type, started_at=run.start_time, look=look)
             for run, look in zip(found, looks, strict=True)

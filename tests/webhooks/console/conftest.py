@@ -57,6 +57,14 @@ async def logged_in(server: Server, name: str) -> AsyncIterator[httpx.AsyncClien
         yield client
 
 
+async def showing(client: httpx.AsyncClient, text: str) -> str:
+    """The first page, once that is on it: a run on a busy machine may tell nothing for a moment."""
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while text not in (page := (await client.get("/console/")).text):
+            await asyncio.sleep(0.1)
+    return page
+
+
 class Scene:
     """A console, with a ramp that can be made to wait for an approval."""
 

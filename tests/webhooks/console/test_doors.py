@@ -11,7 +11,7 @@ from failover.roles import hashed
 from starter.console.sessions import COOKIE, Sessions, Signer
 from starter.webhooks.guard import Guard
 from tests.webhooks.conftest import API_TOKEN, MakeServer, Server
-from tests.webhooks.console.conftest import OPERATORS, Scene, logged_in, proof_of
+from tests.webhooks.console.conftest import OPERATORS, Scene, logged_in, proof_of, showing
 
 NOW = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 
@@ -131,7 +131,7 @@ async def test_only_what_a_role_allows_is_offered_and_obeyed(scene: Scene) -> No
     verbs = ("approve", "reject", "pause", "escalate", "abort")
     for name, allowed in offered.items():
         async with logged_in(scene.server, name) as client:
-            page = (await client.get("/console/")).text
+            page = await showing(client, "approve step-1")
             shown = [verb for verb in verbs if f'value="{verb}"' in page or f"verb={verb}" in page]
             assert shown == allowed, name
             assert ('href="/console/start"' in page) is (name in ("stan", "olga"))
@@ -250,6 +250,19 @@ async def test_what_does_not_answer_is_said(make_server: MakeServer) -> None:
         page = (await client.get("/console/")).text
     assert "Nobody can tell whether all is well." in page
     assert "The worker has no verdict about any provider yet." in page
+
+
+async def test_a_decision_does_not_vanish_with_its_worker(make_server: MakeServer) -> None:
+    """What a run told last stands until it tells again; the only thing that it cannot do is be taken for news."""
+    server = make_server(access={"operators": OPERATORS}, detection={"enabled": False})
+    async with server.serving(), logged_in(server, "anna") as client:
+        async with server.working():
+            scene = Scene(server)
+            await scene.begin()
+            await showing(client, "approve step-1")
+        page = (await client.get("/console/")).text
+        assert "A decision is needed." in page and "approve step-1" in page
+        await server.end(scene.ramp)
 
 
 async def test_the_trusted_proxy_brings_people_in(make_server: MakeServer) -> None:
