@@ -1,5 +1,6 @@
 """The console as an application of its own, mounted at /console: pages to look at, and forms that give orders."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from failover.report import file_name, markdown
 from starter.console.entrance import HOME, Entrance, LoginNeeded, login_redirect
 from starter.console.ordering import Ordering
 from starter.console.pages import Page, Pages
-from starter.console.pictures import incident, trends
+from starter.console.pictures import drills, incident, passed, trends
 from starter.console.runs import Runs
 from starter.console.seeing import Seeing, Sources
 from starter.console.sessions import SAID, Sessions, Signer
@@ -103,6 +104,7 @@ class Console:
         self._entrance = entrance = Entrance(doors.guard, self._sessions, signer, self._pages)
         self._seeing = Seeing(sources)
         self._incidents = sources.incidents
+        self._readiness = sources.readiness
         self._runs = Runs(sources.temporal)
         self._streams = Streams(MOST_STREAMS)
         self._refresh = config.console.refresh.total_seconds()
@@ -123,6 +125,7 @@ class Console:
                     Route("/plan", starts.plan, methods=["POST"]),
                     Route("/start", starts.post, methods=["POST"]),
                     Route("/past", self._past),
+                    Route("/ready", self._ready),
                     Route("/incident", self._incident),
                     Route("/incident/report", self._report),
                     Route("/login", entrance.login_page, methods=["GET"]),
@@ -192,6 +195,19 @@ class Console:
             incidents=[incident(*one) for one in chosen],
             trends=trends(chosen),
             evidence_known=self._incidents.known,
+        )
+
+    async def _ready(self, request: Request) -> Response:
+        page = self._entrance.page(request)
+        held = drills(await self._incidents.all(LISTED))
+        return self._pages.respond(
+            "ready.html",
+            page,
+            active="ready",
+            sheet_known=self._readiness is not None,
+            sheet=await asyncio.to_thread(self._readiness) if self._readiness else None,
+            drills=held,
+            passed=passed(held),
         )
 
     async def _incident(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ from failover.distribution import WHOLE, apportion, percent
 from failover.driving import Verb
 from failover.errors import FailoverError
 from failover.health import Health, Verdict
-from failover.incident import Outcome, RunRecord
+from failover.incident import RunRecord
 from failover.kpis import Kpi, measure
 from failover.policy import Mode, TrafficPolicy
 from failover.roles import Act, Person
@@ -312,7 +312,14 @@ class Incident:
     took: timedelta | None
 
 
-GOOD = (Outcome.COMPLETED, Outcome.ROLLED_BACK)
+_LEVELS: Mapping[str, str] = {
+    "COMPLETED": "good",
+    "ROLLED_BACK": "good",
+    "PASSED": "good",
+    "NEEDS_HUMAN": "bad",
+    "FAILED": "bad",
+}
+"""Of outcomes; of the others it depends on what was wanted."""
 
 
 def incident(name: str, record: RunRecord) -> Incident:
@@ -321,9 +328,27 @@ def incident(name: str, record: RunRecord) -> Incident:
         name=name,
         record=record,
         procedure=spaced(record.procedure),
-        level="good" if record.outcome in GOOD else "bad" if record.outcome is Outcome.NEEDS_HUMAN else "doubt",
+        level=_LEVELS.get(record.outcome.value, "doubt"),
         took=closed - record.moments.decided if closed else None,
     )
+
+
+DRILL = "FailoverDrill"
+"""The procedure of a drill, in its record."""
+
+
+def drills(known: Iterable[tuple[str, RunRecord]]) -> list[Incident]:
+    """Of all that is on record, newest first."""
+    return [incident(name, record) for name, record in known if record.procedure == DRILL]
+
+
+def passed(held: Sequence[Incident]) -> dict[str, datetime]:
+    """Provider → when a drill of it passed last."""
+    last: dict[str, datetime] = {}
+    for one in held:
+        if one.record.outcome.value == "PASSED":
+            last.setdefault(one.record.provider, one.record.moments.decided)
+    return dict(sorted(last.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from failover.ports import HoldStore, TrafficPlane
 from failover.telemetry import Telemetry
 from starter.checks import Watched, watched
 from starter.console.incidents import Incidents
+from starter.console.readiness import Sheet
 from starter.runs.finding import DRY, OPEN, executions, handle_of
 from starter.runs.following import look_at
 from starter.runs.situation import Look
@@ -64,6 +65,8 @@ class Sources:
     hold: HoldStore | None
     verdicts: Callable[[], Awaitable[Sequence[Verdict]]] | None
     incidents: Incidents
+    readiness: Callable[[], Sheet | None] | None = None
+    """The last audit (blocking), None where there was none yet."""
 
 
 class Seeing:

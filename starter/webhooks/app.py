@@ -19,6 +19,7 @@ from failover.ports import HoldStore, TrafficPlane
 from starter.console.app import Console, Doors
 from starter.console.entrance import HOME
 from starter.console.incidents import Incidents
+from starter.console.readiness import Sheet
 from starter.console.seeing import Sources
 from starter.webhooks.alerts_door import AlertsDoor
 from starter.webhooks.answers import HANDLERS
@@ -48,6 +49,8 @@ class Parts:
     verdicts: Callable[[], Awaitable[Sequence[Verdict]]] | None = None
     """The newest about each provider, from a worker; None where none is known."""
     evidence: EvidenceStore | None = None
+    readiness: Callable[[], Sheet | None] | None = None
+    """The last audit, for the console; None where this server knows of none."""
 
 
 class WebhookServer:
@@ -117,6 +120,7 @@ def _console(parts: Parts, doors: Doors) -> Console | None:
         hold=parts.hold,
         verdicts=parts.verdicts,
         incidents=Incidents(parts.evidence),
+        readiness=parts.readiness,
     )
     return Console(sources, doors, parts.api_token)
 

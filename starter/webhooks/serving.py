@@ -64,7 +64,7 @@ async def _serve(
                 sns=Sns(),
                 hold=hold,
                 verdicts=partial(verdicts, stack) if stack.worker else None,
-                evidence=EvidenceStore(stack.state / EVIDENCE) if stack.state else None,
+                evidence=EvidenceStore((stack.state or stack.home) / EVIDENCE),
             )
         )
         held.push_async_callback(server.finish)

@@ -22,6 +22,7 @@ from failover.health import Verdict
 from failover.ports import TrafficPlane
 from gateway.process import listening
 from providers.memory import MemoryClient
+from starter.console.readiness import Sheet
 from starter.webhooks.app import Parts, WebhookServer
 from starter.webhooks.sns import Sns
 from starter.webhooks.temporal import Temporal
@@ -105,6 +106,7 @@ class Server:
         self.notifier: Notifier = MemoryNotifier()
         self.board = VerdictBoard()
         self.evidence = EvidenceStore(state / "incidents")
+        self.sheet: Sheet | None = None
         self.http = httpx.AsyncClient()
         self.url = ""
 
@@ -123,6 +125,7 @@ class Server:
             hold=self.plane,
             verdicts=self._verdicts,
             evidence=self.evidence,
+            readiness=lambda: self.sheet,
         )
         server = WebhookServer(parts)
         async with AsyncExitStack() as held:

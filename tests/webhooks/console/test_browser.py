@@ -133,10 +133,10 @@ async def test_the_keyboard_is_enough(scene: Scene, visit: Open) -> None:
 
 
 def _pages(scene: Scene) -> list[str]:
-    incident = f"/console/incident?name={scene.server.evidence.list()[0].name}"
-    run = f"/console/run?id={scene.ramp}"
-    order = f"/console/order?run={scene.ramp}&verb=abort"
-    return ["/console/", run, order, "/console/start", "/console/past", incident, "/console/login", "/console/nothing"]
+    incident = f"incident?name={scene.server.evidence.list()[0].name}"
+    run, order = f"run?id={scene.ramp}", f"order?run={scene.ramp}&verb=abort"
+    paths = ["", run, order, "start", "past", "ready", incident, "login"]
+    return [f"/console/{path}" for path in paths]
 
 
 async def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(scene: Scene, visit: Open) -> None:

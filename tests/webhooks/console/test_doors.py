@@ -8,6 +8,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from failover.roles import hashed
+from starter.console.readiness import Remark, Sheet, Target
 from starter.console.sessions import COOKIE, Sessions, Signer
 from starter.webhooks.guard import Guard
 from tests.webhooks.conftest import API_TOKEN, MakeServer, Server
@@ -241,6 +242,29 @@ async def test_incidents_are_told_and_names_lead_nowhere_else(scene: Scene) -> N
         for params in ({"name": "../incidents"}, {"name": ""}, {"name": folder.name, "file": "../secret.html"}):
             wrong = await client.get("/console/incident/report", params=params)
             assert wrong.status_code == 404, params
+
+
+async def test_whether_a_failover_would_work_is_told(idle: Server) -> None:
+    """By the last audit, with what to do about each finding; nothing audited is no good news."""
+    async with logged_in(idle, "vera") as client:
+        page = (await client.get("/console/ready")).text
+        assert "No audit was kept yet." in page and "No drill is on record." in page
+        idle.sheet = Sheet(
+            at=NOW,
+            score=87.6,
+            stranded=["chat"],
+            targets=[Target(route="chat", provider="b", standing="not ready", level="bad", certificate="Withdrawn.")],
+            remarks=[Remark(where="chat → b", level="bad", said="the key has <expired>", repair="Make a new one.")],
+        )
+        page = (await client.get("/console/ready")).text
+    for said in (
+        "88 % of the checks passed",
+        "no target is known to work",
+        "Not ready",
+        "&lt;expired&gt;",
+        "Make a new",
+    ):
+        assert said in page
 
 
 async def test_what_does_not_answer_is_said(make_server: MakeServer) -> None:
