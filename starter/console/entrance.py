@@ -77,7 +77,7 @@ class Entrance:
         if cookie is None:
             return self._refused_login(request, back)
         response = RedirectResponse(back, status_code=303)
-        _keep(response, request, COOKIE, cookie, None)
+        _keep(response, request, COOKIE, cookie, self._sessions.seconds)
         log.info("logged in", session=self._sessions_name(cookie))
         return response
 
@@ -136,7 +136,7 @@ def _own(request: Request) -> str:
     return request.headers.get("host", "").lower()
 
 
-def _keep(response: Response, request: Request, name: str, value: str, seconds: int | None) -> None:
+def _keep(response: Response, request: Request, name: str, value: str, seconds: int) -> None:
     secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "").lower() == "https"
     response.set_cookie(name, value, max_age=seconds, path="/console", httponly=True, samesite="strict", secure=secure)
 

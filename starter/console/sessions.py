@@ -65,6 +65,11 @@ class Sessions:
         self._lifetime = lifetime
         self._ended: TTLCache[str, bool] = TTLCache(maxsize=REMEMBERED, ttl=lifetime.total_seconds())
 
+    @property
+    def seconds(self) -> int:
+        """For how long a browser keeps the cookie, also when a phone has closed it meanwhile."""
+        return int(self._lifetime.total_seconds())
+
     def begin(self, token: str, now: datetime) -> str | None:
         """The cookie for whose token this is; None where it is nobody's."""
         person = self._guard.by_token(token)

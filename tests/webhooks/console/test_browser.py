@@ -46,9 +46,9 @@ async def test_what_changes_is_seen_without_a_reload_and_disturbs_nobody(scene: 
     await scene.begin()
     page = await visit("olga")
     await expect(page.locator("#live")).to_have_attribute("data-state", "live")
+    await expect(page.locator(".answer")).to_contain_text("approve step-1")
     await page.locator("summary").click()
-    pause = page.get_by_role("button", name=f"Pause {scene.ramp}")
-    await pause.focus()
+    await page.get_by_role("button", name=f"Approve {scene.ramp}").focus()
     await page.evaluate("window.sameDocument = true")
     bedrock = scene.server.names.bedrock
     scene.server.board.post(verdict(bedrock, Condition.UNAVAILABLE, "3 probes in a row failed"))
@@ -56,7 +56,9 @@ async def test_what_changes_is_seen_without_a_reload_and_disturbs_nobody(scene: 
     await expect(card).to_contain_text("Unhealthy")
     await expect(page.locator(".why")).to_contain_text(f"{bedrock} is down and has 70 % of route")
     assert await page.evaluate("window.sameDocument"), "the page was loaded anew"
-    assert "Pause" in await page.evaluate("document.activeElement.getAttribute('aria-label')")
+    await scene.server.run(scene.ramp).signal("note", {"by": "ben", "text": "AWS confirms"})
+    await expect(page.locator("details")).to_contain_text("AWS confirms")
+    assert "Approve" in (await page.evaluate("document.activeElement.getAttribute('aria-label')") or "")
     assert await page.evaluate("document.querySelector('details').open")
     before = await page.locator("#announcer").text_content()
     await scene.server.run(scene.ramp).cancel()
