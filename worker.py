@@ -205,7 +205,7 @@ def build_worker(
     auditing = Auditing(_audit_parts(parts, prober))
     ecosystem = Ecosystem(parts.config, parts.plane)
     reporter = RunReporter(parts.evidence, parts.config)
-    aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, reporter, parts.samples)
+    aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, reporter, parts.samples, parts.analysing)
     telling = Communicating(parts.config, parts.channels, parts.evidence, client, task_queue)
     drilling = Drilling(parts.config, parts.plane, parts.drills, parts.board, prober, hold)
     activities: list[Callable[..., Any]] = [
@@ -217,7 +217,8 @@ def build_worker(
         *(drilling.brief, drilling.look, drilling.inject, drilling.keep, drilling.heal),
         *(drilling.watch, drilling.load, drilling.guard),
         *(ecosystem.brief, ecosystem.look, ecosystem.demand),
-        *(aftercare.begin, aftercare.report, aftercare.thresholds, aftercare.keep),
+        *(aftercare.begin, aftercare.report, aftercare.root_cause, aftercare.status_page, aftercare.next_drill),
+        *(aftercare.thresholds, aftercare.keep),
         *(Probing(prober).candidates, Notify(parts.notifier).post),
         *(CourseOfUse(parts.plane).taken, evidence.keep, evidence.attach),
         *(telling.open, telling.deliver, telling.keep),

@@ -1,6 +1,7 @@
 """After-care: whether a run needs any, what the product finds out for it by itself, and the record of it."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 from temporalio import activity
 from temporalio.client import Client
 
+from activities.communications import kept_in
 from activities.evidence import EvidenceStore
 from activities.runs import start_or_join
 from activities.samples import SampleLog
@@ -51,6 +53,14 @@ class Reporter(Protocol):
     def made(self, kind: str, run_id: str, now: datetime) -> Report: ...
 
 
+class Analyst(Protocol):
+    """Finds root causes, and keeps what it finds beside the record."""
+
+    async def keep(self, run_id: str) -> str:
+        """→ the most probable cause, in one sentence. FailoverError where there is nothing to find it by."""
+        ...
+
+
 class Aftercare:
     """The activities of follow-ups. All of them look, write reports, or start a follow-up; none moves traffic."""
 
@@ -62,6 +72,7 @@ class Aftercare:
         evidence: EvidenceStore,
         reporter: Reporter,
         samples: SampleLog | None,
+        analyst: Analyst | None = None,
     ) -> None:
         self._config = config
         self._client = client
@@ -69,6 +80,7 @@ class Aftercare:
         self._evidence = evidence
         self._reporter = reporter
         self._samples = samples
+        self._analyst = analyst
 
     @activity.defn(name="aftercare.begin")
     async def begin(self, request: FollowUpRequest) -> str:
@@ -97,6 +109,25 @@ class Aftercare:
         report = self._reporter.made(order.kind, request.run_id, datetime.now(UTC))
         where = self._evidence.attach(folder, f"{report.file_name}.html", html(report).encode())
         return Finding(done=True, said=f"{report.title}.", file=where)
+
+    @activity.defn(name="aftercare.root_cause")
+    async def root_cause(self, request: FollowUpRequest) -> Finding:
+        """What the evidence says of the cause; what it does not say is people's to find out."""
+        if self._analyst is None:
+            return Finding(done=False, said="This worker keeps nothing that a cause could be found by.")
+        return Finding(done=True, said=await self._analyst.keep(request.run_id))
+
+    @activity.defn(name="aftercare.status_page")
+    async def status_page(self, request: FollowUpRequest) -> Finding:
+        """Whether the status page was told the end, by what is kept of the telling."""
+        folder = await asyncio.to_thread(self._evidence.find, request.workflow_id, request.run_id)
+        told = None if folder is None else await asyncio.to_thread(kept_in, self._evidence, folder)
+        return aftercare.status_page(told)
+
+    @activity.defn(name="aftercare.next_drill")
+    async def next_drill(self, request: FollowUpRequest) -> Finding:
+        """Whether the calendar has a drill of the provider."""
+        return aftercare.next_drill(request.provider, self._config.drills)
 
     @activity.defn(name="aftercare.thresholds")
     async def thresholds(self, request: FollowUpRequest) -> Finding:
@@ -131,4 +162,9 @@ class Aftercare:
         request = record.request
         folder = self._evidence.find(request.workflow_id, request.run_id)
         if folder is not None:
-            self._evidence.attach(folder, FILE, _ITEMS.dump_json(list(record.items), indent=2))
+            lines = [aftercare.sentence(item) for item in record.items]
+            content = {
+                "items": _ITEMS.dump_python(list(record.items), mode="json"),
+                "report": {"title": "After-care", "lines": [aftercare.summary(record.items), *lines]},
+            }
+            self._evidence.attach(folder, FILE, json.dumps(content, indent=2).encode())

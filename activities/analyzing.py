@@ -1,6 +1,7 @@
 """What an analysis needs, gathered from the state directory; and the activity that keeps an analysis beside its record."""
 
 import asyncio
+import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -168,5 +169,8 @@ class Analysing:
         raise RequestError(f"There is no record of a run {run_id!r}.")
 
     def _attach(self, folder: str, analysis: Analysis) -> None:
-        self._store.attach(folder, "analysis.json", _ANALYSIS.dump_json(analysis, indent=2))
+        content = _ANALYSIS.dump_python(analysis, mode="json") | {
+            "report": {"title": "Root cause", "lines": [analysis.headline]}
+        }
+        self._store.attach(folder, "analysis.json", json.dumps(content, indent=2).encode())
         self._store.attach(folder, "analysis.md", markdown(analysis).encode())

@@ -10,11 +10,15 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
+from failover.communications import CommunicationsState, Stage
+from failover.config.communications import ChannelName
+from failover.config.drills import Drills
 from failover.config.follow_up import FollowedProcedure, FollowUp
 from failover.driving import Answer, Order
 from failover.incident import Outcome, RunRecord
 from failover.requests import Request
 from failover.section import Name
+from failover.told import channel_line
 
 NAME = "FollowUp"
 
@@ -199,7 +203,9 @@ def items(request: FollowUpRequest) -> list[CareItem]:
             phase=phase,
             title=title,
             due=request.closed + within,
-            begins=request.closed + after if key in BY_ITSELF else None,
+            begins=request.closed + (settings.immediate_within / 2 if key == STATUS_PAGE else after)
+            if key in BY_ITSELF
+            else None,
             command=command,
             owner=owner,
         )
@@ -344,6 +350,35 @@ def line(item: CareItem) -> str:
     who = f"{item.by}, {item.at:%m-%d %H:%M}" if item.at else f"{item.owner}, until {item.due:%m-%d %H:%M}"
     note = f": {' '.join(item.note.split())}" if item.note else ""
     return f"- [{box}] {item.title} ({who}){note[:200]}"
+
+
+def sentence(item: CareItem) -> str:
+    """An item as the report tells it."""
+    if item.at is None:
+        return f"open: {item.title}; {item.owner}, until {item.due:%Y-%m-%d %H:%M} UTC"
+    note = f". {' '.join(item.note.split())}" if item.note else ""
+    return f"{item.state.value}: {item.title}, by {item.by}, {item.at:%Y-%m-%d %H:%M} UTC{note}"
+
+
+def status_page(told: CommunicationsState | None) -> Finding:
+    """Whether the public knows that it is over."""
+    page = next((one for one in told.channels if one.name is ChannelName.STATUS_PAGE), None) if told else None
+    if page is None or page.left_out:
+        return Finding(
+            done=False,
+            said="No status page is told by itself (communications.status_page): tell your users that it is over.",
+        )
+    closed = any(one.stage is Stage.CLOSED for one in page.said) and not page.leaves_open
+    return Finding(done=closed, said=f"Status page: {channel_line(page)}")
+
+
+def next_drill(provider: str, drills: Drills) -> Finding:
+    """Whether the calendar has a drill of the provider, or of anybody where no provider failed."""
+    named = [name for name, one in sorted(drills.schedules.items()) if provider in ("", one.provider)]
+    if not named:
+        about = f" of {provider}" if provider else ""
+        return Finding(done=False, said=f"No drill{about} is on the calendar: add one to drills.schedules.")
+    return Finding(done=True, said=f"On the calendar: {', '.join(named)}; `failoverctl drill schedule` tells when.")
 
 
 def summary(items: Sequence[CareItem]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from failover.config import Config
+from failover.config.communications import Communications
 from failover.config.routes import Approvals
 from failover.distribution import Distribution, move_all, percent
 from failover.health import Verdict
@@ -180,11 +181,13 @@ def afterwards(distribution: Distribution, provider: str, chain: Sequence[str]) 
 
 
 def as_rehearsed(config: Config, probe_answer: str) -> Config:
-    """The configuration as a rehearsal uses it: probes are answered by a word, users are counted by the world alone."""
+    """The configuration as a rehearsal uses it: probes are answered by a word, users are counted by the world alone, and
+    nothing follows a run that nobody had."""
     detection = config.detection
     probe = detection.probe.model_copy(update={"expect": probe_answer})
     told = detection.model_copy(update={"probe": probe, "sources": {}})
-    return config.model_copy(update={"detection": told})
+    alone = {"communications": Communications(), "follow_up": config.follow_up.model_copy(update={"enabled": False})}
+    return config.model_copy(update={"detection": told, **alone})
 
 
 # What guards a configuration

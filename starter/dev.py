@@ -48,7 +48,8 @@ async def _run(plan: StackPlan, settings: Settings, ready_file: Path | None) -> 
 
 def _show(stack: RunningStack, plan: StackPlan) -> None:
     told = stack.addresses
-    route = next(iter(load(plan.config).config.routes))
+    config = load(plan.config).config
+    route = next(iter(config.routes))
     rows = [
         ("Temporal", told.temporal),
         ("Temporal Web UI", told.temporal_ui or "as your Temporal server has it"),
@@ -56,6 +57,7 @@ def _show(stack: RunningStack, plan: StackPlan) -> None:
         ("Simulator", told.simulator or "not running: no provider points at it"),
         ("Worker health", told.worker),
         ("Webhooks", told.webhooks or "not running"),
+        *([("Console", f"{told.webhooks}/console/")] if told.webhooks and config.console.enabled else []),
         ("State and logs", told.state),
         ("OpenAI base_url", f"{told.gateway}/v1"),
     ]

@@ -278,6 +278,7 @@ class _Builder:
         self._say("Starting the worker.")
         told = await self._child("worker", "worker", [])
         health: str = told["health"]
+        self._environ |= {"FAILOVER_WORKER_URL": health}
         return health
 
     async def _webhooks(self, port: int) -> str | None:

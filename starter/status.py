@@ -106,7 +106,7 @@ def troubles(asked: Asked) -> list[str]:
     down = {verdict.provider: verdict for verdict in providers if verdict.down}
     return [
         *(
-            f"{name} is down and has {policy.distribution[name] / 100:g} % of route {policy.route}: {verdict.reason}."
+            f"{name} is down and has {policy.distribution[name] / 100:g} % of route {policy.route}: {verdict.reason.rstrip('.')}."
             for policy in routes
             for name, verdict in down.items()
             if policy.distribution.get(name)

@@ -22,7 +22,7 @@ def test_a_top_level_name_is_ours(name: str) -> None:
 
 
 def test_the_wheel_holds_exactly_our_names(tmp_path: Path) -> None:
-    """With the configuration of the demo, and without tests, benchmarks or caches."""
+    """With the configuration of the demo and the console's pages, and without tests, benchmarks or caches."""
     uv = Path(sys.executable).with_name("uv")
     build = [str(uv), "build", "--wheel", "--out-dir", str(tmp_path), str(ROOT)]
     done = subprocess.run(build, capture_output=True, text=True)
@@ -31,4 +31,8 @@ def test_the_wheel_holds_exactly_our_names(tmp_path: Path) -> None:
     tops = {file.split("/")[0] for file in files if ".dist-info" not in file}
     assert tops == {*PACKAGES, "worker.py"}
     assert "starter/configs/demo.yaml" in files
+    for folder in ("templates", "static"):
+        console = [path for path in (ROOT / "starter/console" / folder).rglob("*") if path.is_file()]
+        assert console
+        assert {str(path.relative_to(ROOT)) for path in console} <= set(files)
     assert not any("__pycache__" in file for file in files)

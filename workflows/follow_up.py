@@ -141,8 +141,7 @@ class FollowUp(Visible):
 
     async def _work(self, item: CareItem) -> Finding:
         try:
-            work = self._works().get(item.key)
-            finding = await work() if work else Finding(done=False, said="not yet")
+            finding = await self._works()[item.key]()
         except ActivityError as error:
             finding = Finding(done=False, said=f"It could not be done by itself: {data_plane.why(error)}")
         self.journal.note(f"{item.title}: {finding.said}")
@@ -153,6 +152,9 @@ class FollowUp(Visible):
             aftercare.VALIDATION: self._validate,
             aftercare.INCIDENT_REPORT: lambda: self._report("incident"),
             aftercare.PERFORMANCE: lambda: self._report("performance-impact"),
+            aftercare.STATUS_PAGE: lambda: self._analysis(Aftercare.status_page),
+            aftercare.ROOT_CAUSE: lambda: self._analysis(Aftercare.root_cause),
+            aftercare.NEXT_DRILL: lambda: self._analysis(Aftercare.next_drill),
             aftercare.EFFECTIVENESS: lambda: self._report("failover-effectiveness"),
             aftercare.THRESHOLDS: lambda: self._analysis(Aftercare.thresholds),
         }

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from failover.config.analysis import Analysis
 from failover.config.baselines import Baselines
 from failover.config.communications import Communications
+from failover.config.console import Console
 from failover.config.detection import Detection
 from failover.config.drills import Drills
 from failover.config.emergency import Emergency
@@ -56,6 +57,7 @@ class Config(Section):
     analysis: Analysis = Analysis()
     readiness: Readiness = Readiness()
     rehearsal: Rehearsal = Rehearsal()
+    console: Console = Console()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

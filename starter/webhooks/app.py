@@ -1,21 +1,28 @@
 """The webhook server as one application: alerts, Slack, runs, metrics and health."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
 
 from activities.deploys import DeployLog
 from activities.drilling import PassedDrills
+from activities.evidence import EvidenceStore
 from activities.hold import HeldAutomation
 from failover.config import Config
+from failover.health import Verdict
 from failover.ports import HoldStore, TrafficPlane
+from starter.console.app import Console, Doors
+from starter.console.entrance import HOME
+from starter.console.incidents import Incidents
+from starter.console.readiness import Sheet
+from starter.console.seeing import Sources
 from starter.webhooks.alerts_door import AlertsDoor
 from starter.webhooks.answers import HANDLERS
 from starter.webhooks.desk import Desk
@@ -26,7 +33,7 @@ from starter.webhooks.runs_door import Driver, RunsDoor
 from starter.webhooks.slack_door import SlackDoor
 from starter.webhooks.slack_replies import SlackReplies
 from starter.webhooks.sns import Sns
-from starter.webhooks.starts_door import StartsDoor
+from starter.webhooks.starts_door import Starting, StartsDoor
 from starter.webhooks.temporal import Temporal
 
 
@@ -43,6 +50,11 @@ class Parts:
     hold: HoldStore | None = None
     deploys: DeployLog | None = None
     practised: PassedDrills | None = None
+    verdicts: Callable[[], Awaitable[Sequence[Verdict]]] | None = None
+    """The newest about each provider, from a worker; None where none is known."""
+    evidence: EvidenceStore | None = None
+    readiness: Callable[[], Sheet | None] | None = None
+    """The last audit, for the console; None where this server knows of none."""
 
 
 class WebhookServer:
@@ -56,7 +68,9 @@ class WebhookServer:
         hold = HeldAutomation(parts.hold)
         self._desk = Desk(config, temporal, parts.plane, hold, parts.practised)
         alerts = AlertsDoor(config, guard, self._desk, parts.sns, metrics, parts.deploys)
-        runs, starts = RunsDoor(guard, temporal, driver, hold), StartsDoor(config, guard, temporal)
+        starting = Starting(config, temporal)
+        runs, starts = RunsDoor(guard, temporal, driver, hold), StartsDoor(guard, starting)
+        console = _console(parts, Doors(guard=guard, driver=driver, starting=starting))
         secret = parts.secrets.get(config.notifications.slack.signing_secret_env)
         self._slack = SlackDoor(config, secret, guard, driver, _replies(parts))
 
@@ -87,14 +101,36 @@ class WebhookServer:
                 Route("/metrics", scrape, methods=["GET"]),
                 Route("/healthz", healthz, methods=["GET"]),
                 Route("/readyz", readyz, methods=["GET"]),
+                *([Route("/", _to_console), Mount("/console", console.app)] if console else []),
             ],
             exception_handlers=cast(Any, HANDLERS),
         )
+        if console is not None:
+            self.app.state.close = console.close
 
     async def finish(self) -> None:
         """What was answered already, and is still being carried out."""
         await self._slack.finish()
         await self._desk.finish()
+
+
+def _console(parts: Parts, doors: Doors) -> Console | None:
+    if not parts.config.console.enabled:
+        return None
+    sources = Sources(
+        config=parts.config,
+        temporal=parts.temporal,
+        plane=parts.plane,
+        hold=parts.hold,
+        verdicts=parts.verdicts,
+        incidents=Incidents(parts.evidence),
+        readiness=parts.readiness,
+    )
+    return Console(sources, doors, parts.api_token)
+
+
+async def _to_console(_: Request) -> Response:
+    return RedirectResponse(HOME)
 
 
 def _replies(parts: Parts) -> SlackReplies | None:

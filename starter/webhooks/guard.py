@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 
 from failover.config import Config
-from failover.roles import Act, Person, Role, by_proxy, by_token
+from failover.roles import Act, Person, Role, by_proxy, by_token, hashed
 from failover.senders import Sender
 from failover.signatures import (
     bearer_of,
@@ -42,10 +42,14 @@ class Guard:
             raise self.refusal(
                 request, "Nobody whom we know asks: send Authorization: Bearer with an operator's token."
             )
+        self.allow(person, act)
+        return person
+
+    def allow(self, person: Person, act: Act) -> None:
+        """Refused: 403 where somebody recognised may not do that, 503 where they ask too often."""
         self.pace(person.name)
         if (why := person.why_not(act)) is not None:
             raise Refused(403, f"{why[0].upper()}{why[1:]}")
-        return person
 
     def sender(self, name: str, sender: Sender, request: Request, body: bytes) -> str:
         """→ the operator whose token proves it, "" where the sender's own secret does. SNS proves itself elsewhere."""
@@ -70,19 +74,32 @@ class Guard:
         if wait:
             raise later(503, f"{name} sends more than is taken (webhooks.requests_per_second); send it again.", wait)
 
+    def kept(self, name: str) -> tuple[Person, str] | None:
+        """Somebody who has proved a token before, with its hash as it is known now; None where there is none any more."""
+        if name == HOLDER:
+            holder = Person(name=HOLDER, roles=frozenset({Role.OVERRIDE}))
+            return (holder, hashed(self._api_token)) if self._api_token else None
+        operator = self._config.access.operators.get(name)
+        if operator is None or operator.token is None:
+            return None
+        return Person(name=name, roles=frozenset(operator.roles)), operator.token
+
     def secrets_of(self, sender: Sender) -> list[str]:
         return self._secrets.get(sender.secret_env or "", "").split()
 
     def _operator(self, request: Request) -> Person | None:
         token = bearer_of(request.headers)
-        if token is not None:
-            return self._by_token(token)
+        return self.by_proxy(request) if token is None else self.by_token(token)
+
+    def by_proxy(self, request: Request) -> Person | None:
+        """Whom the trusted proxy names; None where it names nobody that we know, or is not the one who says so."""
         header = self._config.access.proxy_header
         named = request.headers.get(header) if header else None
         peer = request.client.host if request.client else None
         return by_proxy(named, peer, self._config.access) if named else None
 
-    def _by_token(self, token: str) -> Person | None:
+    def by_token(self, token: str) -> Person | None:
+        """Whose token this is."""
         if self._api_token and hmac.compare_digest(token.encode(), self._api_token.encode()):
             return Person(name=HOLDER, roles=frozenset({Role.OVERRIDE}))
         return by_token(token, self._config.access)
@@ -90,7 +107,7 @@ class Guard:
     def _starter(self, sender: Sender, request: Request) -> str:
         """The operator whose token is as good as a bearer's own."""
         token = bearer_of(request.headers)
-        person = self._by_token(token) if token is not None and sender.how == "bearer" else None
+        person = self.by_token(token) if token is not None and sender.how == "bearer" else None
         return person.name if person is not None and person.why_not(Act.START) is None else ""
 
     def _why_not(self, sender: Sender, headers: Mapping[str, str], body: bytes) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.client import WorkflowHandle, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from activities.hold import HeldAutomation
@@ -56,9 +56,10 @@ class Driver:
         try:
             said: Said = await self._temporal.bounded(call)
         except WorkflowUpdateFailedError as error:
-            raise Refused(
-                409, f"{run} takes no such order: {getattr(error.cause, 'message', 'it was rejected')}"
-            ) from error
+            if verb is not Verb.ABORT or not await self._is_cancelled_instead(handle):
+                why = getattr(error.cause, "message", "it was rejected")
+                raise Refused(409, f"{run} takes no such order: {why}") from error
+            said = await self._cancel(handle, order)
         except RPCError as error:
             raise Refused(404, f"No run {run} is open; GET /runs lists those that are.") from error
         self._metrics.orders.labels(door, verb.value, str(said.accepted).lower()).inc()
@@ -66,6 +67,25 @@ class Driver:
             "order", door=door, run=run, verb=verb.value, actor=order.actor, accepted=said.accepted, said=said.said
         )
         return said
+
+    async def _is_cancelled_instead(self, handle: WorkflowHandle[Any, Any]) -> bool:
+        """An immediate failover takes no orders; it can be cancelled, which puts back what it found."""
+        try:
+            return (await self._temporal.bounded(handle.describe())).workflow_type == "ImmediateFailover"
+        except RPCError:
+            return False
+
+    async def _cancel(self, handle: WorkflowHandle[Any, Any], order: Order) -> Said:
+        if isinstance(order, Abort) and order.mode == "hold":
+            why = "Refused: an immediate failover cannot be held half-way; abort it with mode restore"
+            return Said(accepted=False, said=why, accepted_now=[Verb.ABORT.value])
+        note = Note(by=order.actor, text=f"abort: {order.comment or 'no comment'}"[:1000])
+        try:
+            await self._temporal.bounded(handle.signal("note", note))
+            await self._temporal.bounded(handle.cancel())
+        except RPCError as error:
+            raise Refused(404, f"No run {handle.id} is open; GET /runs lists those that are.") from error
+        return Said(accepted=True, said="Aborting: what was found is put back")
 
     async def still_asked(self, asked: Asked) -> list[str] | None:
         """Who has agreed so far, while that approval is still open; None where it is not."""
@@ -135,7 +155,7 @@ class RunsDoor:
         run = request.path_params["run"]
         if act is Act.NOTE:
             return await self._note(run, person, given)
-        order = _order(name, given, person, request)
+        order = _order(name, given, person, request.headers.get("idempotency-key", ""))
         said = await self._driver.order("http", run, Verb(name), order)
         answer = {"run": run, "accepted": said.accepted, "said": said.said, "accepted_now": said.accepted_now}
         return JSONResponse(answer, status_code=200 if said.accepted else 409)
@@ -147,15 +167,18 @@ class RunsDoor:
         return JSONResponse({"run": run, "accepted": True, "said": "Noted.", "accepted_now": []})
 
 
-def _order(verb: str, given: Mapping[str, Any], person: Person, request: Request) -> Order:
+def _order(verb: str, given: Mapping[str, Any], person: Person, key: str) -> Order:
     for name in ("actor", "id"):
         if name in given:
             raise Refused(
                 422, f"{name} is not the sender's to say: who asks is recognised, and Idempotency-Key is a header."
             )
-    # Only with a key of the sender's own is a second order the same order.
-    key = request.headers.get("idempotency-key", "")
-    id_ = f"http/{person.name}/{key}"[:200] if key else ""
+    return order_of(verb, given, person, "http", key)
+
+
+def order_of(verb: str, given: Mapping[str, Any], person: Person, door: str, key: str) -> Order:
+    """An order in a recognised person's name. Only with a key of the sender's own is a second order the same order."""
+    id_ = f"{door}/{person.name}/{key}"[:200] if key else ""
     order: Order = validated(SHAPES[verb], {**given, "actor": person.name, "id": id_})
     return order
 

@@ -1,7 +1,10 @@
 """`failoverctl serve`: the webhook server as a process."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -11,14 +14,18 @@ from activities.drilling import PassedDrills
 from failover.config import Config
 from gateway.process import listening
 from starter.connection import connect
+from starter.console.entrance import HOME
+from starter.console.readiness import Sheet, sheet_of
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
 from starter.parts import evidence_store, hold_of, plane_of
+from starter.readiness import Place, held
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
 from starter.showing import named
 from starter.stack import load
+from starter.status import verdicts
 from starter.tracing import tracing
 from starter.webhooks.app import Parts, WebhookServer
 from starter.webhooks.sns import Sns
@@ -43,18 +50,19 @@ async def _serve(
 ) -> int:
     stack = find(settings, state)
     home = stack.state or state or settings.state or DEFAULT_HOME
-    async with AsyncExitStack() as held:
+    evidence = evidence_store(config, home)
+    async with AsyncExitStack() as opened:
         # Temporal need not be there yet: until it is, senders are told to try again.
-        traced = await tracing(settings, "failover-webhooks", held)
+        traced = await tracing(settings, "failover-webhooks", opened)
         client = await connect(settings, stack, lazy=True, interceptors=traced.interceptors)
         plane = plane_of(stack, traced.headers) if stack.gateway else None
         if plane is None:
             log.warning("no gateway is known: every alert starts a run, also where nothing is left to be moved")
         else:
-            held.push_async_callback(plane.aclose)
+            opened.push_async_callback(plane.aclose)
         hold = hold_of(stack) if stack.gateway else None
         if hold is not None:
-            held.push_async_callback(hold.aclose)
+            opened.push_async_callback(hold.aclose)
         server = WebhookServer(
             Parts(
                 config=config,
@@ -65,14 +73,19 @@ async def _serve(
                 sns=Sns(),
                 hold=hold,
                 deploys=_deploys(config, home),
-                practised=PassedDrills(evidence_store(config, home)),
+                practised=PassedDrills(evidence),
+                verdicts=partial(verdicts, stack) if stack.worker else None,
+                evidence=evidence,
+                readiness=_readiness(settings, home),
             )
         )
         traced.dress(server.app)
-        held.push_async_callback(server.finish)
+        opened.push_async_callback(server.finish)
         _tell_closed_doors(config, settings)
-        url = await held.enter_async_context(listening(server.app, host, port))
+        url = await opened.enter_async_context(listening(server.app, host, port))
         say(f"Webhooks are taken at {url}.")
+        if config.console.enabled:
+            say(f"The console: {url}{HOME}")
         if ready_file:
             write_atomically(ready_file, {"url": url})
         await asyncio.Event().wait()
@@ -81,6 +94,18 @@ async def _serve(
 
 def _deploys(config: Config, home: Path) -> DeployLog:
     return DeployLog(home, config.analysis.deploys_max_bytes, config.webhooks.replay_window)
+
+
+def _readiness(settings: Settings, home: Path) -> Callable[[], Sheet | None]:
+    """The last audit that is kept here, read when somebody looks."""
+
+    def look() -> Sheet | None:
+        place = Place.find(settings, None, home)
+        audit = place.store.latest()
+        now = datetime.now(UTC)
+        return None if audit is None else sheet_of(audit, held(place.loaded, place.store.certificates(), now))
+
+    return look
 
 
 def _tell_closed_doors(config: Config, settings: Settings) -> None:

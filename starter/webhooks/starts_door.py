@@ -98,26 +98,15 @@ PROCEDURES: Mapping[str, Procedure] = {
 }
 
 
-class StartsDoor:
-    """Needs the role start; override for a request that drops approvals, waits or gates of the configuration."""
+class Starting:
+    """Starts procedures in a recognised person's name, whatever door they came through."""
 
-    def __init__(self, config: Config, guard: Guard, temporal: Temporal) -> None:
+    def __init__(self, config: Config, temporal: Temporal) -> None:
         self._config = config
-        self._guard = guard
         self._temporal = temporal
 
-    async def post(self, request: HttpRequest) -> Response:
-        person = self._guard.permit(request, Act.START)
-        refuse_unless_json(request)
-        start: Start = validated(Start, await json_of(request))
-        procedure = PROCEDURES[start.procedure]
-        asked = self._asked(procedure, start.request, person)
-        key = request.headers.get("idempotency-key", "")
-        did, run = await self._begin(procedure, asked, person, f"http/{person.name}/{key}"[:500] if key else "")
-        log.info("start", actor=person.name, procedure=procedure.name, run=run, did=did)
-        return JSONResponse({"run": run, "did": did, "said": f"{did.capitalize()} run {run}."})
-
-    def _asked(self, procedure: Procedure, given: Mapping[str, Any], person: Person) -> Request:
+    def asked(self, procedure: Procedure, given: Mapping[str, Any], person: Person) -> Request:
+        """The request that is meant. Refused: 422 where it cannot be, 403 where the person may not ask for it."""
         for name in KNOWN_BY_THE_SERVER:
             if name in given:
                 raise Refused(422, f"{name} is not the sender's to say: who asks is recognised.")
@@ -128,7 +117,7 @@ class StartsDoor:
             raise Refused(422, f"Nothing was done: {why}")
         return asked
 
-    async def _begin(self, procedure: Procedure, asked: Request, person: Person, key: str) -> tuple[str, str]:
+    async def begin(self, procedure: Procedure, asked: Request, person: Person, key: str) -> tuple[str, str]:
         """→ started, joined or repeated, and the run; 409 where another is under way that it cannot join."""
         said = asked.model_dump(mode="json")
         run = procedure.id(asked)
@@ -147,6 +136,27 @@ class StartsDoor:
         if not procedure.joins or not await self._temporal.tell(run, note):
             raise Refused(409, f"{run} is under way already, and nothing was started; GET /runs/{run} shows it.")
         return "joined", run
+
+
+class StartsDoor:
+    """Needs the role start; override for a request that drops approvals, waits or gates of the configuration."""
+
+    def __init__(self, guard: Guard, starting: Starting) -> None:
+        self._guard = guard
+        self._starting = starting
+
+    async def post(self, request: HttpRequest) -> Response:
+        person = self._guard.permit(request, Act.START)
+        refuse_unless_json(request)
+        start: Start = validated(Start, await json_of(request))
+        procedure = PROCEDURES[start.procedure]
+        asked = self._starting.asked(procedure, start.request, person)
+        key = request.headers.get("idempotency-key", "")
+        did, run = await self._starting.begin(
+            procedure, asked, person, f"http/{person.name}/{key}"[:500] if key else ""
+        )
+        log.info("start", actor=person.name, procedure=procedure.name, run=run, did=did)
+        return JSONResponse({"run": run, "did": did, "said": f"{did.capitalize()} run {run}."})
 
 
 def _skips(asked: Request) -> bool:

@@ -20,9 +20,11 @@ from activities.notifiers.memory import MemoryNotifier
 from activities.notify import Notifier
 from failover.analysis.case import Deploy
 from failover.config import Config
+from failover.health import Verdict
 from failover.ports import TrafficPlane
 from gateway.process import listening
 from providers.memory import MemoryClient
+from starter.console.readiness import Sheet
 from starter.webhooks.app import Parts, WebhookServer
 from starter.webhooks.sns import Sns
 from starter.webhooks.temporal import Temporal
@@ -105,7 +107,10 @@ class Server:
         self.clients = {key: MemoryClient(key) for key in config.providers}
         self.data_plane: TrafficPlane = self.plane
         self.notifier: Notifier = MemoryNotifier()
+        self.board = VerdictBoard()
         self._state = state
+        self.evidence = EvidenceStore(state / "incidents")
+        self.sheet: Sheet | None = None
         self.http = httpx.AsyncClient()
         self.url = ""
 
@@ -123,6 +128,9 @@ class Server:
             sns=sns or Sns(),
             hold=self.plane,
             deploys=DeployLog(self._state, 1024 * 1024, self.config.webhooks.replay_window),
+            verdicts=self._verdicts,
+            evidence=self.evidence,
+            readiness=lambda: self.sheet,
         )
         server = WebhookServer(parts)
         async with AsyncExitStack() as held:
@@ -141,12 +149,15 @@ class Server:
             clients=self.clients,
             plane=self.data_plane,
             notifier=self.notifier,
-            evidence=EvidenceStore(self._state / "incidents"),
-            board=VerdictBoard(),
+            evidence=self.evidence,
+            board=self.board,
             hold=self.plane,
         )
         async with composition.build_worker(self.client, parts, task_queue=self.task_queue):
             yield
+
+    async def _verdicts(self) -> list[Verdict]:
+        return self.board.all()
 
     async def alert(self, trigger: str = "unavailable", **fields: Any) -> httpx.Response:
         """An alert in the generic form, about bedrock."""

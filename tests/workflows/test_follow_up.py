@@ -172,7 +172,7 @@ async def test_how_it_stands_lies_beside_the_record(
     assert result.open == []
     folder = parts.evidence.find(run.id)
     assert folder is not None
-    kept = json.loads(parts.evidence.read(folder, "aftercare.json") or b"")
+    kept = json.loads(parts.evidence.read(folder, "aftercare.json") or b"")["items"]
     assert {item["state"] for item in kept} <= {"done", "skipped"} and len(kept) == 15
     assert any(
         name.startswith("failover-incident-") and name.endswith(".html") for name in parts.evidence.files(folder)

@@ -1,0 +1,83 @@
+"""Closed runs, as their evidence tells them: each record is read once, since it does not change."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from pydantic import ValidationError
+
+from activities.evidence import EvidenceStore
+from failover.errors import FailoverError, RequestError
+from failover.incident import RunRecord
+from failover.reports.document import Report
+from failover.reports.incident import incident
+
+log = structlog.get_logger("console")
+
+LATEST = 50
+"""Records that one look at the stack considers."""
+
+
+class Incidents:
+    """Over the store that the worker writes; None: this server sees no evidence."""
+
+    def __init__(self, store: EvidenceStore | None) -> None:
+        self._store = store
+        self._read: dict[str, RunRecord] = {}
+
+    @property
+    def known(self) -> bool:
+        return self._store is not None
+
+    async def latest(self, most: int = LATEST) -> Sequence[RunRecord]:
+        """Newest first, the last to have closed leading."""
+        return [record for _, record in await self.all(most)]
+
+    async def all(self, most: int) -> list[tuple[str, RunRecord]]:
+        """(The folder's name, its record), newest first."""
+        return await asyncio.to_thread(self._all, most)
+
+    async def one(self, name: str) -> RunRecord:
+        """By the folder's name. RequestError where there is none of that name."""
+        return await asyncio.to_thread(self._one, name)
+
+    async def report(self, name: str) -> Report:
+        """Made anew of the record and of what lies beside it."""
+        record = await self.one(name)
+        assert self._store is not None
+        return incident(record, await asyncio.to_thread(self._store.beside, name))
+
+    async def pages(self, name: str) -> list[str]:
+        """Names of the reports in HTML that lie beside a record."""
+        await self.one(name)
+        assert self._store is not None
+        return [file for file in await asyncio.to_thread(self._store.files, name) if file.endswith(".html")]
+
+    async def page(self, name: str, file: str) -> bytes | None:
+        """One of them; None where there is none of that name."""
+        if file not in await self.pages(name):
+            return None
+        assert self._store is not None
+        return await asyncio.to_thread(self._store.read, name, file)
+
+    def _all(self, most: int) -> list[tuple[str, RunRecord]]:
+        folders = list(self._store.list())[:most] if self._store else []
+        return [(folder, record) for folder in folders if (record := self._record(folder)) is not None]
+
+    def _one(self, name: str) -> RunRecord:
+        # Compared with what is there, and never joined to a path: a name from outside leads nowhere else.
+        there = self._store is not None and name in self._store.list()
+        record = self._record(name) if there else None
+        if record is None:
+            raise RequestError(f"There is no incident {name!r}; the list of incidents says what there is.")
+        return record
+
+    def _record(self, folder: str) -> RunRecord | None:
+        assert self._store is not None
+        try:
+            if folder not in self._read:
+                self._read[folder] = self._store.load(folder)
+            return self._read[folder]
+        except (FailoverError, OSError, ValidationError) as error:
+            log.warning("a record cannot be read", folder=folder, error=type(error).__name__)
+            return None
