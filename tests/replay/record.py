@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,28 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 import worker as composition
 from activities.board import VerdictBoard
+from activities.certificates import FileReadinessStore
+from activities.channels.memory import MemoryChannel
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
+from failover.config.communications import ChannelName, Communications
 from failover.config.detection import Detection, Probe
+from failover.config.drills import Drills
 from failover.config.emergency import Emergency
+from failover.config.follow_up import FollowUp
+from failover.config.gateway import Gateway
 from failover.config.procedures import Procedures
 from failover.failure import FailureKind
 from failover.policy import Change, ChangedBy
+from gateway.app import create_app
+from gateway.counters import utc_now
+from gateway.process import listening
+from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.settings import Settings
 from starter.stack import demo_config, load
 from starter.temporal_server import find_cli, start_dev_server
+from traffic.gateway import GatewayPlane
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 
@@ -162,6 +175,11 @@ async def mended(run: Run, world: "World") -> None:
         client.fail_with = None
 
 
+async def drill_aborted(run: Run, world: "World") -> None:
+    await until(run, "Broken on route")
+    await order(run, "abort")
+
+
 async def emergency_aborted(run: Run, world: "World") -> None:
     await until(run, "Still degraded")
     await order(run, "abort")
@@ -177,12 +195,16 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A run to record: what is asked for, how the world is, and how the run is driven."""
+    """A run to record: what is asked for, how the world is, and how the run is driven.
+
+    `begins`: the run that is recorded is one that this one begins, of that id's beginning.
+    """
 
     kind: str
     request: dict[str, Any]
     prepare: Prepare = nothing
     drive: Callable[[Run, World], Awaitable[None]] = alone
+    begins: str = ""
 
 
 def immediate(prepare: Prepare = nothing, drive: Any = alone, **request: Any) -> Case:
@@ -224,6 +246,30 @@ def proposal(name: str, drive: Any = alone, **request: Any) -> Case:
     return Case(kind="Proposal", request=asked_for, drive=drive)
 
 
+async def looked_after(run: Run, world: "World") -> None:
+    """The product's own work first, then people's."""
+    while not all(item["begins"] is None for item in await run.query("items") if item["state"] == "open"):
+        await asyncio.sleep(0.05)
+    for item in await run.query("items"):
+        if item["state"] == "open":
+            verb = "done" if item["key"] == "drill-review" else "skip"
+            await order(run, verb, item=item["key"], comment="recorded")
+
+
+def follow_up(drive: Any, **settings: str) -> Case:
+    now = datetime.now(UTC).isoformat()
+    about = {"workflow_id": "failover/bedrock", "run_id": "recorded", "procedure": "ImmediateFailover"}
+    return Case(
+        kind="FollowUp",
+        request={
+            **about,
+            **{"provider": "bedrock", "outcome": "COMPLETED", "routes": ["chat"], "decided": now, "closed": now},
+            "settings": {"immediate_within": "200ms", "short_term_after": "0s", **settings},
+        },
+        drive=drive,
+    )
+
+
 ASKING = {"approvals": {"points": ["first_shift"], "deadline": "30s"}}
 LONG = {"initial_seconds": 60}
 
@@ -263,6 +309,16 @@ CASES: dict[str, Case] = {
     "proposal-approved": proposal("approved", approved),
     "proposal-rejected": proposal("rejected", rejected),
     "proposal-withdrawn": proposal("withdrawn", withdrawn),
+    "follow-up-done": follow_up(looked_after),
+    "follow-up-given-up": follow_up(
+        alone, short_term_within="300ms", long_term_within="400ms", remind_every="1s", give_up_after="3s"
+    ),
+    "audited": Case(kind="ReadinessAudit", request={}),
+    "told": Case(kind="ImmediateFailover", request={"failed_provider": "bedrock"}, begins="communications/told/"),
+    "drill-passed": Case(kind="FailoverDrill", request={"provider": "bedrock", "requested_by": "recorder"}),
+    "drill-aborted": Case(
+        kind="FailoverDrill", request={"provider": "bedrock", "requested_by": "recorder"}, drive=drill_aborted
+    ),
     "proposal-unanswered": proposal("unanswered", deadline_seconds=0.5, at_deadline="act"),
 }
 """By the file's name."""
@@ -292,6 +348,14 @@ RAMPS: dict[str, Any] = {
 }
 
 
+PRACTICE: dict[str, Any] = {
+    **{"routes": ["chat"], "baseline": "1s", "fault_expiry": "2s", "load_per_second": 40, "deadline": "60s"},
+    "stop": {"p95": "2s", "minimum_requests": 10},
+}
+QUICK = Gateway.model_validate({"try_timeout": "1s", "request_timeout": "3s"})
+OUTSIDE = {"webhook": {"url": "http://127.0.0.1:1/hook"}}
+
+
 def make_parts(state: Path) -> composition.Parts:
     waits = {
         "abort_timeout": "10s",
@@ -306,7 +370,8 @@ def make_parts(state: Path) -> composition.Parts:
             {"schedule_interval": "3s", "probe": Probe.model_validate({"cadence": "1s"})}
         ),
     }
-    config = load(demo_config()).config.model_copy(update=shorter)
+    # What follows a run outlives it: it has histories of its own.
+    config = load(demo_config()).config.model_copy(update={**shorter, "follow_up": FollowUp(enabled=False)})
     return composition.Parts(
         config=config,
         clients={key: MemoryClient(key) for key in config.providers},
@@ -314,22 +379,54 @@ def make_parts(state: Path) -> composition.Parts:
         notifier=MemoryNotifier(),
         evidence=EvidenceStore(state / "incidents"),
         board=VerdictBoard(),
+        readiness=FileReadinessStore(state / "readiness"),
     )
 
 
-async def record(client: Client, name: str, state: Path) -> None:
-    case, parts = CASES[name], make_parts(state)
+@contextlib.asynccontextmanager
+async def practising(parts: composition.Parts, state: Path) -> AsyncIterator[composition.Parts]:
+    """The same over a real gateway, in which drills can break something."""
+    config = parts.config.model_copy(update={"drills": Drills.model_validate(PRACTICE), "gateway": QUICK})
+    initial = {name: route.distribution for name, route in config.routes.items()}
+    store = FileStore.open(state / "policies.json", initial, utc_now)
+    app = create_app(config, parts.clients, store, token="recorder", rng=random.Random(7))
+    async with listening(app, "127.0.0.1", 0) as url:
+        plane = GatewayPlane(url, token="recorder")
+        yield replace(parts, config=config, plane=plane, hold=plane, drills=plane)
+
+
+@contextlib.asynccontextmanager
+async def staged(case: Case, state: Path) -> AsyncIterator[tuple[composition.Parts, World]]:
+    parts = make_parts(state)
+    assert isinstance(parts.plane, MemoryPlane)
     world = World(plane=parts.plane, clients=parts.clients)  # type: ignore[arg-type]
     world.plane.requests = 1000
     case.prepare(world.plane, world.clients)
-    async with composition.build_worker(client, parts, task_queue=name):
+    if case.begins:
+        config = parts.config.model_copy(update={"communications": Communications.model_validate(OUTSIDE)})
+        parts = replace(parts, config=config, channels={ChannelName.WEBHOOK: MemoryChannel()})
+    if case.kind != "FailoverDrill":
+        yield parts, world
+        return
+    async with practising(parts, state) as real:
+        yield real, world
+
+
+async def record(client: Client, name: str, state: Path) -> None:
+    case = CASES[name]
+    async with staged(case, state) as (parts, world), composition.build_worker(client, parts, task_queue=name):
         request = {key: value for key, value in case.request.items() if value is not None}
-        run: Run = await client.start_workflow(case.kind, request, id=name, task_queue=name)
+        id = f"drill/{name}" if case.kind == "FailoverDrill" else name
+        run: Run = await client.start_workflow(case.kind, request, id=id, task_queue=name)
         await case.drive(run, world)
         with contextlib.suppress(WorkflowFailureError):
             await run.result()
+        if case.begins:
+            run = client.get_workflow_handle(f"{case.begins}{run.result_run_id}")
+            await run.result()
         history = (await run.fetch_history()).to_json_dict()
-    file = HISTORIES / case.kind / f"{name}.json"
+        kind = (await run.describe()).workflow_type
+    file = HISTORIES / kind / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(anonymous(json.dumps(history, indent=1, sort_keys=True)) + "\n")
     print(f"{file.relative_to(HISTORIES)}: {len(history['events'])} events", flush=True)
@@ -356,7 +453,7 @@ async def connected(state: Path) -> AsyncIterator[Client]:
 async def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         async with connected(Path(directory)) as client:
-            for name in CASES:
+            for name in sys.argv[1:] or CASES:
                 await record(client, name, Path(directory))
 
 

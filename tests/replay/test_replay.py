@@ -24,7 +24,10 @@ async def test_a_recorded_history_replays(file: Path) -> None:
         interceptors=[RefuseMalformed()],
         workflow_failure_exception_types=[FailoverError],
     )
-    history = WorkflowHistory.from_json(file.stem, json.loads(file.read_text()))
+    recorded = json.loads(file.read_text())
+    # A drill acts by its own id: it is the one that it was recorded under.
+    workflow_id = recorded["events"][0]["workflowExecutionStartedEventAttributes"]["workflowId"]
+    history = WorkflowHistory.from_json(workflow_id, recorded)
     await replayer.replay_workflow(history)
 
 
