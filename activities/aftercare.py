@@ -18,7 +18,7 @@ from activities.samples import SampleLog
 from failover import aftercare, suggestions
 from failover.aftercare import CareItem, Finding, FollowUpRequest
 from failover.config import Config
-from failover.incident import RunRecord
+from failover.incident import RunRecord, Trigger
 from failover.reports.document import Report
 from failover.reports.html import html
 from failover.starting import StartOrder
@@ -136,7 +136,7 @@ class Aftercare:
 
     def _thresholds(self, request: FollowUpRequest) -> Finding:
         record = self._record(request)
-        if record is None or record.verdict is None:
+        if record is None or record.verdict is None or record.trigger is Trigger.MANUAL:
             return Finding(done=False, said="No detector started this run: there is no threshold to judge by it.")
         since, until = record.moments.decided - AROUND, request.closed + AROUND
         kept = [one for one in self._samples.read(since) if one.at <= until] if self._samples else []

@@ -15,7 +15,7 @@ from failover.config.communications import ChannelName
 from failover.config.drills import Drills
 from failover.config.follow_up import FollowedProcedure, FollowUp
 from failover.driving import Answer, Order
-from failover.incident import Outcome, RunRecord
+from failover.incident import Outcome, RunRecord, Sample
 from failover.requests import Request
 from failover.section import Name
 from failover.told import channel_line
@@ -289,7 +289,8 @@ class Care:
         item = self._item(order.item)
         why = _unknown(order.item, self.items) if item is None else why_not(verb, order, item)
         if why is not None or item is None:
-            answer = Answer(accepted=False, said=f"Refused: {why}.")
+            now_possible = [] if item is None else ["reopen"] if item.settled else ["done", "skip", "assign"]
+            answer = Answer(accepted=False, said=f"Refused: {why}.", accepted_now=now_possible)
         else:
             self._put(changed(verb, order, item, now))
             answer = Answer(accepted=True, said=_told(verb, order, item))
@@ -358,6 +359,14 @@ def sentence(item: CareItem) -> str:
         return f"open: {item.title}; {item.owner}, until {item.due:%Y-%m-%d %H:%M} UTC"
     note = f". {' '.join(item.note.split())}" if item.note else ""
     return f"{item.state.value}: {item.title}, by {item.by}, {item.at:%Y-%m-%d %H:%M} UTC{note}"
+
+
+def users_side(sample: Sample) -> str:
+    """What a validation saw; without users, our own questions through the routes are all there is to go by."""
+    if sample.requests:
+        return f"{sample.requests} requests in a minute: {sample.reason}"
+    questions = "questions through the routes were answered well" if sample.good else sample.reason
+    return f"nobody asked in the last minute; {questions}"
 
 
 def status_page(told: CommunicationsState | None) -> Finding:

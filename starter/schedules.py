@@ -193,8 +193,8 @@ async def apply(client: Client, config: Config) -> dict[str, Applied]:
 
 async def _apply(client: Client, name: str, schedule: Schedule) -> Applied:
     try:
-        # Watching begins now, not at the next full interval; a drill when it is due.
-        await client.create_schedule(name, schedule, trigger_immediately=name == HEALTH_CHECK, memo=MANAGED)
+        # Watching begins now, and so does the first audit; a drill when it is due.
+        await client.create_schedule(name, schedule, trigger_immediately=not name.startswith(DRILL), memo=MANAGED)
     except ScheduleAlreadyRunningError:
         return await _update(client, client.get_schedule_handle(name), schedule)
     return Applied.CREATED

@@ -177,7 +177,7 @@ class FollowUp(Visible):
         routes = self.request.routes
         order = SampleOrder(routes=routes, since=workflow.now() - WINDOW, window=WINDOW, evacuated="", moved=[])
         sample = await data_plane.sample(order) if routes else "the run changed no route"
-        said = sample if isinstance(sample, str) else f"{sample.requests} requests in a minute: {sample.reason}"
+        said = sample if isinstance(sample, str) else aftercare.users_side(sample)
         good = isinstance(sample, Sample) and sample.good
         return Finding(done=good, said=f"{said}.{await self._well()}")
 
