@@ -50,11 +50,16 @@ class Attachment:
 
 def folder_of(decided: datetime, workflow_id: str, run_id: str) -> str:
     """The name of a run's folder; names sort by the moment at which the run was decided."""
-    return f"{decided:%Y%m%dT%H%M%S}-{_slug(workflow_id)}-{run_id[-8:]}"
+    return f"{decided:%Y%m%dT%H%M%S}-{_slug(workflow_id)}-{_tail(run_id)}"
 
 
 def _slug(workflow_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", workflow_id).strip("-")[:60]
+
+
+def _tail(run_id: str) -> str:
+    """Its end: ids of one minute begin alike."""
+    return re.sub(r"[^A-Za-z0-9]", "", run_id)[-8:]
 
 
 class EvidenceStore:
@@ -126,7 +131,7 @@ class EvidenceStore:
         """The folder of a run, the newest of that id where no run is named. `among`: what `list` told before."""
         for folder in self.list() if among is None else among:
             slug, _, run = folder.partition("-")[2].rpartition("-")
-            named = slug == _slug(workflow_id) and (run_id is None or run == run_id[-8:])
+            named = slug == _slug(workflow_id) and (run_id is None or run == _tail(run_id))
             # Ids that were given out within a minute begin alike: only the record tells for sure.
             if named and (run_id is None or self.load(folder).run_id == run_id):
                 return folder

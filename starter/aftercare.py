@@ -168,7 +168,7 @@ async def _begin(settings: Settings, stack: Stack, run: str) -> tuple[str, bool]
     store = evidence_of(settings, stack)
     folder = store.find(run)
     if folder is None:
-        raise RequestError(f"No evidence of a run {run!r} is kept; `failoverctl report --list` shows what there is.")
+        raise RequestError(f"No evidence of a run {run!r} is kept; `failoverctl evidence` shows what there is.")
     record = store.load(folder)
     config = load(stack.config or named(settings, None)).config
     request = request_about(record).model_copy(update={"settings": config.follow_up})

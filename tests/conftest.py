@@ -33,6 +33,15 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 
 
+LAST = ("runbook", "seeing")
+"""Folders with a stack of their own that lives until the session ends, under traffic."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They come last: nothing else is to share the machine with them."""
+    items.sort(key=lambda item: next((LAST.index(part) + 1 for part in item.path.parts if part in LAST), 0))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave at once: the SDK's Rust core can abort in interpreter finalisation, and the exit code must be pytest's own."""

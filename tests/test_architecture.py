@@ -112,4 +112,5 @@ def test_names_in_histories_are_given_not_derived() -> None:
     assert {workflow.__name__ for workflow in composition.WORKFLOWS} == {
         *("HealthCheck", "ImmediateFailover", "GradualFailover", "CanaryFailover", "Failback"),
         *("MultiProviderEmergency", "ServiceSettings", "Proposal", "Communications", "FollowUp", "ReadinessAudit"),
+        "FailoverDrill",
     }

@@ -124,7 +124,7 @@ def test_what_comes_later_lies_beside_the_record(archive: Archive) -> None:
     store.keep(kept)
     assert store.list() == [folder]
     assert store.find("failover/bedrock") == store.find("failover/bedrock", kept.run_id) == folder
-    twin = replace(kept, run_id=f"{kept.run_id[:8]}-bbbb", moments=record(after=timedelta(seconds=5)).moments)
+    twin = replace(kept, run_id=f"another-{kept.run_id}", moments=record(after=timedelta(seconds=5)).moments)
     assert store.find("failover/bedrock", twin.run_id) is None
     store.keep(twin)
     assert store.find("failover/bedrock", kept.run_id) == folder != store.find("failover/bedrock", twin.run_id)
@@ -221,8 +221,8 @@ def test_the_configuration_says_where(s3: str, tmp_path: Path, monkeypatch: pyte
     assert evidence_store(elsewhere, tmp_path).where == str(tmp_path / "else")
     settings = Evidence(bucket=BUCKET, prefix="wired", region="us-east-1", endpoint=s3)
     store = evidence_store(config.model_copy(update={"evidence": settings}), tmp_path)
-    assert store.keep(record()).path == f"s3://{BUCKET}/wired/20260131T120000-failover-bedrock-12345678"
-    assert bucket(s3, "wired").keys(folder="20260131T120000-failover-bedrock-12345678")
+    assert store.keep(record()).path == f"s3://{BUCKET}/wired/20260131T120000-failover-bedrock-5678aaaa"
+    assert bucket(s3, "wired").keys(folder="20260131T120000-failover-bedrock-5678aaaa")
     assert EvidenceStore(tmp_path / "incidents").latest() is not None
 
 

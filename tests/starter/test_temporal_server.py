@@ -18,7 +18,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from failover.errors import TemporalUnavailable
 from starter.ports import LOOPBACK, free_port, is_free
-from starter.temporal_server import StartServer, download, find_cli, find_test_server, start_dev_server
+from starter.temporal_server import JAVA_OPTIONS, StartServer, download, find_cli, find_test_server, start_dev_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,7 +168,7 @@ def test_the_test_server_is_made_of_mavens_artifact_once(
     install("java", 'echo "$@"')
     command = find_test_server(tmp_path / "cache", said.append, downloads=unreachable)
     ran = subprocess.run([str(command), "7777"], capture_output=True, text=True, check=True).stdout.split()
-    assert ran[0] == "-cp"
+    assert ran[:-4] == JAVA_OPTIONS.split() and ran[-4] == "-cp"
     assert ran[-2:] == ["io.temporal.testserver.TestServer", "7777"]
     said.clear()
     assert find_test_server(tmp_path / "cache", said.append, downloads=unreachable) == command

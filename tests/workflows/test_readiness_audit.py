@@ -103,7 +103,7 @@ def deployment(client: Client, task_queue: str, make_parts: Make, tmp_path: Path
         examiner=Examiner(made.config, made.clients, {}, BaselineStore(tmp_path / "baselines")),
         prompt_sets=SETS,
         readiness=FileReadinessStore(tmp_path / "readiness"),
-        channels={"memory": made.notifier},  # type: ignore[dict-item]
+        reachable={"memory": made.notifier},  # type: ignore[dict-item]
     )
     return Deployment(client, task_queue, parts)
 
