@@ -58,5 +58,12 @@ def _what_was_told(state: ChannelState) -> str:
         if (count := sum(one.stage is stage for one in state.said))
         and (at := max(one.at for one in state.said if one.stage is stage))
     ]
-    reference = f"{_REFERENCES[state.name]} {state.reference}, " if state.name in _REFERENCES else ""
-    return reference + ", ".join(by_stage)
+    return ", ".join([*_reference(state), *by_stage])
+
+
+def _reference(state: ChannelState) -> list[str]:
+    """What the channel calls it: "incident 4711", and "case-12345" where its own id says what it is."""
+    what = _REFERENCES.get(state.name)
+    if what is None:
+        return []
+    return [state.reference if state.reference.startswith(what) else f"{what} {state.reference}".rstrip()]

@@ -125,14 +125,14 @@ async def test_schedules_follow_the_keys(encrypted: Encrypted) -> None:
     config = config.model_copy(update={"readiness": config.readiness.model_copy(update={"enabled": False})})
     before, both, after = await encrypted(OLD), await encrypted(NEW, OLD), await encrypted(NEW)
     try:
-        assert await schedules.apply(before, config) == {name: schedules.Applied.CREATED}
-        assert await schedules.apply(before, config) == {name: schedules.Applied.UNCHANGED}
+        assert (await schedules.apply(before, config))[name] is schedules.Applied.CREATED
+        assert (await schedules.apply(before, config))[name] is schedules.Applied.UNCHANGED
         [listed] = await schedules.listed(both, config)
         assert listed.drift == ["its input is encrypted with the key 2025-01, and should be with the key 2026-11"]
-        assert await schedules.apply(both, config) == {name: schedules.Applied.UPDATED}
+        assert (await schedules.apply(both, config))[name] is schedules.Applied.UPDATED
         [listed] = await schedules.listed(after, config)
         assert (listed.id, listed.drift) == (name, [])
-        assert await schedules.apply(after, config) == {name: schedules.Applied.UNCHANGED}
+        assert (await schedules.apply(after, config))[name] is schedules.Applied.UNCHANGED
     finally:
         await schedules.remove(after)
 

@@ -239,7 +239,7 @@ def test_the_report_says_what_was_told_and_what_was_not() -> None:
     state = CommunicationsState(incident=INCIDENT, channels=[page, case, google, pager, mail])
     assert lines_of(state) == [
         "Status page: incident inc-1, opened 03:00:00, closed 03:01:00; left open: a person must close it.",
-        "AWS Support: case case-12345-2026, opened 03:00:00; approved by anna.",
+        "AWS Support: case-12345-2026, opened 03:00:00; approved by anna.",
         "Google Cloud Support: no case: nobody approved it in time.",
         "PagerDuty: nothing; NOT DELIVERED at 03:00:00: PagerDuty refused it: 400.",
         "E-mail: nothing yet; STILL BEING TRIED: The mail server does not answer.",
