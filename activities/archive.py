@@ -1,7 +1,10 @@
 """Where evidence lies: a directory, or somewhere far away with a copy here."""
 
 import os
+import threading
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -10,6 +13,9 @@ from failover.errors import Unavailable
 from failover.ports import Archive
 
 log = structlog.get_logger(__name__)
+
+SILENCE = timedelta(seconds=30)
+"""How long somebody far away who did not answer is not asked again for a list."""
 
 
 class DirectoryArchive:
@@ -20,7 +26,7 @@ class DirectoryArchive:
 
     def put(self, key: str, content: bytes) -> None:
         path = self._directory / key
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content)
@@ -55,6 +61,7 @@ class CopiedArchive:
 
     def __init__(self, far: Archive, near: DirectoryArchive, settled: str) -> None:
         self._far, self._near, self._settled = far, near, settled
+        self._silent_until = 0.0
 
     def put(self, key: str, content: bytes) -> None:
         self._near.put(key, content)
@@ -75,9 +82,13 @@ class CopiedArchive:
 
     def keys(self, *, folder: str = "*", after: str = "") -> Sequence[str]:
         near = set(self._near.keys(folder=folder, after=after))
+        if time.monotonic() < self._silent_until:
+            return sorted(near)
         try:
             return sorted(near | set(self._far.keys(folder=folder, after=after)))
         except Unavailable as error:
+            # Ramps look at records before they plan: they do not wait for somebody silent twice.
+            self._silent_until = time.monotonic() + SILENCE.total_seconds()
             log.warning("only what is kept here is listed", why=str(error))
             return sorted(near)
 

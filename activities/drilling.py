@@ -1,6 +1,7 @@
 """What a drill does to the world and sees of it: faults in the data plane, its own watch, its synthetic users, its guard."""
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from failover.config import Config
 from failover.config.drills import Stop
 from failover.distribution import Shares
 from failover.drill import DrillBrief, FailoverDrillRequest, Fault
-from failover.errors import DataPlaneUnavailable, ProviderError, RequestError
+from failover.errors import DataPlaneUnavailable, FailoverError, ProviderError, RequestError
 from failover.failure import Failure, FailureKind
 from failover.health import Probe, ProbeHistory, Verdict, judge, note
 from failover.incident import Outcome
@@ -346,24 +347,40 @@ def _resumed(fresh: T) -> T:
     return TypeAdapter(type(fresh)).validate_python(details[0]) if details else fresh
 
 
+PATIENCE = timedelta(seconds=1)
+"""With evidence, before a verdict is acted on by what is known."""
+
+
 class PassedDrills:
     """When a drill of each provider passed last, by the evidence that is kept here. Each record is read once."""
 
     def __init__(self, store: EvidenceStore) -> None:
         self._store = store
         self._read: set[str] = set()
+        self._lock = threading.Lock()
         self._passed: dict[str, datetime] = {}
 
     async def known(self) -> Mapping[str, datetime]:
-        return await asyncio.to_thread(self._look)
-
-    def _look(self) -> Mapping[str, datetime]:
-        for folder in self._store.list():
-            if "-drill-" not in folder or folder in self._read:
-                continue
-            self._read.add(folder)
-            record = self._store.load(folder)
-            at = record.moments.closed
-            if record.procedure == drill.NAME and record.outcome is Outcome.PASSED and at is not None:
-                self._passed[record.provider] = max(at, self._passed.get(record.provider, at))
+        """What is known by now: detection waits for no evidence."""
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._look), PATIENCE.total_seconds())
+        except (TimeoutError, FailoverError) as error:
+            log.warning("drills that passed lately may be missing", why=str(error) or "the evidence does not answer")
         return dict(self._passed)
+
+    def _look(self) -> None:
+        with self._lock:
+            for folder in self._store.list():
+                if "-drill-" in folder and folder not in self._read:
+                    self._note(folder)
+                    self._read.add(folder)
+
+    def _note(self, folder: str) -> None:
+        try:
+            record = self._store.load(folder)
+        except ValueError:
+            log.warning("a drill's record cannot be read", folder=folder)
+            return
+        at = record.moments.closed
+        if record.procedure == drill.NAME and record.outcome is Outcome.PASSED and at is not None:
+            self._passed[record.provider] = max(at, self._passed.get(record.provider, at))

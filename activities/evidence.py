@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 
 from activities.archive import DirectoryArchive
-from failover.errors import RequestError
+from failover.errors import RequestError, Unavailable
 from failover.incident import RunRecord
 from failover.ports import Archive
 from failover.reports.incident import incident
@@ -87,8 +87,14 @@ class EvidenceStore:
         return EvidenceRef(path=self._archive.where(folder), report=self._report(folder, record))
 
     def _report(self, folder: str, record: RunRecord) -> str:
-        """Of the record and what lies beside it, in Markdown; → where it lies."""
-        told = incident(record, self.beside(folder))
+        """Of the record and what lies beside it, in Markdown; → where it lies, "" where it cannot be made: the record can."""
+        try:
+            told = incident(record, self.beside(folder))
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("the report could not be made", folder=folder)
+            return ""
         report = f"{folder}/{told.file_name}.md"
         self._archive.put(report, markdown(told).encode())
         return self._archive.where(report)

@@ -37,7 +37,7 @@ class FollowUpRequest(Request):
     `settings` are those of the moment at which it begins: dates that people were told do not move.
     """
 
-    workflow_id: str = Field(min_length=1, max_length=200)
+    workflow_id: str = Field(min_length=1, max_length=1000)
     run_id: str = Field(min_length=1, max_length=64)
     procedure: str
     provider: str = ""
@@ -79,7 +79,7 @@ def request_about(record: RunRecord) -> FollowUpRequest:
 
 def follow_up_id(workflow_id: str, run_id: str) -> str:
     """Of the one follow-up of a run."""
-    return f"follow-up/{workflow_id}/{run_id[-8:]}"
+    return f"follow-up/{workflow_id[:900]}/{run_id[-8:]}"
 
 
 def why_none(request: FollowUpRequest) -> str | None:

@@ -141,7 +141,7 @@ def plan(
     `ruled_out`: provider → why it may not be a target any more (a validation that failed, say).
     """
     shifts, stranded, untouched, asks = [], dict[str, str](), list[str](), dict[str, str]()
-    for route in routes:
+    for route in (_out_of_drill(route, request.failed_provider, verdicts, ruled_out) for route in routes):
         if route.distribution.get(request.failed_provider, 0) == 0:
             if route.drilled is not None and route.drilled.get(request.failed_provider, 0):
                 shifts.append(_undrill(route, route.drilled))
@@ -190,6 +190,19 @@ def _remark(route: RouteNow, after: Distribution) -> str:
     gaining = [name for name in sorted(after) if after[name] > route.distribution.get(name, 0)]
     remark = route.certification.remark(gaining) if route.certification else ""
     return f"{route.route}: {remark}" if remark else ""
+
+
+def _out_of_drill(
+    route: RouteNow, failed: str, verdicts: Mapping[str, Verdict], ruled_out: Mapping[str, str]
+) -> RouteNow:
+    """Where what a drill found would bring traffic to somebody who is down, the way out begins at what is in force."""
+    drilled = route.drilled
+    if drilled is None or not drilled.get(failed, 0) or route.distribution.get(failed, 0):
+        return route
+    gaining = [name for name, share in route.distribution.items() if share > drilled.get(name, 0)]
+    if all(why_not_target(name, verdicts, ruled_out) is None for name in gaining):
+        return route
+    return replace(route, distribution=drilled, drilled=None)
 
 
 def _undrill(route: RouteNow, drilled: Shares) -> Shift:

@@ -5,9 +5,9 @@ Unknown keys, missing fields and wrong types are refused with the field's name; 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from failover.config.routes import Approvals
 from failover.distribution import Shares
@@ -44,6 +44,12 @@ class ImmediateFailoverRequest(Request):
     is_drill: bool = False
     share_percent: Annotated[float, Field(gt=0, le=100)] | None = None
 
+    @model_validator(mode="after")
+    def _only_drills_move_a_part(self) -> Self:
+        if self.share_percent is not None and not self.is_drill:
+            raise ValueError("share_percent is a drill's: a failover moves everything off a provider that has failed")
+        return self
+
     @field_validator("verdicts")
     @classmethod
     def _when_it_was(cls, verdicts: list[Verdict]) -> list[Verdict]:
@@ -73,7 +79,6 @@ class RampRequest(LongRequest):
     emergency: bool = False
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
-    is_drill: bool = False
 
 
 class GradualFailoverRequest(RampRequest):
@@ -137,7 +142,6 @@ class EmergencyRequest(LongRequest):
     requested_by: str = Field(default="", max_length=200)
     dry_run: bool = False
     trigger: Trigger = Trigger.MANUAL
-    is_drill: bool = False
 
 
 class Note(Request):

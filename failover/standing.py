@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from failover.distribution import percent
 from failover.health import Health, Verdict
-from failover.policy import Mode, TrafficPolicy
+from failover.policy import Mode, TrafficPolicy, is_drill
 
 LATELY = timedelta(hours=1)
 """For so long a run that ended in need of a person is the first thing that is said."""
@@ -91,7 +91,7 @@ def _on_a_dead_provider(known: Known) -> Standing | None:
             if not policy.distribution.get(name):
                 continue
             why = f"{name} is down and has {percent(policy.distribution[name])} % of {policy.route}"
-            run = _about(known, f"failover/{name}", "emergency")
+            run = _about(known, f"failover/{name}", "emergency", f"gradual/{policy.route}", f"canary/{policy.route}")
             if run is not None:
                 return Standing(word=Word.WORKING, why=f"{why}; {run.workflow_id} is at {run.phase}.")
             if known.runs is None:
@@ -131,7 +131,7 @@ def _unwatched(known: Known) -> Standing | None:
 
 def _ended_in_need(known: Known, now: datetime) -> Standing | None:
     """The newest of those that ended, unless another run is under way since."""
-    ended = [run for run in known.ended or () if run.closed_at is not None]
+    ended = [run for run in known.ended or () if run.closed_at is not None and not is_drill(run.workflow_id)]
     newest = max(ended, key=lambda run: run.closed_at or now, default=None)
     if newest is None or newest.closed_at is None or known.runs:
         return None

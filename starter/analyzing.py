@@ -72,7 +72,7 @@ def _record(store: EvidenceStore, run: str | None) -> RunRecord:
     records = recent(store)
     if not records:
         raise BadInput(f"There is no incident in {store.where} yet; name another directory with --state.")
-    wanted: Callable[[RunRecord], bool] = lambda record: record.procedure in FAILOVERS  # noqa: E731
+    wanted: Callable[[RunRecord], bool] = lambda record: record.procedure in FAILOVERS and not record.is_drill  # noqa: E731
     if run is not None:
         wanted = lambda record: record.workflow_id == run or record.run_id.startswith(run)  # noqa: E731
     found = [record for record in records if wanted(record)]

@@ -283,7 +283,7 @@ class Asking(Driven):
     def open_thread(self, text: str, doing: str) -> None:
         """People are told of the run, once."""
         subject, provider = self.known().plan.subject, self.provider
-        self.herald.opened(subject, text, doing, providers=[provider], is_drill=self.request.is_drill)
+        self.herald.opened(subject, text, doing, providers=[provider])
 
     async def wait_for_people(self, until: datetime, summary: str) -> None:
         """Until an order comes, the next sample is due, or `until`; all of it counts as waiting for people."""

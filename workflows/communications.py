@@ -158,6 +158,7 @@ class Communications:
                     timeout_summary="until the run says more",
                 )
             except TimeoutError:
+                self._leaving = self._leaving or grown_long()
                 if not await data_plane.is_open(incident.workflow_id):
                     text = f"{incident.workflow_id} is over, and did not say how it ended. Look at its routes."
                     self._hear(News(stage=Stage.CLOSED, text=text, at=workflow.now(), urgent=True))

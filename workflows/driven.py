@@ -116,6 +116,8 @@ class Driven(Visible):
         work: Coroutine[Any, Any, Ended],
         abandon: Callable[[], Coroutine[Any, Any, Ended]],
         record: Callable[[Ended], RunRecord],
+        *,
+        dry_run: bool = False,
     ) -> Ended:
         """How the work ended; an abort or a cancellation stops it at whatever it does, and `abandon` ends it instead.
 
@@ -135,7 +137,7 @@ class Driven(Visible):
         ended = await undisturbed(abandon())
         self.driving.stage = Stage.CLOSED
         if self.driving.abort is None:
-            await close(self.herald, record(ended))
+            await close(self.herald, record(ended), dry_run=dry_run)
             raise asyncio.CancelledError
         return ended
 

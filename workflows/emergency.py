@@ -65,7 +65,7 @@ class MultiProviderEmergency(Driven):
     async def run(self, request: EmergencyRequest) -> RunResult:
         self.request = request.model_copy(update={"carried": None})
         self._open(request)
-        ended = await self.abortable(self._procedure(), self._abandon, self._record)
+        ended = await self.abortable(self._procedure(), self._abandon, self._record, dry_run=self.request.dry_run)
         return await close(self.herald, self._record(ended), dry_run=request.dry_run)
 
     async def _procedure(self) -> Ended:
@@ -129,7 +129,6 @@ class MultiProviderEmergency(Driven):
                 providers=sorted(state.brief.providers),
                 cause=self.request.reason or "no provider serves",
                 known_down=True,
-                is_drill=self.request.is_drill,
             )
             wanted = {route.route: Service(mode=Mode.DEGRADED, settings=route.degraded) for route in state.brief.routes}
             await self.routes.write("degrade", wanted)
@@ -390,7 +389,6 @@ class MultiProviderEmergency(Driven):
             concerns=self.journal.routes,
             writes=self.journal.writes,
             contacts=state.brief.contacts if state else {},
-            is_drill=self.request.is_drill,
         )
 
     def _route_shift(self, route: EmergencyRoute) -> RouteShift:

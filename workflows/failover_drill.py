@@ -80,7 +80,7 @@ class FailoverDrill(Driven):
     async def run(self, request: FailoverDrillRequest) -> RunResult:
         self.request = request
         self.journal.open(request.provider or "", workflow.info().start_time, None, None)
-        ended = await self.abortable(self._forward(), self._abandon, self._record)
+        ended = await self.abortable(self._forward(), self._abandon, self._record, dry_run=self.request.dry_run)
         return await close(self.herald, self._record(ended), dry_run=request.dry_run)
 
     async def _forward(self) -> Ended:
@@ -132,6 +132,9 @@ class FailoverDrill(Driven):
         route, evict = brief.wanted.route, None
         for _ in range(WRITE_ATTEMPTS):
             look = await self._look()
+            if look.revision != brief.revision or look.down:
+                why = "; ".join(look.down.values()) or "somebody changed it since the drill was planned"
+                raise Ended(Outcome.REJECTED, f"Route {route} is not as it was: {why}. Nothing was broken.")
             if look.claim not in (None, me(), evict):
                 if await data_plane.is_open(look.claim or ""):
                     said = f"Route {route} is claimed by {look.claim}, which is running. Nothing was broken."

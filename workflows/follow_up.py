@@ -89,7 +89,8 @@ class FollowUp(Visible):
         self.care = Care()
         self.journal = Journal(aftercare.NAME, (), lambda: [aftercare.line(item) for item in self.care.items])
         self.journal.details = self._details
-        self.herald = Herald()
+        # Reminders are for the team: nobody outside hears of them.
+        self.herald = Herald(outward="")
         self._orders = 0
 
     @workflow.run

@@ -68,7 +68,8 @@ class ImmediateFailover(Visible):
                 raise
             ended = await undisturbed(self._abandon(request))
             ended = _unneeded(ended) if request.is_drill else ended
-            await close(self._herald, await undisturbed(self._record(request, ended)))
+            record = await undisturbed(self._record(request, ended))
+            await close(self._herald, record, dry_run=request.dry_run)
             raise
         return await undisturbed(self._conclude(request, ended))
 
@@ -406,7 +407,7 @@ class ImmediateFailover(Visible):
     async def _ask_people(self, request: ImmediateFailoverRequest) -> None:
         """Routes that demand a certificate which no able target holds: a run of their own asks, and starts on a yes."""
         routes, brief = self._asked, self._brief
-        if not routes or brief is None or brief.automation is None:
+        if request.is_drill or not routes or brief is None or brief.automation is None:
             return
         self._asked, why = {}, next(iter(routes.values()))
         order = uncertified_order(request, sorted(routes))

@@ -86,7 +86,7 @@ class Ramp(Asking):
             self.journal.concerns([request.route])
         else:
             self._take_over(carried)
-        ended = await self.abortable(self._forward(order, planner), self._abandon, self.record)
+        ended = await self.abortable(self._forward(order, planner), self._abandon, self.record, dry_run=request.dry_run)
         return await close(self.herald, self.record(ended), dry_run=request.dry_run)
 
     def _know(self, state: RampState) -> None:

@@ -125,7 +125,6 @@ def record(request: RampRequest, provider: str, state: RampState | None, journal
         if state
         else [],
         targets=state.brief.targets if state else None,
-        is_drill=request.is_drill,
     )
 
 

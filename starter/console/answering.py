@@ -6,12 +6,16 @@ from datetime import datetime, timedelta
 from failover.errors import FailoverError
 from failover.glance import Glance, Need, Scene, Waiting, glance, left_to_people
 from failover.health import Condition, Verdict
-from failover.policy import TrafficPolicy
+from failover.policy import TrafficPolicy, is_drill
 from starter.console.seeing import OpenRun, Seen
 from starter.status import troubles
 
 SETTLING = timedelta(seconds=15)
 """A run that has just begun, or whose worker has just died, is given this long to tell where it stands."""
+
+
+MOVING = ("ImmediateFailover", "GradualFailover", "CanaryFailover", "MultiProviderEmergency")
+"""Procedures that take users off who is down."""
 
 
 def answer(seen: Seen) -> Glance:
@@ -26,6 +30,7 @@ def scene(seen: Seen) -> Scene:
     records = [] if isinstance(seen.records, FailoverError) else list(seen.records)
     return Scene(
         open_runs=[run.workflow_id for run in runs],
+        moving=[run.workflow_id for run in runs if run.procedure in MOVING and not is_drill(run.workflow_id)],
         runs_known=not isinstance(seen.runs, FailoverError),
         waiting=[waiting for run in runs if (waiting := waits(run)) is not None],
         left_to_people=left_to_people(records, policies, seen.at),

@@ -40,13 +40,14 @@ def run_serve(
 ) -> int:
     """Until SIGINT or SIGTERM → 0."""
     configure(settings.log_format or "console", settings.log_level)
-    loaded = load(named(settings, config)).config
-    code = until_signal(_serve(loaded, settings, state, host, port, ready_file))
+    path = named(settings, config)
+    loaded = load(path).config
+    code = until_signal(_serve(loaded, path, settings, state, host, port, ready_file))
     return 0 if code == ENDED_BY_SIGNAL else code
 
 
 async def _serve(
-    config: Config, settings: Settings, state: Path | None, host: str, port: int, ready_file: Path | None
+    config: Config, path: Path, settings: Settings, state: Path | None, host: str, port: int, ready_file: Path | None
 ) -> int:
     stack = find(settings, state)
     home = stack.state or state or settings.state or DEFAULT_HOME
@@ -73,10 +74,10 @@ async def _serve(
                 sns=Sns(),
                 hold=hold,
                 deploys=_deploys(config, home),
-                practised=PassedDrills(evidence),
+                practised=PassedDrills(evidence) if config.detection.automation.require_drill_within else None,
                 verdicts=partial(verdicts, stack) if stack.worker else None,
                 evidence=evidence,
-                readiness=_readiness(settings, home),
+                readiness=_readiness(settings, path, home),
             )
         )
         traced.dress(server.app)
@@ -96,11 +97,11 @@ def _deploys(config: Config, home: Path) -> DeployLog:
     return DeployLog(home, config.analysis.deploys_max_bytes, config.webhooks.replay_window)
 
 
-def _readiness(settings: Settings, home: Path) -> Callable[[], Sheet | None]:
+def _readiness(settings: Settings, config: Path, home: Path) -> Callable[[], Sheet | None]:
     """The last audit that is kept here, read when somebody looks."""
 
     def look() -> Sheet | None:
-        place = Place.find(settings, None, home)
+        place = Place.find(settings, config, home)
         audit = place.store.latest()
         now = datetime.now(UTC)
         return None if audit is None else sheet_of(audit, held(place.loaded, place.store.certificates(), now))

@@ -32,7 +32,10 @@ from starter.webhooks.temporal import Temporal
 
 log = structlog.get_logger("webhooks")
 
-KNOWN_BY_THE_SERVER = ("requested_by", "trigger", "verdicts", "carried")
+KNOWN_BY_THE_SERVER = (
+    *("requested_by", "trigger", "verdicts", "carried"),
+    *("is_drill", "share_percent", "uncertified"),
+)
 """Fields of requests that are nobody's to send."""
 
 

@@ -54,13 +54,18 @@ def policy(route: str, at: datetime) -> TrafficPolicy:
         (Scene(spared=["bedrock is down"]), Level.HANDLED, "It is handled: users are served."),
         (Scene(open_runs=["failback/chat"]), Level.HANDLED, "It is being handled."),
         (
-            Scene(open_runs=["emergency"], troubles=["degraded"]),
+            Scene(open_runs=["emergency"], moving=["emergency"], troubles=["degraded"]),
             Level.AFFECTED,
             "It is being handled. Users are affected.",
         ),
         (Scene(unknown=["no answer"]), Level.UNKNOWN, "Nobody can tell whether all is well."),
         (Scene(unknown=["no answer"], open_runs=["a"]), Level.UNKNOWN, "Nobody can tell whether all is well."),
         (Scene(troubles=["down"]), Level.ACT, "Users are in trouble, and nothing is under way."),
+        (
+            Scene(troubles=["down"], open_runs=["failback/chat"]),
+            Level.ACT,
+            "Users are in trouble, and no run moves them.",
+        ),
         (
             Scene(troubles=["down"], runs_known=False, unknown=["Temporal"]),
             Level.ACT,
