@@ -91,7 +91,7 @@ def _on_a_dead_provider(known: Known) -> Standing | None:
             if not policy.distribution.get(name):
                 continue
             why = f"{name} is down and has {percent(policy.distribution[name])} % of {policy.route}"
-            run = _about(known, f"failover/{name}", "emergency", f"gradual/{policy.route}", f"canary/{policy.route}")
+            run = _about(known, f"failover/{name}", "emergency")
             if run is not None:
                 return Standing(word=Word.WORKING, why=f"{why}; {run.workflow_id} is at {run.phase}.")
             if known.runs is None:
