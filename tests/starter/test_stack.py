@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+UNCHANGED = "Schedule health-check: unchanged.\nSchedule readiness-audit: unchanged.\n"
+
 FREE_PORTS = ("--temporal-port=0", "--ui-port=0", "--gateway-port=0", "--webhooks-port=0")
 
 pytestmark = pytest.mark.timeout(180)
@@ -139,7 +141,7 @@ async def test_dev_serves_tells_and_ends_cleanly(dev: Callable[..., Dev], http: 
 
     schedules = stack.ctl("schedules", "list", "--json")
     assert schedules.returncode == 0 and json.loads(schedules.stdout)["data"][0]["id"] == "health-check"
-    assert stack.ctl("schedules", "apply").stdout == "Schedule health-check: unchanged.\n"
+    assert stack.ctl("schedules", "apply").stdout == UNCHANGED
     assert "server_error" in stack.ctl("fault", "meta", "server_error", "--calls", "1", "--json").stdout
     wrong = stack.ctl("fault", "bedrock", "flood")
     assert wrong.returncode == 2 and "throttled" in wrong.stderr
@@ -222,6 +224,6 @@ async def test_kept_state_survives_a_restart(dev: Callable[..., Dev], http: http
     told = await second.ready()
     kept = (await http.get(f"{told['gateway']}/policies/chat")).json()
     assert {name for name, share in kept["distribution"].items() if share} == {"google"}
-    assert second.ctl("schedules", "apply", "--state=kept").stdout == "Schedule health-check: unchanged.\n"
+    assert second.ctl("schedules", "apply", "--state=kept").stdout == UNCHANGED
     second.process.send_signal(signal.SIGTERM)
     assert await second.ended() == 0
