@@ -105,7 +105,9 @@ class Herald:
 
     def _say(self, text: str, *, urgent: bool = False, asks: Asked | None = None, settles: Asked | None = None) -> None:
         self._post(
-            lambda key: progress(key, self.subject, text, self.thread, urgent=urgent, asks=asks, settles=settles)
+            lambda key: progress(
+                key, self.subject, text, self.thread, urgent=urgent, asks=asks, settles=settles, drill=self.drill
+            )
         )
 
     def _post(self, build: MessageBuilder) -> None:

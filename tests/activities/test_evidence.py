@@ -1,7 +1,7 @@
 """Where evidence lies: a directory, a bucket behind a real S3 endpoint, and a bucket with a copy at hand."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -233,3 +233,23 @@ def test_what_the_section_may_not_say(wrong: dict[str, str]) -> None:
     """A region of no bucket, a name that is none."""
     with pytest.raises(ValidationError):
         Evidence.model_validate(wrong)
+
+
+class Silent(DirectoryArchive):
+    """Far away, and it does not answer."""
+
+    asked = 0
+
+    def keys(self, *, folder: str = "*", after: str = "") -> Sequence[str]:
+        self.asked += 1
+        raise Unavailable("It does not answer.")
+
+
+def test_somebody_silent_is_not_asked_again_at_once(tmp_path: Path) -> None:
+    """Ramps look at records before they plan, and wait for no bucket twice."""
+    far = Silent(tmp_path / "far")
+    store = EvidenceStore(CopiedArchive(far, DirectoryArchive(tmp_path / "near"), settled=RECORD))
+    store.keep(record())
+    for _ in range(3):
+        assert len(store.list()) == 1
+    assert far.asked == 1

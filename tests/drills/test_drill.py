@@ -32,6 +32,10 @@ async def test_a_drill_passes_and_leaves_nothing_behind(yard: Yard) -> None:
     assert yard.policy("chat").revision.number == 1
     records = [yard.parts.evidence.load(folder) for folder in yard.parts.evidence.list()]
     assert {(one.procedure, one.is_drill) for one in records} == {("FailoverDrill", True), ("ImmediateFailover", True)}
+    followed = [
+        one async for one in yard.client.list_workflows(f'WorkflowType = "FollowUp" AND TaskQueue = "{yard.queue}"')
+    ]
+    assert followed == [], "what was made up needs no after-care"
     assert yard.parts.evidence.latest() is None
     assert yard.notifier.messages and all(
         one.drill and "DRILL" in one.text and not one.urgent for one in yard.notifier.messages

@@ -24,6 +24,7 @@ from failover.drill import (
 )
 from failover.errors import ConfigError
 from failover.failure import FailureKind
+from failover.health import Condition, Verdict
 from failover.immediate import RouteNow, plan, why_not_drill
 from failover.incident import Impact, Moments, Outcome, RunRecord, Trigger
 from failover.policy import Change, ChangedBy, Revision, RouteRecord, TrafficPolicy, apply
@@ -351,3 +352,17 @@ def test_a_drills_detection_takes_what_was_made_up_for_real_on_its_route_alone()
     seen = as_practised(Telemetry(at=NOW, since=NOW, providers=windows, routes=[users()]), "practice")
     assert seen is not None and [(one.route, one.injected) for one in seen.providers] == [("practice", {})]
     assert seen.routes == [] and as_practised(None, "practice") is None
+
+
+def test_only_a_drill_moves_a_part() -> None:
+    """A failover that left most of it where nobody answers would call itself done."""
+    with pytest.raises(ValidationError, match="share_percent is a drill's"):
+        ImmediateFailoverRequest(failed_provider="a", share_percent=5)
+
+
+def test_the_way_out_of_a_drill_leads_to_nobody_who_is_down() -> None:
+    """What the drill had found is down as well: the chain is asked, as always."""
+    found = route(distribution={"a": 10_000}, drilled={"b": 10_000}, chain=["a", "c"])
+    down = {name: Verdict(provider=name, condition=Condition.UNAVAILABLE, reason="503", at=NOW) for name in ("a", "b")}
+    [shift] = plan(ImmediateFailoverRequest(failed_provider="b"), [found], down, {}).shifts
+    assert (shift.target, shift.after) == ("c", {"b": 0, "c": 10_000})

@@ -136,8 +136,13 @@ async def test_three_weeks_of_an_after_care_that_nobody_looks_after(
         result = await run.result()
         assert "validation" in result.done and "runbook-update" in result.open
         moments = (await run.query(FollowUp.status)).moments
+        began = [
+            event.activity_task_scheduled_event_attributes.activity_type.name
+            async for event in run.fetch_history_events()
+        ]
         took = moments.closed - closed if moments.closed else None
     assert took is not None and timedelta(days=21) <= took < timedelta(days=22)
+    assert "communications.open" not in began, "reminders are for the team"
     assert isinstance(parts.notifier, MemoryNotifier)
     overdue = [message.text for message in parts.notifier.messages if "Overdue after failover/bedrock" in message.text]
     assert 14 <= len(overdue) <= 22
@@ -177,3 +182,21 @@ async def test_how_it_stands_lies_beside_the_record(
     assert any(
         name.startswith("failover-incident-") and name.endswith(".html") for name in parts.evidence.files(folder)
     )
+
+
+async def test_a_run_of_any_name_ends_and_is_followed(
+    temporal_client: Client, make_parts: Callable[..., composition.Parts], task_queue: str
+) -> None:
+    """Ids by hand may be long: nothing that follows a run may keep it from ending."""
+    async with composition.build_worker(temporal_client, made(make_parts), task_queue=task_queue):
+        run = await temporal_client.start_workflow(
+            "ImmediateFailover",
+            {"failed_provider": "bedrock"},
+            id=f"{'x' * 600}-{task_queue}"[:900],
+            task_queue=task_queue,
+            result_type=RunResult,
+        )
+        result = await asyncio.wait_for(run.result(), 30)
+        follow_up = temporal_client.get_workflow_handle(f"follow-up/{run.id}/{(run.result_run_id or '')[-8:]}")
+        await follow_up.terminate()
+    assert result.outcome is Outcome.COMPLETED
