@@ -22,6 +22,7 @@ from failover.errors import BadInput, RequestError
 from failover.incident import RunRecord
 from failover.senders import Webhooks
 from providers.status_page import StatusPages
+from starter.logs import configure
 from starter.output import as_json, say, table
 from starter.parts import SAMPLES, evidence_store, secrets_of
 from starter.reporting import write
@@ -48,6 +49,7 @@ class Wanted:
 
 
 def run_analyze(settings: Settings, wanted: Wanted) -> int:
+    configure("console", "warning")  # The answer alone is for stdout.
     stack = find(settings, wanted.state)
     home = stack.state or stack.home
     config = _config(settings, stack, wanted.config)
@@ -153,6 +155,7 @@ def _note(service: str, version: str, at: str | None, by: str) -> DeployNote:
 
 
 def run_list(settings: Settings, *, state: Path | None, json: bool) -> int:
+    configure("console", "warning")  # The answer alone is for stdout.
     stack = find(settings, state)
     home = stack.state or state or settings.state or DEFAULT_HOME
     deploys = deploy_log(home, None).read()

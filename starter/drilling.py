@@ -18,6 +18,7 @@ from failover.reports.incident import as_figures, incident
 from failover.reports.markdown import markdown
 from failover.units import render_duration
 from starter.connection import connect
+from starter.logs import configure
 from starter.output import alarm, as_json, say, table
 from starter.parts import evidence_of
 from starter.reporting import write
@@ -81,6 +82,7 @@ def _due(at: datetime, config: Config) -> dict[str, object]:
 
 
 def run_list(settings: Settings, recent: int, state: Path | None, *, json: bool) -> int:
+    configure("console", "warning")  # The answer alone is for stdout.
     store = _store(settings, state)
     drills = _drills(store)[:recent]
     passed = asyncio.run(PassedDrills(store).known())
@@ -116,6 +118,7 @@ def _told(record: RunRecord) -> dict[str, object]:
 
 
 def run_show(settings: Settings, drill: str | None, output: Path | None, state: Path | None, *, json: bool) -> int:
+    configure("console", "warning")  # The answer alone is for stdout.
     record = _the_one(_drills(_store(settings, state)), drill)
     if output:
         write(output, markdown(incident(record)))

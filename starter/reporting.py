@@ -23,6 +23,7 @@ from failover.reports.markdown import markdown
 from failover.reports.performance import Performance, performance_impact
 from failover.reports.period import Period, parse_period
 from failover.reports.rates import FAILBACK, FAILOVERS
+from starter.logs import configure
 from starter.output import as_json, enveloped, plain, say
 from starter.parts import config_of, evidence_store
 from starter.running import find
@@ -79,6 +80,7 @@ class Asked:
 
 
 def run_report(settings: Settings, asked: Asked, *, state: Path | None, json: bool) -> int:
+    configure("console", "warning")  # The answer alone is for stdout.
     stack = find(settings, state)
     config = config_of(settings, stack)
     # A stack that has ended leaves its incidents behind; they can still be read.

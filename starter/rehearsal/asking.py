@@ -17,6 +17,7 @@ from failover.units import parse_duration
 from failover.world import Fault, FaultKind, Script
 from starter.arguments import route_of
 from starter.exit_codes import OF_OUTCOMES, ExitCode
+from starter.logs import configure
 from starter.output import as_json, say
 from starter.rehearsal import showing
 from starter.rehearsal.everything import jobs_by_default, rehearse_all
@@ -52,7 +53,8 @@ class Asked:
 def run_rehearse(settings: Settings, asked: Asked, config: Path | None, output: Path | None, *, json: bool) -> int:
     """Rehearse, show, write → exit code: of the outcome that is predicted, or NOT_PROVED where `--all` finds a fault."""
     loaded = load(named(settings, config))
-    # What fails in a rehearsal is its result, not this process's trouble.
+    # What fails in a rehearsal is its result, not this process's trouble; and the answer alone is for stdout.
+    configure("console", "error")
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)
     showing.check_output(output)
     _check(asked, output)

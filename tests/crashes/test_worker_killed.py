@@ -291,14 +291,21 @@ AT_ONCE = 8
 
 
 def activities_of_procedures() -> set[str]:
-    """Every activity that is defined, but those of the health check, which no procedure calls."""
+    """Every activity that is defined, but those that no procedure waits for."""
     found = set()
     for module in pkgutil.walk_packages(activities.__path__, "activities."):
         for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             for _, method in inspect.getmembers(kind, inspect.isfunction):
                 definition = getattr(method, "__temporal_activity_definition", None)
                 found |= {definition.name} if definition else set()
-    return {name for name in found if not name.startswith(("health.", "accuracy."))}
+    return {name for name in found if not name.startswith(BESIDE) or name in BEGUN}
+
+
+BESIDE = ("health.", "accuracy.", "aftercare.", "communications.", "readiness.", "analysis.", "evidence.attach")
+"""Activities of runs that change no traffic: they are retried, or made at the next turn."""
+
+BEGUN = ("aftercare.begin", "communications.open")
+"""But these are at the end of procedures, or beside them."""
 
 
 @pytest.mark.timeout(590)
@@ -319,7 +326,7 @@ async def test_a_worker_killed_around_any_activity_ends_in_the_same_policy(
     if failed:
         raise BaseExceptionGroup("runs that did not survive", failed)
     struck = {mark.split(" ")[-2 if "traffic.apply" in mark else -1] for lab in labs.values() for mark in lab.struck}
-    assert struck == activities_of_procedures(), "an activity is in no situation of this matrix"
+    assert not activities_of_procedures() - struck, "an activity is in no situation of this matrix"
 
 
 async def _play(lab: Lab, scene: Scene, stage: asyncio.Semaphore) -> None:
