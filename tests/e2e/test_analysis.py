@@ -112,11 +112,11 @@ async def world(tmp_path_factory: pytest.TempPathFactory, temporal_cli: Path) ->
 
 
 CAUSES = [
+    ("throttled", {"rate": 40}, "rate limit of the provider"),
     ("server_error", {}, "server errors of the provider"),
     ("authentication", {}, "credentials refused"),
     ("hang", {}, "no answers in time"),
     ("wrong", {}, "wrong or empty answers"),
-    ("throttled", {"rate": 40}, "rate limit of the provider"),
 ]
 
 
@@ -132,6 +132,18 @@ async def test_the_injected_cause_is_ranked_first(
     began = await world.fault(kind, **options)
     analysis = await analyzed(world, capsys, await world.incident(began))
     assert analysis["claims"][0]["cause"] == cause, shown(analysis)
+
+
+async def test_a_raise_shortly_before_is_ranked_above_the_refusals_for_load(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same fault as the first, on a provider that had been given its traffic a moment ago."""
+    await world.healed()
+    await world.set({"bedrock": 5, "google": 80, "meta": 15})
+    await world.healed()
+    began = await world.fault("throttled", rate=40)
+    analysis = await analyzed(world, capsys, await world.incident(began))
+    assert analysis["claims"][0]["cause"] == "a change of the traffic policy shortly before", shown(analysis)
 
 
 async def test_a_deploy_shortly_before_is_ranked_above_what_it_broke(
