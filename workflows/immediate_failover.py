@@ -433,7 +433,6 @@ class ImmediateFailover(Visible):
                 "reason": ended.reason[:1000],
                 "requested_by": request.requested_by,
                 "trigger": request.trigger.value,
-                "is_drill": request.is_drill,
             },
             summary=f"no provider is left for {immediate.count(len(self._forsaken), 'route')}",
         )
@@ -461,7 +460,6 @@ class ImmediateFailover(Visible):
                     "undoes_run_id": info.run_id,
                     "requested_by": request.requested_by,
                     "trigger": Trigger.AUTOMATIC.value,
-                    "is_drill": request.is_drill,
                     "reason": f"after the failover of {request.failed_provider}",
                 },
                 summary=f"{route}: back to {request.failed_provider}",

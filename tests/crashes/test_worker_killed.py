@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 import activities
@@ -190,6 +190,7 @@ def immediate(moment: str) -> Scene:
         watch: Run = lab.client.get_workflow_handle(f"failback/{lab.name}")
         history = await watch.fetch_history()
         assert history.events[0].workflow_execution_started_event_attributes.attempt == 1
+        assert (await watch.describe()).status is WorkflowExecutionStatus.RUNNING, await said(watch)
         await watch.terminate("the test is over")
         return [run]
 
