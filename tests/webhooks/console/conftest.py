@@ -1,6 +1,7 @@
 """The console of a real webhook server, a real Temporal of its own (a page shows every run there is), a real Chromium."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 import worker as composition
 from failover.health import Condition, Verdict
@@ -55,6 +57,14 @@ async def logged_in(server: Server, name: str) -> AsyncIterator[httpx.AsyncClien
         told = await client.post("/console/login", data={"token": f"{name}'s token"})
         assert told.status_code == 303, told.text
         yield client
+
+
+@pytest.fixture(autouse=True)
+async def alone(temporal_client: Client) -> None:
+    """The pages speak of every open run: those that other tests left without a worker would each be waited for."""
+    async for run in temporal_client.list_workflows('ExecutionStatus = "Running"'):
+        with contextlib.suppress(RPCError):
+            await temporal_client.get_workflow_handle(run.id, run_id=run.run_id).terminate("left by another test")
 
 
 async def showing(client: httpx.AsyncClient, text: str) -> str:
