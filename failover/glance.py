@@ -36,15 +36,14 @@ class Waiting:
 class Scene:
     """Everything that the answer is made from. `troubles`: why users are in trouble, in sentences; `unknown`: what could
     not be asked, in sentences; `spared`: providers that are down and hurt nobody, in sentences; `runs_known`: whether
-    `open_runs` is all of them; `moving`: those among them that take users off who is down. A watch for a failback, or a
-    drill, handles nothing."""
+    `open_runs` is all of them; `unattended`: the troubles that none of them is at."""
 
     open_runs: Sequence[str] = ()
-    moving: Sequence[str] = ()
     runs_known: bool = True
     waiting: Sequence[Waiting] = ()
     left_to_people: Sequence[RunRecord] = ()
     troubles: Sequence[str] = ()
+    unattended: Sequence[str] = ()
     unknown: Sequence[str] = ()
     spared: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -91,8 +90,8 @@ def glance(scene: Scene) -> Glance:
         return Glance(level=Level.ACT, headline=headline, todo=todo, why=[*more, *why], waiting=first)
     if scene.left_to_people:
         return _left_to_people(scene.left_to_people[0], why)
-    if scene.troubles and not scene.moving:
-        idle = "no run moves them" if scene.open_runs else "nothing is under way"
+    if scene.unattended:
+        idle = "no run is at it" if scene.open_runs else "nothing is under way"
         nothing = idle if scene.runs_known else "it cannot be told whether anything is under way"
         todo = "Start a failover, or an emergency where no provider is left."
         return Glance(level=Level.ACT, headline=f"Users are in trouble, and {nothing}.", todo=todo, why=why, start=True)

@@ -16,6 +16,8 @@ from failover.policy import Revision
 from failover.requests import ImmediateFailoverRequest
 from failover.starting import failover_id
 
+NAME = "ImmediateFailover"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteNow:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from failover.distribution import percent
 from failover.health import Health, Verdict
-from failover.policy import Mode, TrafficPolicy, is_drill
+from failover.policy import TrafficPolicy, is_drill
+from failover.troubles import RunNow, troubles
 
 LATELY = timedelta(hours=1)
 """For so long a run that ended in need of a person is the first thing that is said."""
@@ -36,18 +36,6 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunNow:
-    """A run under way, or (with `outcome` and `closed_at`) one that ended. `waits_for` is "" where it goes on by itself."""
-
-    workflow_id: str
-    procedure: str
-    phase: str
-    waits_for: str = ""
-    outcome: str = ""
-    closed_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What could be asked; None: it could not, and `missing` says why, by part."""
 
@@ -63,7 +51,7 @@ class Known:
 
 def standing(known: Known, now: datetime) -> Standing:
     """The worst that is true. What cannot be asked never makes anything better."""
-    for look in (_waiting, _on_a_dead_provider, _degraded, _unwatched):
+    for look in (_waiting, _in_trouble, _unwatched):
         found = look(known)
         if found is not None and found.word is Word.ACT:
             return found
@@ -81,44 +69,17 @@ def _waiting(known: Known) -> Standing | None:
     return None
 
 
-def _on_a_dead_provider(known: Known) -> Standing | None:
-    """Users' traffic on a provider that is down: a run moves it, or a person must."""
-    down = sorted(verdict.provider for verdict in known.providers or () if verdict.down)
-    for policy in known.policies or ():
-        if policy.mode is Mode.DEGRADED:
-            continue  # Nobody was left to go to: what stands in for them is the answer.
-        for name in down:
-            if not policy.distribution.get(name):
-                continue
-            why = f"{name} is down and has {percent(policy.distribution[name])} % of {policy.route}"
-            run = _about(known, f"failover/{name}", "emergency")
-            if run is not None:
-                return Standing(word=Word.WORKING, why=f"{why}; {run.workflow_id} is at {run.phase}.")
-            if known.runs is None:
-                return Standing(word=Word.UNKNOWN, why=f"{why}; whether a run moves it is not known.")
-            return Standing(word=Word.ACT, why=f"{why}, and no run moves it.", do=f"failoverctl failover --from {name}")
-    return None
-
-
-def _degraded(known: Known) -> Standing | None:
-    for policy in known.policies or ():
-        if policy.mode is not Mode.DEGRADED:
-            continue
-        run = _about(known, "emergency")
-        if run is not None:
-            return Standing(
-                word=Word.WORKING, why=f"Service of {policy.route} is degraded; {run.workflow_id} is at {run.phase}."
-            )
-        return Standing(
-            word=Word.ACT,
-            why=f"Service of {policy.route} is degraded, and no emergency is open that would end it.",
-            do=f"failoverctl restore {policy.route} --normal",
-        )
-    return None
-
-
-def _about(known: Known, *ids: str) -> RunNow | None:
-    return next((run for run in known.runs or () if run.workflow_id in ids), None)
+def _in_trouble(known: Known) -> Standing | None:
+    """Users are in trouble: a run is at it, or a person must be."""
+    found = troubles(known.policies or (), known.providers or (), known.runs or ())
+    worst = next((one for one in found if one.run is None), next(iter(found), None))
+    if worst is None:
+        return None
+    if worst.run is not None:
+        return Standing(word=Word.WORKING, why=f"{worst.said}; {worst.run.workflow_id} is at {worst.run.phase}.")
+    if known.runs is None:
+        return Standing(word=Word.UNKNOWN, why=f"{worst.said}; whether a run is at it is not known.")
+    return Standing(word=Word.ACT, why=f"{worst.said}, and no run is at it.", do=worst.do)
 
 
 def _unwatched(known: Known) -> Standing | None:
@@ -160,7 +121,7 @@ def _not_known(known: Known) -> Standing | None:
 
 
 def _under_way(known: Known) -> Standing | None:
-    trouble = _on_a_dead_provider(known) or _degraded(known)
+    trouble = _in_trouble(known)
     if trouble is not None:
         return trouble
     if not known.runs:

@@ -23,8 +23,9 @@ from failover.distribution import percent
 from failover.errors import FailoverError, RequestError
 from failover.health import Verdict
 from failover.policy import Mode, TrafficPolicy
-from failover.standing import Known, RunNow, Standing, Word, standing
+from failover.standing import Known, Standing, Word, standing
 from failover.telemetry import Telemetry
+from failover.troubles import RunNow
 from failover.units import milliseconds, parse_duration, render_duration
 from starter.live import COLOURS, GLYPHS, HEALTH_STYLE
 from starter.output import console, interactive
@@ -192,6 +193,7 @@ def _runs_now(found: Sequence[Found] | None) -> list[RunNow] | None:
             workflow_id=run.workflow_id,
             procedure=run.procedure,
             phase=run.phase,
+            provider=run.provider,
             waits_for=run.waits_for,
             outcome=run.outcome,
             closed_at=run.closed_at,

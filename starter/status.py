@@ -12,8 +12,9 @@ from failover.automation import Hold
 from failover.distribution import render
 from failover.errors import FailoverError, Unavailable
 from failover.health import Health, Verdict
-from failover.policy import Mode, TrafficPolicy
+from failover.policy import TrafficPolicy
 from failover.telemetry import Telemetry
+from failover.troubles import troubles
 from starter.automating import hold_in
 from starter.checks import Watched, last_completed, watched
 from starter.connection import Http, connect
@@ -83,7 +84,7 @@ def show(asked: Asked) -> None:
     for part, answer in asked.items():
         if not isinstance(answer, FailoverError):
             _SHOW[part](answer)
-    for trouble in troubles(asked):
+    for trouble in in_trouble(asked):
         alarm(trouble)
 
 
@@ -95,24 +96,15 @@ def code_of(asked: Asked, *, only_health: bool) -> int:
     if only_health:
         well = asked["providers"] and all(one.health is Health.HEALTHY for one in asked["providers"])
         return ExitCode.DONE if well else ExitCode.NOT_PROVED
-    return ExitCode.NOT_PROVED if troubles(asked) else ExitCode.DONE
+    return ExitCode.NOT_PROVED if in_trouble(asked) else ExitCode.DONE
 
 
-def troubles(asked: Asked) -> list[str]:
+def in_trouble(asked: Asked) -> list[str]:
     """Why users are in trouble now, in sentences."""
     routes, providers = asked.get("routes"), asked.get("providers", asked.get("down"))
     if not isinstance(routes, Sequence) or not isinstance(providers, Sequence):
         return []
-    down = {verdict.provider: verdict for verdict in providers if verdict.down}
-    return [
-        *(
-            f"{name} is down and has {policy.distribution[name] / 100:g} % of route {policy.route}: {verdict.reason.rstrip('.')}."
-            for policy in routes
-            for name, verdict in down.items()
-            if policy.distribution.get(name)
-        ),
-        *(f"Service of route {policy.route} is degraded." for policy in routes if policy.mode is Mode.DEGRADED),
-    ]
+    return [one.sentence for one in troubles(routes, providers)]
 
 
 def _compact(asked: Asked) -> str:

@@ -17,6 +17,7 @@ from failover.config.kpis import Kpis
 from failover.emergency import NAME as EMERGENCY
 from failover.failback import NAME as FAILBACK
 from failover.health import Verdict
+from failover.immediate import NAME as NAME
 from failover.immediate import Brief, Plan, RouteNow, Shift
 from failover.incident import Outcome, RouteShift, RunRecord, Sample, Trigger
 from failover.policy import Change, ChangedBy
@@ -29,8 +30,6 @@ from workflows.ending import Ended, close, is_bad_input, undisturbed, unreadable
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
 from workflows.options import GLANCE, READ, candidates
-
-NAME = "ImmediateFailover"
 
 EMERGENCY_ID = "emergency"
 """One emergency at a time: while it is open, another failover without a candidate joins it."""

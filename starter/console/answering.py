@@ -6,16 +6,12 @@ from datetime import datetime, timedelta
 from failover.errors import FailoverError
 from failover.glance import Glance, Need, Scene, Waiting, glance, left_to_people
 from failover.health import Condition, Verdict
-from failover.policy import TrafficPolicy, is_drill
+from failover.policy import TrafficPolicy
+from failover.troubles import RunNow, troubles
 from starter.console.seeing import OpenRun, Seen
-from starter.status import troubles
 
 SETTLING = timedelta(seconds=15)
 """A run that has just begun, or whose worker has just died, is given this long to tell where it stands."""
-
-
-MOVING = ("ImmediateFailover", "GradualFailover", "CanaryFailover", "MultiProviderEmergency")
-"""Procedures that take users off who is down."""
 
 
 def answer(seen: Seen) -> Glance:
@@ -28,16 +24,27 @@ def scene(seen: Seen) -> Scene:
     policies = [] if isinstance(seen.policies, FailoverError) else list(seen.policies)
     verdicts = [] if isinstance(seen.verdicts, FailoverError) else list(seen.verdicts)
     records = [] if isinstance(seen.records, FailoverError) else list(seen.records)
+    trouble = troubles(policies, verdicts, [_run_now(run) for run in runs])
     return Scene(
         open_runs=[run.workflow_id for run in runs],
-        moving=[run.workflow_id for run in runs if run.procedure in MOVING and not is_drill(run.workflow_id)],
         runs_known=not isinstance(seen.runs, FailoverError),
         waiting=[waiting for run in runs if (waiting := waits(run)) is not None],
         left_to_people=left_to_people(records, policies, seen.at),
-        troubles=troubles({"routes": policies, "providers": verdicts}),
+        troubles=[one.sentence for one in trouble],
+        unattended=[one.sentence for one in trouble if one.run is None],
         unknown=list(dict.fromkeys([*_silent(seen), *_blind(verdicts), *_mute(runs, seen.at)])),
         spared=list(_spared(verdicts, policies)),
         notes=[*_noted(seen), *_unwell(verdicts)],
+    )
+
+
+def _run_now(run: OpenRun) -> RunNow:
+    status = run.look.status
+    return RunNow(
+        workflow_id=run.workflow_id,
+        procedure=run.procedure,
+        phase=status.phase if status else "",
+        provider=status.provider if status else "",
     )
 
 

@@ -45,6 +45,8 @@ class Found:
     started_at: datetime
     closed_at: datetime | None
     waits_for: str = ""
+    provider: str = ""
+    """Whom it is about; "" where that is nobody alone."""
 
 
 async def executions(client: Client, query: str, limit: int | None = None) -> list[WorkflowExecution]:
@@ -81,6 +83,7 @@ async def _asked(client: Client, run: WorkflowExecution) -> Found:
         started_at=look.status.moments.decided,
         closed_at=None,
         waits_for=waits_for(now),
+        provider=look.status.provider,
     )
 
 
@@ -96,6 +99,7 @@ def _listed(run: WorkflowExecution) -> Found:
         outcome="" if run.status is WorkflowExecutionStatus.RUNNING else _outcome(run),
         started_at=run.start_time,
         closed_at=run.close_time,
+        provider=provider,
     )
 
 

@@ -54,20 +54,20 @@ def policy(route: str, at: datetime) -> TrafficPolicy:
         (Scene(spared=["bedrock is down"]), Level.HANDLED, "It is handled: users are served."),
         (Scene(open_runs=["failback/chat"]), Level.HANDLED, "It is being handled."),
         (
-            Scene(open_runs=["emergency"], moving=["emergency"], troubles=["degraded"]),
+            Scene(open_runs=["emergency"], troubles=["degraded"]),
             Level.AFFECTED,
             "It is being handled. Users are affected.",
         ),
         (Scene(unknown=["no answer"]), Level.UNKNOWN, "Nobody can tell whether all is well."),
         (Scene(unknown=["no answer"], open_runs=["a"]), Level.UNKNOWN, "Nobody can tell whether all is well."),
-        (Scene(troubles=["down"]), Level.ACT, "Users are in trouble, and nothing is under way."),
+        (Scene(troubles=["down"], unattended=["down"]), Level.ACT, "Users are in trouble, and nothing is under way."),
         (
-            Scene(troubles=["down"], open_runs=["failback/chat"]),
+            Scene(troubles=["down"], unattended=["down"], open_runs=["failback/chat"]),
             Level.ACT,
-            "Users are in trouble, and no run moves them.",
+            "Users are in trouble, and no run is at it.",
         ),
         (
-            Scene(troubles=["down"], runs_known=False, unknown=["Temporal"]),
+            Scene(troubles=["down"], unattended=["down"], runs_known=False, unknown=["Temporal"]),
             Level.ACT,
             "Users are in trouble, and it cannot be told whether anything is under way.",
         ),
@@ -111,7 +111,7 @@ def test_what_was_left_to_people_holds_the_command() -> None:
     """And only trouble that nobody works on asks for a start."""
     found = glance(Scene(left_to_people=[record()]))
     assert (found.command, found.start) == ("failoverctl restore chat", False)
-    assert glance(Scene(troubles=["down"])).start
+    assert glance(Scene(troubles=["down"], unattended=["down"])).start
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Is it handled, and what do I need to do? The worst that is true, whatever else is well."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,11 +8,12 @@ import pytest
 
 from failover.health import Condition, Verdict
 from failover.policy import ChangedBy, Mode, Revision, TrafficPolicy
-from failover.standing import Known, RunNow, Word, standing
+from failover.standing import Known, Word, standing
+from failover.troubles import RunNow
 
 NOW = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 
-FAILOVER = RunNow(workflow_id="failover/bedrock", procedure="ImmediateFailover", phase="verify")
+FAILOVER = RunNow(workflow_id="failover/bedrock", procedure="ImmediateFailover", phase="verify", provider="bedrock")
 EMERGENCY = RunNow(workflow_id="emergency", procedure="MultiProviderEmergency", phase="watch")
 CANARY = RunNow(workflow_id="canary/chat", procedure="CanaryFailover", phase="step-2")
 ASKING = RunNow(workflow_id="canary/chat", procedure="CanaryFailover", phase="approval", waits_for="approval of step-2")
@@ -55,17 +57,37 @@ DEGRADED = [policy(mode=Mode.DEGRADED, google=10000)]
         (known(), Word.WELL, "service is normal", ""),
         (known(held=True), Word.WELL, "Automation is held: nothing starts by itself", ""),
         (known(providers=DOWN, policies=MOVED), Word.HANDLED, "bedrock is down and has no traffic", ""),
-        (known(providers=DOWN), Word.ACT, "has 70 % of chat, and no run moves it", "failover --from bedrock"),
+        (known(providers=DOWN), Word.ACT, "has 70 % of route chat, and no run is at it", "failover --from bedrock"),
         (known(providers=DOWN, runs=[FAILOVER]), Word.WORKING, "failover/bedrock is at verify", ""),
         (known(providers=DOWN, runs=[EMERGENCY]), Word.WORKING, "emergency is at watch", ""),
-        # A run about something else is no help.
-        (known(providers=DOWN, runs=[CANARY]), Word.ACT, "no run moves it", "failover --from bedrock"),
-        (known(providers=DOWN, runs=None), Word.UNKNOWN, "whether a run moves it is not known", ""),
-        (known(policies=DEGRADED), Word.ACT, "no emergency is open", "failoverctl restore chat --normal"),
+        # A ramp that takes users off the same provider is, by whatever name it goes.
+        (
+            known(providers=DOWN, runs=[replace(CANARY, provider="bedrock")]),
+            Word.WORKING,
+            "canary/chat is at step-2",
+            "",
+        ),
+        # A run about something else is no help, nor is a drill, nor a watch for a failback.
+        (known(providers=DOWN, runs=[replace(FAILOVER, provider="google")]), Word.ACT, "no run is at it", "failover"),
+        (
+            known(providers=DOWN, runs=[replace(FAILOVER, workflow_id="drill/x/failover")]),
+            Word.ACT,
+            "no run",
+            "failover",
+        ),
+        (known(providers=DOWN, runs=[replace(FAILOVER, procedure="Failback")]), Word.ACT, "no run", "failover"),
+        (known(providers=DOWN, runs=[CANARY]), Word.ACT, "no run is at it", "failover --from bedrock"),
+        (known(providers=DOWN, runs=None), Word.UNKNOWN, "whether a run is at it is not known", ""),
+        (
+            known(policies=DEGRADED),
+            Word.ACT,
+            "chat is degraded, and no run is at it",
+            "failoverctl restore chat --normal",
+        ),
         (
             known(providers=verdicts(google=Condition.UNAVAILABLE), policies=DEGRADED),
             Word.ACT,
-            "no emergency",
+            "no run is at it",
             "restore",
         ),
         (known(policies=DEGRADED, runs=[EMERGENCY]), Word.WORKING, "degraded; emergency is at watch", ""),
