@@ -9,10 +9,10 @@ import structlog
 from pydantic import TypeAdapter
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.evidence import EvidenceStore, folder_of
-from activities.runs import TASK_TIMEOUT
+from activities.runs import start_or_join
 from failover.communications import (
     NAME,
     Channel,
@@ -29,6 +29,7 @@ from failover.communications import (
 from failover.config import Config
 from failover.config.communications import ChannelName
 from failover.errors import ChannelFailed
+from failover.starting import StartOrder
 from failover.told import lines_of
 
 log = structlog.get_logger("communications")
@@ -38,6 +39,7 @@ PREFIX = "communications/"
 FILE = "communications.json"
 
 _STATE = TypeAdapter(CommunicationsState)
+_REQUEST = TypeAdapter(CommunicationsRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +77,13 @@ class Communicating:
         request = CommunicationsRequest(
             state=state, ask_for=told.support.ask_for, give_up_after=told.give_up_after, timeout=told.timeout
         )
-        workflow_id = f"{PREFIX}{about.key}"
-        try:
-            await self._client.start_workflow(
-                NAME,
-                request,
-                id=workflow_id,
-                task_queue=self._task_queue,
-                task_timeout=TASK_TIMEOUT,
-                static_summary=f"telling of {about.headline}"[:200],
-            )
-        except WorkflowAlreadyStartedError:
-            pass  # By an attempt before this one.
+        order = StartOrder(
+            procedure=NAME,
+            workflow_id=f"{PREFIX}{about.key}",
+            request=_REQUEST.dump_python(request, mode="json"),
+            summary=f"telling of {about.headline}",
+        )
+        workflow_id = (await start_or_join(self._client, self._task_queue, order)).workflow_id
         asked = question(state.waiting, about.workflow_id) if state.waiting else ""
         return Opened(workflow_id=workflow_id, question=asked)
 

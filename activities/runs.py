@@ -11,14 +11,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.hold import HeldAutomation
 from failover.incident import Trigger
+from failover.kinds import INCIDENTS
 from failover.requests import Note
 from failover.starting import StartOrder as StartOrder
 
 TASK_TIMEOUT = timedelta(seconds=2)
 """Of workflow tasks: how long the work of a dead worker waits for the next one."""
-
-INCIDENTS = ("ImmediateFailover", "GradualFailover", "CanaryFailover", "Failback", "MultiProviderEmergency")
-"""Procedures whose runs are no healthy time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

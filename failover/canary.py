@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from failover import kinds
 from failover.distribution import Distribution, move_all
 from failover.errors import Refusal, RequestError
 from failover.ramp import (
@@ -22,7 +23,7 @@ from failover.ramp import (
 from failover.requests import CanaryFailoverRequest
 from failover.steps import why_not_percents
 
-NAME = "CanaryFailover"
+NAME = kinds.CANARY
 
 ONE_POINT = 100
 """The least that a canary gets, in basis points of the route: less would hardly be seen."""

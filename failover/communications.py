@@ -156,6 +156,13 @@ class Channel(Protocol):
     async def aclose(self) -> None: ...
 
 
+class CaseVerb(StrEnum):
+    """What people say of support cases that wait for a word."""
+
+    APPROVE = "approve"
+    DECLINE = "decline"
+
+
 class Word(StrEnum):
     """What became of the question whether a case is opened."""
 

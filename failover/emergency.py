@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from failover import kinds
 from failover.capacity import Headroom
 from failover.config.emergency import Emergency
 from failover.config.kpis import Kpis
@@ -15,7 +16,7 @@ from failover.immediate import count
 from failover.ramp import Snapshot
 from failover.requests import EmergencyRequest
 
-NAME = "MultiProviderEmergency"
+NAME = kinds.EMERGENCY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

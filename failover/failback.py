@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from failover import kinds
 from failover.config.procedures import Failback
 from failover.config.routes import ApprovalPoint, Approvals
 from failover.distribution import apportion, percent, render, same
@@ -22,7 +23,7 @@ from failover.ramp import (
 from failover.requests import FailbackRequest
 from failover.steps import why_not_percents
 
-NAME = "Failback"
+NAME = kinds.FAILBACK
 
 MOST_SELDOM = 10
 """Times the interval: how seldom a provider is looked at that stays down."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from failover import kinds
 from failover.distribution import WHOLE, Distribution, percent, render, same
 from failover.errors import Refusal, RequestError
 from failover.ramp import (
@@ -24,7 +25,7 @@ from failover.ramp import (
 from failover.requests import GradualFailoverRequest
 from failover.steps import why_not_phases
 
-NAME = "GradualFailover"
+NAME = kinds.GRADUAL
 
 MOST_MEASURED_STEPS = 5
 """Off a provider that goes on throttling; after them people decide."""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from failover import kinds
 from failover.capacity import Headroom, fit
 from failover.certificates import Certification
 from failover.config.automation import Automation
@@ -16,7 +17,7 @@ from failover.policy import Revision
 from failover.requests import ImmediateFailoverRequest
 from failover.starting import failover_id
 
-NAME = "ImmediateFailover"
+NAME = kinds.IMMEDIATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from failover import canary, emergency, gradual, immediate
+from failover import kinds
 from failover.distribution import percent
 from failover.health import Verdict
 from failover.policy import Mode, TrafficPolicy, is_drill
-
-MOVING = (immediate.NAME, gradual.NAME, canary.NAME)
-"""Procedures that take users off a provider. A watch for a failback, or a drill, helps nobody who is in trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +72,14 @@ def _degraded(policy: TrafficPolicy, runs: Sequence[RunNow]) -> Trouble:
 
 
 def _mover(runs: Sequence[RunNow], provider: str) -> RunNow | None:
+    # A watch for a failback, or a drill, helps nobody who is in trouble.
     about = (
-        run for run in runs if run.procedure in MOVING and run.provider == provider and not is_drill(run.workflow_id)
+        run
+        for run in runs
+        if run.procedure in kinds.FAILOVERS and run.provider == provider and not is_drill(run.workflow_id)
     )
     return next(about, None) or _emergency(runs)
 
 
 def _emergency(runs: Sequence[RunNow]) -> RunNow | None:
-    return next((run for run in runs if run.procedure == emergency.NAME), None)
+    return next((run for run in runs if run.procedure == kinds.EMERGENCY), None)

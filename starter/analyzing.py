@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from failover.config import Config
 from failover.config.analysis import Analysis as AnalysisSettings
 from failover.errors import BadInput, RequestError
 from failover.incident import RunRecord
+from failover.kinds import EMERGENCY, FAILOVERS
 from failover.senders import Webhooks
 from providers.status_page import StatusPages
 from starter.logs import configure
@@ -30,8 +30,6 @@ from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
 from starter.showing import USUAL_FILE
 from starter.stack import load
-
-FAILOVERS = ("ImmediateFailover", "GradualFailover", "CanaryFailover", "MultiProviderEmergency")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +72,19 @@ def _record(store: EvidenceStore, run: str | None) -> RunRecord:
     records = recent(store)
     if not records:
         raise BadInput(f"There is no incident in {store.where} yet; name another directory with --state.")
-    wanted: Callable[[RunRecord], bool] = lambda record: record.procedure in FAILOVERS and not record.is_drill  # noqa: E731
-    if run is not None:
-        wanted = lambda record: record.workflow_id == run or record.run_id.startswith(run)  # noqa: E731
-    found = [record for record in records if wanted(record)]
+    found = [record for record in records if _is_meant(record, run)]
     if not found and run is None:
         raise BadInput("No failover is on record; name another run with --run, as `failoverctl runs` shows them.")
     if not found:
         known = ", ".join(dict.fromkeys(record.workflow_id for record in records[:10]))
         raise RequestError(f"There is no record of a run {run!r}. On record are: {known}.")
     return max(found, key=lambda record: record.moments.closed or record.moments.decided)
+
+
+def _is_meant(record: RunRecord, run: str | None) -> bool:
+    if run is not None:
+        return record.workflow_id == run or record.run_id.startswith(run)
+    return record.procedure in (*FAILOVERS, EMERGENCY) and not record.is_drill
 
 
 def _config(settings: Settings, stack: Stack, named: Path | None) -> Config | None:

@@ -15,6 +15,7 @@ from failover.config.baselines import Baselines
 from failover.config.kpis import Kpis
 from failover.errors import BadInput, RequestError
 from failover.incident import RunRecord
+from failover.kinds import EMERGENCY, FAILBACK, FAILOVERS, INCIDENTS
 from failover.reports.document import Report
 from failover.reports.effectiveness import Effectiveness, effectiveness, parse_metrics
 from failover.reports.html import html
@@ -22,14 +23,11 @@ from failover.reports.incident import incident
 from failover.reports.markdown import markdown
 from failover.reports.performance import Performance, performance_impact
 from failover.reports.period import Period, parse_period
-from failover.reports.rates import FAILBACK, FAILOVERS
 from starter.logs import configure
 from starter.output import as_json, enveloped, plain, say
 from starter.parts import config_of, evidence_store
 from starter.running import find
 from starter.settings import Settings
-
-EMERGENCY = "MultiProviderEmergency"
 
 RATES_OVER = timedelta(days=30)
 """What success rates are counted over beside one run."""
@@ -55,7 +53,7 @@ _PROCEDURES: Mapping[Event, Sequence[str]] = {
     Event.FAILOVER: FAILOVERS,
     Event.FAILBACK: (FAILBACK,),
     Event.EMERGENCY: (EMERGENCY,),
-    Event.INCIDENT: (*FAILOVERS, FAILBACK, EMERGENCY),
+    Event.INCIDENT: INCIDENTS,
 }
 
 

@@ -15,6 +15,7 @@ from temporalio.exceptions import TimeoutError as NoAnswer
 from activities.communications import Communicating
 from failover.communications import (
     NAME,
+    CaseVerb,
     CaseWord,
     ChannelState,
     CommunicationsRequest,
@@ -28,9 +29,10 @@ from failover.driving import Answer
 from failover.told import lines_of
 from failover.units import render_duration
 from workflows import data_plane
+from workflows.doors import by_signal, by_update
 from workflows.driven import grown_long
 from workflows.options import HELPER, delivering
-from workflows.payloads import MALFORMED, understand
+from workflows.payloads import understand
 
 FIRST_ROUND = 3
 """Timeouts long. Tries come in rounds, so that what is still on its way is seen; each is twice as long as the one before."""
@@ -47,6 +49,9 @@ class Trouble:
 
     since: datetime
     rounds: int = 0
+
+
+WORDS = {CaseVerb.APPROVE: Word.APPROVED, CaseVerb.DECLINE: Word.DECLINED}
 
 
 @workflow.defn(name=NAME)
@@ -214,29 +219,10 @@ class Communications:
         else:
             self._hear(said)
 
-    @workflow.update(description="Open the support cases that wait for a word (actor, channel)")
-    def approve(self, message: RawValue) -> Answer:
-        return self._decide(message, Word.APPROVED)
-
-    @approve.validator
-    def check_approve(self, message: RawValue) -> None:
-        _check(message)
-
-    @workflow.update(description="Open no support case (actor, channel)")
-    def decline(self, message: RawValue) -> Answer:
-        return self._decide(message, Word.DECLINED)
-
-    @decline.validator
-    def check_decline(self, message: RawValue) -> None:
-        _check(message)
-
-    @workflow.signal(name="approve", description="Open the support cases that wait for a word (actor, channel)")
-    def approve_by_signal(self, message: RawValue) -> None:
-        self._decide(message, Word.APPROVED)
-
-    @workflow.signal(name="decline", description="Open no support case (actor, channel)")
-    def decline_by_signal(self, message: RawValue) -> None:
-        self._decide(message, Word.DECLINED)
+    approve = by_update(CaseVerb.APPROVE, CaseWord, "Open the support cases that wait for a word (actor, channel)")
+    approve_by_signal = by_signal(CaseVerb.APPROVE, "Open the support cases that wait for a word (actor, channel)")
+    decline = by_update(CaseVerb.DECLINE, CaseWord, "Open no support case (actor, channel)")
+    decline_by_signal = by_signal(CaseVerb.DECLINE, "Open no support case (actor, channel)")
 
     @workflow.query
     def told(self) -> CommunicationsState:
@@ -246,17 +232,12 @@ class Communications:
     def note_dropped(self, name: str, why: str) -> None:
         workflow.logger.warning("a malformed message was dropped", extra={"message_name": name, "why": why})
 
-    def _decide(self, message: RawValue, word: Word) -> Answer:
+    def take(self, verb: CaseVerb, message: RawValue) -> Answer:
+        """One word on the cases: understood, obeyed or refused."""
         said = understand(message, CaseWord)
         if isinstance(said, str):
-            self.note_dropped(word.value, said)
+            self.note_dropped(verb.value, said)
             return Answer(accepted=False, said=f"Malformed input: {said}.")
-        answer = self._state.decide(said.channel, word, said.actor)
+        answer = self._state.decide(said.channel, WORDS[verb], said.actor)
         self._changed()
         return answer
-
-
-def _check(message: RawValue) -> None:
-    said = understand(message, CaseWord)
-    if isinstance(said, str):
-        raise ApplicationError(f"Malformed input: {said}. Nothing was changed.", type=MALFORMED)

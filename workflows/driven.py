@@ -1,8 +1,4 @@
-"""The doors through which people drive a run: each order is an Update, and a Signal of the same name.
-
-The Update answers (a refusal too: a rejected Update would leave no trace); the Signal is for the `temporal` CLI and the Web
-UI, and its answer stands in the timeline. Handlers check, note and return; the run's own loop acts.
-"""
+"""What people can do with a procedure while it goes: approve, reject, abort, pause and the like; its own loop acts on it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -18,10 +14,11 @@ from failover.driving import Abort, Answer, ApprovalRequest, Decide, Driving, Or
 from failover.incident import Outcome, RunRecord
 from failover.messages import Asked
 from failover.requests import LongRequest
+from workflows.doors import by_signal, by_update, order_in
 from workflows.ending import Ended, close, undisturbed
 from workflows.herald import Herald
 from workflows.journal import Visible
-from workflows.payloads import MALFORMED, understand
+from workflows.payloads import MALFORMED
 
 T = TypeVar("T")
 
@@ -61,26 +58,7 @@ SHAPES: dict[Verb, type[Order]] = {
 
 
 def _update(verb: Verb, description: str) -> Any:
-    @workflow.update(name=verb.value, description=description)
-    def order(self, message: RawValue) -> Answer:  # type: ignore[no-untyped-def]  # the SDK skips only a bare self
-        answer: Answer = self.take(verb, message)
-        return answer
-
-    @order.validator
-    def check(self, message: RawValue) -> None:  # type: ignore[no-untyped-def]
-        said = understand(message, SHAPES.get(verb, Order))
-        if isinstance(said, str):
-            raise ApplicationError(f"Malformed input: {said}. Nothing was changed.", type=MALFORMED)
-
-    return order
-
-
-def _signal(verb: Verb, description: str) -> Callable[..., None]:
-    @workflow.signal(name=verb.value, description=description)
-    def order(self, message: RawValue) -> None:  # type: ignore[no-untyped-def]  # the SDK skips only a bare self
-        self.take(verb, message)
-
-    return order
+    return by_update(verb, SHAPES.get(verb, Order), description)
 
 
 class Driven(Visible):
@@ -93,23 +71,23 @@ class Driven(Visible):
     _orders_seen = 0
 
     approve = _update(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
-    approve_by_signal = _signal(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
+    approve_by_signal = by_signal(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
     reject = _update(Verb.REJECT, "Refuse the step that waits (actor, step, digest)")
-    reject_by_signal = _signal(Verb.REJECT, "Refuse the step that waits (actor, step, digest)")
+    reject_by_signal = by_signal(Verb.REJECT, "Refuse the step that waits (actor, step, digest)")
     abort = _update(Verb.ABORT, "End the run: mode restore (default) or hold (actor)")
-    abort_by_signal = _signal(Verb.ABORT, "End the run: mode restore (default) or hold (actor)")
+    abort_by_signal = by_signal(Verb.ABORT, "End the run: mode restore (default) or hold (actor)")
     pause = _update(Verb.PAUSE, "Freeze the plan; gates are still watched (actor)")
-    pause_by_signal = _signal(Verb.PAUSE, "Freeze the plan; gates are still watched (actor)")
+    pause_by_signal = by_signal(Verb.PAUSE, "Freeze the plan; gates are still watched (actor)")
     resume = _update(Verb.RESUME, "Go on after a pause (actor)")
-    resume_by_signal = _signal(Verb.RESUME, "Go on after a pause (actor)")
+    resume_by_signal = by_signal(Verb.RESUME, "Go on after a pause (actor)")
     advance = _update(Verb.ADVANCE, "End the present wait (actor)")
-    advance_by_signal = _signal(Verb.ADVANCE, "End the present wait (actor)")
+    advance_by_signal = by_signal(Verb.ADVANCE, "End the present wait (actor)")
     escalate = _update(Verb.ESCALATE, "Straight to the last step, without waits or approvals (actor)")
-    escalate_by_signal = _signal(Verb.ESCALATE, "Straight to the last step, without waits or approvals (actor)")
+    escalate_by_signal = by_signal(Verb.ESCALATE, "Straight to the last step, without waits or approvals (actor)")
     retry = _update(Verb.RETRY, "Try the failed or doubtful step again (actor)")
-    retry_by_signal = _signal(Verb.RETRY, "Try the failed or doubtful step again (actor)")
+    retry_by_signal = by_signal(Verb.RETRY, "Try the failed or doubtful step again (actor)")
     set_percent = _update(Verb.SET_PERCENT, "Where a canary goes next (actor, percent)")
-    set_percent_by_signal = _signal(Verb.SET_PERCENT, "Where a canary goes next (actor, percent)")
+    set_percent_by_signal = by_signal(Verb.SET_PERCENT, "Where a canary goes next (actor, percent)")
 
     async def abortable(
         self,
@@ -169,12 +147,10 @@ class Driven(Visible):
 
     def take(self, verb: Verb, message: RawValue) -> Answer:
         """One order: understood, accepted or refused, and told in the timeline."""
-        said = understand(message, SHAPES.get(verb, Order))
-        if isinstance(said, str):
-            self.note_dropped(verb.value, said)
-            return Answer(accepted=False, said=f"Malformed input: {said}.")
-        update = workflow.current_update_info()
-        order = said.model_copy(update={"id": update.id}) if update and not said.id else said
+        order = order_in(message, SHAPES.get(verb, Order))
+        if isinstance(order, str):
+            self.note_dropped(verb.value, order)
+            return Answer(accepted=False, said=f"Malformed input: {order}.")
         answer = self.driving.answered(verb, order)
         if answer is not None:
             return answer

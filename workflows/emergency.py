@@ -82,7 +82,7 @@ class MultiProviderEmergency(Driven):
         carried = carried_by(request, Carried)
         if carried is None:
             began = workflow.info().start_time
-            self.journal.open("", decided=began, first_bad=None, unhealthy=None, dry_run=request.dry_run)
+            self.journal.open("", decided=began, first_bad=None, unhealthy=None, counted=not request.dry_run)
             self.journal.enter("observe", f"Emergency: {self.request.reason or self._declared()}")
             return
         self._know(carried.state)

@@ -79,7 +79,8 @@ class FailoverDrill(Driven):
     @workflow.run
     async def run(self, request: FailoverDrillRequest) -> RunResult:
         self.request = request
-        self.journal.open(request.provider or "", workflow.info().start_time, None, None)
+        began = workflow.info().start_time
+        self.journal.open(request.provider or "", began, None, None, counted=not request.dry_run)
         ended = await self.abortable(self._forward(), self._abandon, self._record, dry_run=self.request.dry_run)
         return await close(self.herald, self._record(ended), dry_run=request.dry_run)
 

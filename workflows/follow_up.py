@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 from activities.aftercare import Aftercare, CareRecord, ReportOrder
 from activities.probing import CandidateProbe, Probing
@@ -18,10 +18,10 @@ from failover.driving import Answer
 from failover.health import Condition
 from failover.incident import Outcome, Sample
 from workflows import data_plane
+from workflows.doors import by_signal, by_update, order_in
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
 from workflows.options import HELPER, PATIENT, candidates
-from workflows.payloads import MALFORMED, understand
 
 WINDOW = timedelta(seconds=60)
 """What the validation looks back on."""
@@ -50,26 +50,7 @@ def _shape(verb: ItemVerb) -> type[ItemOrder]:
 
 
 def _update(verb: ItemVerb, description: str) -> Any:
-    @workflow.update(name=verb.value, description=description)
-    def order(self, message: RawValue) -> Answer:  # type: ignore[no-untyped-def]  # the SDK skips only a bare self
-        answer: Answer = self.take(verb, message)
-        return answer
-
-    @order.validator
-    def check(self, message: RawValue) -> None:  # type: ignore[no-untyped-def]
-        said = understand(message, _shape(verb))
-        if isinstance(said, str):
-            raise ApplicationError(f"Malformed input: {said}. Nothing was changed.", type=MALFORMED)
-
-    return order
-
-
-def _signal(verb: ItemVerb, description: str) -> Callable[..., None]:
-    @workflow.signal(name=verb.value, description=description)
-    def order(self, message: RawValue) -> None:  # type: ignore[no-untyped-def]
-        self.take(verb, message)
-
-    return order
+    return by_update(verb, _shape(verb), description)
 
 
 @workflow.defn(name=aftercare.NAME)
@@ -77,13 +58,13 @@ class FollowUp(Visible):
     """Does what the product can do by itself, reminds people of the rest, and keeps what became of each item."""
 
     done = _update(ItemVerb.DONE, "An item is done (actor, item)")
-    done_by_signal = _signal(ItemVerb.DONE, "An item is done (actor, item)")
+    done_by_signal = by_signal(ItemVerb.DONE, "An item is done (actor, item)")
     skip = _update(ItemVerb.SKIP, "An item is not to be done (actor, item, comment)")
-    skip_by_signal = _signal(ItemVerb.SKIP, "An item is not to be done (actor, item, comment)")
+    skip_by_signal = by_signal(ItemVerb.SKIP, "An item is not to be done (actor, item, comment)")
     assign = _update(ItemVerb.ASSIGN, "Another owner or date of an item (actor, item, owner, due)")
-    assign_by_signal = _signal(ItemVerb.ASSIGN, "Another owner or date of an item (actor, item, owner, due)")
+    assign_by_signal = by_signal(ItemVerb.ASSIGN, "Another owner or date of an item (actor, item, owner, due)")
     reopen = _update(ItemVerb.REOPEN, "An item is to be done after all (actor, item)")
-    reopen_by_signal = _signal(ItemVerb.REOPEN, "An item is to be done after all (actor, item)")
+    reopen_by_signal = by_signal(ItemVerb.REOPEN, "An item is to be done after all (actor, item)")
 
     def __init__(self) -> None:
         self.care = Care()
@@ -91,12 +72,13 @@ class FollowUp(Visible):
         self.journal.details = self._details
         # Reminders are for the team: nobody outside hears of them.
         self.herald = Herald(outward="")
-        self._orders = 0
+        self._changes = self._kept = 0
 
     @workflow.run
     async def run(self, request: FollowUpRequest) -> FollowUpResult:
         self.request = request
-        self.journal.open(request.provider, decided=workflow.info().start_time, first_bad=None, unhealthy=None)
+        began = workflow.info().start_time
+        self.journal.open(request.provider, decided=began, first_bad=None, unhealthy=None, counted=False)
         self.care = Care(items=aftercare.items(request), settings=request.settings)
         ends = request.closed + request.settings.give_up_after
         self.journal.announce("follow up", f"After-care of {request.workflow_id}: {len(self.care.items)} items")
@@ -108,30 +90,27 @@ class FollowUp(Visible):
         return {"subject": self.request.subject, "run": self.request.workflow_id, "items": self.care.items}
 
     async def _turn(self, ends: datetime) -> None:
-        """One thing: work, a reminder, or the wait for what comes next."""
+        """One thing: what is new is kept, work is done, people are reminded, or what comes next is waited for."""
         now, reminder = workflow.now(), self.care.reminder_at()
         item = self.care.next_work(now)
-        if item is not None:
-            self.care.found(item.key, await self._work(item), workflow.now())
+        if self._changes != self._kept:
             await self._keep()
+        elif item is not None:
+            self.care.found(item.key, await self._work(item), workflow.now())
+            self._changes += 1
         elif reminder is not None and reminder <= now:
             self._remind()
-        elif not await self._ordered(min(self.care.next_moment(now), ends) - now):
-            return
         else:
-            await self._keep()
+            await self._wait(min(self.care.next_moment(now), ends) - now)
         self.journal.refresh()
 
-    async def _ordered(self, timeout: timedelta) -> bool:
-        """Until an order comes (True), or the time is over."""
-        seen = self._orders
+    async def _wait(self, timeout: timedelta) -> None:
         try:
             await workflow.wait_condition(
-                lambda: self._orders != seen, timeout=timeout, timeout_summary="until there is something to do"
+                lambda: self._changes != self._kept, timeout=timeout, timeout_summary="until there is something to do"
             )
         except TimeoutError:
-            return False
-        return True
+            return
 
     @workflow.query(name="items")
     def items(self) -> list[CareItem]:
@@ -199,14 +178,12 @@ class FollowUp(Visible):
 
     def take(self, verb: ItemVerb, message: RawValue) -> Answer:
         """One order: understood, obeyed or refused, and told in the timeline."""
-        said = understand(message, _shape(verb))
-        if isinstance(said, str):
-            self.note_dropped(verb.value, said)
-            return Answer(accepted=False, said=f"Malformed input: {said}.")
-        update = workflow.current_update_info()
-        order = said.model_copy(update={"id": update.id}) if update and not said.id else said
+        order = order_in(message, _shape(verb))
+        if isinstance(order, str):
+            self.note_dropped(verb.value, order)
+            return Answer(accepted=False, said=f"Malformed input: {order}.")
         answer = self.care.take(verb, order, workflow.now())
-        self._orders += 1
+        self._changes += 1
         comment = f" ({order.comment})" if order.comment else ""
         self.journal.note(f"{order.actor}, {verb.value} {order.item}{comment}: {answer.said}")
         return answer
@@ -227,7 +204,7 @@ class FollowUp(Visible):
     # Evidence, and the end
 
     async def _keep(self) -> None:
-        record = CareRecord(request=self.request, items=self.care.items)
+        record, self._kept = CareRecord(request=self.request, items=self.care.items), self._changes
         try:
             await workflow.execute_activity_method(Aftercare.keep, record, summary="keep the after-care", **HELPER)
         except ActivityError as error:

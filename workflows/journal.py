@@ -64,9 +64,10 @@ class Journal:
         first_bad: datetime | None,
         unhealthy: datetime | None,
         *,
-        dry_run: bool = False,
+        counted: bool = True,
     ) -> None:
-        if not dry_run:
+        """`counted`: among the runs that metrics tell of."""
+        if counted:
             # Of a replay the meter counts nothing.
             workflow.metric_meter().create_counter(OPENED, OPENED_HELP).add(1, {"procedure": self.procedure})
         self.provider = provider

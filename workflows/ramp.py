@@ -82,7 +82,7 @@ class Ramp(Asking):
         carried = carried_by(request, Carried)
         if carried is None:
             began = workflow.info().start_time
-            self.journal.open(provider, decided=began, first_bad=None, unhealthy=None, dry_run=request.dry_run)
+            self.journal.open(provider, decided=began, first_bad=None, unhealthy=None, counted=not request.dry_run)
             self.journal.concerns([request.route])
         else:
             self._take_over(carried)

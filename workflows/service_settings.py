@@ -41,7 +41,7 @@ class ServiceSettings(Visible):
     async def run(self, request: ServiceSettingsRequest) -> RunResult:
         self.request = request
         began = workflow.info().start_time
-        self.journal.open("", decided=began, first_bad=None, unhealthy=None, dry_run=request.dry_run)
+        self.journal.open("", decided=began, first_bad=None, unhealthy=None, counted=not request.dry_run)
         self.journal.concerns([request.route])
         brief = await self._brief()
         try:

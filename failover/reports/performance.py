@@ -7,11 +7,11 @@ from typing import Any
 
 from failover.baselines import PerformanceBaseline, age, is_stale
 from failover.incident import RunRecord
+from failover.kinds import FAILOVERS
 from failover.kpis import Kpi, measure
 from failover.reports.document import Block, Paragraph, Report, Section, Strong, Table, Tone, text
 from failover.reports.incident import as_figures
 from failover.reports.phases import Phase, Tally, phases, providers_of
-from failover.reports.rates import FAILOVERS
 from failover.reports.series import plots
 from failover.reports.words import about, clock, kpi_table, latency, percent_of, seconds, zero_of
 

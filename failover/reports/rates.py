@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from failover.accuracy import Interval, wilson
 from failover.config.kpis import SuccessRates
 from failover.incident import Outcome, RunRecord, Trigger
-
-FAILOVERS = ("ImmediateFailover", "GradualFailover", "CanaryFailover")
-FAILBACK = "Failback"
+from failover.kinds import FAILBACK, FAILOVERS
 
 FAILED = (Outcome.ROLLED_BACK, Outcome.HELD, Outcome.STOPPED, Outcome.NEEDS_HUMAN)
 """Ends that were not what the run was started for, whoever is to blame."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,9 +37,10 @@ def made(make_parts: Callable[..., composition.Parts], **changes: Any) -> compos
 @pytest.fixture
 async def incident(
     temporal_client: Client, make_parts: Callable[..., composition.Parts], task_queue: str
-) -> AsyncIterator[tuple[RunResult, Handle]]:
-    """A closed failover and the follow-up that it began."""
-    async with composition.build_worker(temporal_client, made(make_parts), task_queue=task_queue):
+) -> AsyncIterator[tuple[RunResult, Handle, composition.Parts]]:
+    """A closed failover, the follow-up that it began, and what they were made of."""
+    parts = made(make_parts)
+    async with composition.build_worker(temporal_client, parts, task_queue=task_queue):
         run = await temporal_client.start_workflow(
             "ImmediateFailover",
             {"failed_provider": "bedrock", "requested_by": "anna"},
@@ -48,12 +50,18 @@ async def incident(
         )
         result = await run.result()
         follow_up = temporal_client.get_workflow_handle(f"follow-up/{run.id}/{(run.result_run_id or '')[-8:]}")
-        yield result, follow_up
+        yield result, follow_up, parts
         await follow_up.terminate()
 
 
 async def items(follow_up: Handle) -> dict[str, CareItem]:
     return {item.key: item for item in await follow_up.query(FollowUp.items)}
+
+
+def kept(parts: composition.Parts, result: RunResult) -> dict[str, str]:
+    """Item → state, as it stands beside the record."""
+    content = parts.evidence.read(Path(result.evidence).name, "aftercare.json")
+    return {item["key"]: item["state"] for item in json.loads(content)["items"]} if content else {}
 
 
 async def order(follow_up: Handle, verb: str, **said: Any) -> Answer:
@@ -62,9 +70,9 @@ async def order(follow_up: Handle, verb: str, **said: Any) -> Answer:
 
 
 async def test_every_incident_begins_its_after_care_which_people_drive_and_evidence_remembers(
-    incident: tuple[RunResult, Handle],
+    incident: tuple[RunResult, Handle, composition.Parts],
 ) -> None:
-    result, follow_up = incident
+    result, follow_up, parts = incident
     assert result.outcome is Outcome.COMPLETED
     assert (await order(follow_up, "done", item="runbook-update", comment="added a contact")).accepted
     assert (await order(follow_up, "assign", item="drill-review", owner="carla")).accepted
@@ -76,12 +84,15 @@ async def test_every_incident_begins_its_after_care_which_people_drive_and_evide
         "carla",
         "anna",
     )
+    async with asyncio.timeout(10):
+        while kept(parts, result).get("runbook-update") != "done":
+            await asyncio.sleep(0.05)
 
 
 async def test_a_signal_obeys_as_an_update_does_and_a_malformed_one_is_dropped(
-    incident: tuple[RunResult, Handle],
+    incident: tuple[RunResult, Handle, composition.Parts],
 ) -> None:
-    _, follow_up = incident
+    _, follow_up, _ = incident
     await follow_up.signal("skip", {"actor": "bert", "itme": "runbook-update"})
     await follow_up.signal("skip", {"actor": "bert", "item": "runbook-update", "comment": "nothing to add"})
     async with asyncio.timeout(10):
