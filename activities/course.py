@@ -14,7 +14,8 @@ from failover.ports import TrafficPlane
 SLICES = 90
 """Of one run: fine enough to see a fault of seconds, few enough for a payload."""
 
-AT_ONCE = 8
+AT_ONCE = 2
+"""Each is a turn of the loop that serves users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,9 @@ class Counters:
             tokens.update(tick.tokens)
             for key, at in tick.first_failures.items():
                 failures[key] = min(failures.get(key, at), at)
+        used: Counter[str] = Counter()
+        for (_, route), count in tokens.items():
+            used[route] += count
         tries: dict[tuple[str, str], _Window] = defaultdict(_Window)
         requests: dict[str, _Window] = defaultdict(_Window)
         for event, count in events.items():
@@ -164,10 +167,7 @@ class Counters:
                 _provider(*key, window, failures.get(key), tokens[key])
                 for key, window in sorted(tries.items(), key=_key)
             ],
-            routes=[
-                _route(route, window, sum(used for key, used in tokens.items() if key[1] == route))
-                for route, window in sorted(requests.items(), key=_key)
-            ],
+            routes=[_route(route, window, used[route]) for route, window in sorted(requests.items(), key=_key)],
         )
 
     def _tick(self, started: datetime) -> _Tick:

@@ -69,7 +69,7 @@ def candidates(timeout: timedelta) -> dict[str, Any]:
 COUNTED: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=5),
     "schedule_to_close_timeout": timedelta(seconds=8),
-    "retry_policy": RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3),
+    "retry_policy": RetryPolicy(maximum_attempts=2),
 }
 """Looks back at the counters once a run is over: its evidence is kept without, where they do not answer."""
 
