@@ -220,10 +220,9 @@ def build_worker(
         *(aftercare.begin, aftercare.report, aftercare.root_cause, aftercare.status_page, aftercare.next_drill),
         *(aftercare.thresholds, aftercare.keep),
         *(Probing(prober).candidates, Notify(parts.notifier).post),
-        *(CourseOfUse(parts.plane).taken, evidence.keep, evidence.attach),
+        *(CourseOfUse(parts.plane).taken, evidence.keep),
         *(telling.open, telling.deliver, telling.keep),
         *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
-        *([parts.analysing.keep] if parts.analysing else ()),
         *(auditing.plan, auditing.provider, auditing.golden, auditing.context, auditing.traffic, auditing.people),
         *(auditing.keep, auditing.told),
     ]

@@ -1,4 +1,4 @@
-"""What an analysis needs, gathered from the state directory; and the activity that keeps an analysis beside its record."""
+"""What an analysis needs, gathered from the state directory; and what keeps an analysis beside its record."""
 
 import asyncio
 import json
@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from temporalio import activity
 
 from activities.deploys import DeployLog
 from activities.evidence import EvidenceStore
@@ -145,13 +144,12 @@ def recent(store: EvidenceStore) -> list[RunRecord]:
 
 
 class Analysing:
-    """The activity."""
+    """Keeps an analysis beside the record that it is of."""
 
     def __init__(self, gatherer: Gatherer, store: EvidenceStore) -> None:
         self._gatherer = gatherer
         self._store = store
 
-    @activity.defn(name="analysis.keep")
     async def keep(self, run_id: str) -> str:
         """Analyse a closed run and keep it in its folder as analysis.json and analysis.md; → the headline.
 

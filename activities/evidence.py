@@ -37,17 +37,6 @@ class EvidenceRef:
     report: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
-    """A file about a run beside its record, such as communications.json; `decided` is the run's own moment of it."""
-
-    workflow_id: str
-    run_id: str
-    decided: datetime
-    name: str
-    text: str
-
-
 def folder_of(decided: datetime, workflow_id: str, run_id: str) -> str:
     """The name of a run's folder; names sort by the moment at which the run was decided."""
     return f"{decided:%Y%m%dT%H%M%S}-{_slug(workflow_id)}-{_tail(run_id)}"
@@ -172,7 +161,7 @@ def _parsed(content: bytes | None) -> Any:
 
 
 class Evidence:
-    """The activities that keep it; `closed` is told of every run that ended, whatever becomes of the files."""
+    """The activity that keeps it; `closed` is told of every run that ended, whatever becomes of the files."""
 
     def __init__(self, store: EvidenceStore, closed: Callable[[RunRecord], None] | None = None) -> None:
         self._store = store
@@ -184,9 +173,3 @@ class Evidence:
         if self._closed is not None and activity.info().attempt == 1:
             self._closed(record)
         return await asyncio.to_thread(self._store.keep, record)
-
-    @activity.defn(name="evidence.attach")
-    async def attach(self, attachment: Attachment) -> str:
-        """Keep a file about a run in the run's folder; → where it lies."""
-        folder = folder_of(attachment.decided, attachment.workflow_id, attachment.run_id)
-        return await asyncio.to_thread(self._store.attach, folder, attachment.name, attachment.text.encode())

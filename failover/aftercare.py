@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pydantic import Field, field_validator
+from pydantic import AwareDatetime, Field
 
 from failover.communications import CommunicationsState, Stage
 from failover.config.communications import ChannelName
@@ -45,16 +45,9 @@ class FollowUpRequest(Request):
     outcome: Outcome
     requested_by: str = ""
     routes: list[Name] = Field(default_factory=list)
-    decided: datetime
-    closed: datetime
+    decided: AwareDatetime
+    closed: AwareDatetime
     settings: FollowUp = FollowUp()
-
-    @field_validator("decided", "closed")
-    @classmethod
-    def _with_zone(cls, at: datetime) -> datetime:
-        if at.tzinfo is None:
-            raise ValueError("a moment has no time zone; write it in UTC, such as 2026-01-31T12:00:00Z")
-        return at
 
 
 FOLLOWED_ROUTES = 20
@@ -231,14 +224,7 @@ class Assign(ItemOrder):
     """Give an item another owner, another date, or both."""
 
     owner: str | None = Field(default=None, min_length=1, max_length=200)
-    due: datetime | None = None
-
-    @field_validator("due")
-    @classmethod
-    def _with_zone(cls, due: datetime | None) -> datetime | None:
-        if due is not None and due.tzinfo is None:
-            raise ValueError("a moment has no time zone; write it in UTC, such as 2026-01-31T12:00:00Z")
-        return due
+    due: AwareDatetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)

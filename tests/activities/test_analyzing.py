@@ -14,7 +14,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from temporalio.testing import ActivityEnvironment
 
 from activities.analyzing import Analysing, Gatherer, Sources
 from activities.deploys import DeployLog
@@ -197,7 +196,7 @@ async def test_an_analysis_is_kept_beside_its_record(pages: str, tmp_path: Path)
     )
     analysing = Analysing(Gatherer(source), source.evidence)
     for _ in range(2):
-        headline = await ActivityEnvironment().run(analysing.keep, "run-1")
+        headline = await analysing.keep("run-1")
         assert headline == "gateway v2 was deployed 10 s before the first bad sample."
     [folder] = source.evidence.list()
     assert source.evidence.read(folder, "record.json") == before
@@ -206,7 +205,7 @@ async def test_an_analysis_is_kept_beside_its_record(pages: str, tmp_path: Path)
     assert told["statuses"][0]["troubles"][0]["name"] == "Elevated errors"
     assert "asked afterwards" in (source.evidence.read(folder, "analysis.md") or b"").decode()
     with pytest.raises(RequestError, match="no record of a run 'another'"):
-        await ActivityEnvironment().run(analysing.keep, "another")
+        await analysing.keep("another")
 
 
 async def test_only_the_samples_of_that_time_are_read(tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def activities_of_procedures() -> set[str]:
     return {name for name in found if not name.startswith(BESIDE) or name in BEGUN}
 
 
-BESIDE = ("health.", "accuracy.", "aftercare.", "communications.", "readiness.", "analysis.", "evidence.attach")
+BESIDE = ("health.", "accuracy.", "aftercare.", "communications.", "readiness.")
 """Activities of runs that change no traffic: they are retried, or made at the next turn."""
 
 BEGUN = ("aftercare.begin", "communications.open")
