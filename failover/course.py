@@ -51,7 +51,9 @@ def added_up(windows: Iterable[ProviderWindow]) -> list[ProviderWindow]:
 
 
 def _both(left: ProviderWindow, right: ProviderWindow) -> ProviderWindow:
-    firsts = [at for at in (left.first_failure_at, right.first_failure_at) if at is not None]
+    firsts = dict(left.first_failures)
+    for kind, at in right.first_failures.items():
+        firsts[kind] = min(firsts.get(kind, at), at)
     return replace(
         left,
         tries=left.tries + right.tries,
@@ -62,7 +64,7 @@ def _both(left: ProviderWindow, right: ProviderWindow) -> ProviderWindow:
         },
         latency_p50=_worse(left.latency_p50, right.latency_p50),
         latency_p95=_worse(left.latency_p95, right.latency_p95),
-        first_failure_at=min(firsts, default=None),
+        first_failures=firsts,
         tokens=left.tokens + right.tokens,
     )
 

@@ -201,9 +201,9 @@ class _Tries:
         """The worst route's: an average of percentiles would hide it."""
         return max((window.latency_p95 for window in self.windows if window.latency_p95 is not None), default=None)
 
-    @property
-    def first_failure_at(self) -> datetime | None:
-        return min((window.first_failure_at for window in self.windows if window.first_failure_at), default=None)
+    def first_failure(self, kinds: frozenset[FailureKind]) -> datetime | None:
+        firsts = [at for window in self.windows for kind, at in window.first_failures.items() if kind in kinds]
+        return min(firsts, default=None)
 
     def failures(self, kinds: frozenset[FailureKind]) -> dict[FailureKind, int]:
         counts: dict[FailureKind, int] = {}
@@ -267,7 +267,7 @@ def _over(
         reason=f"{counted}, mostly {worst.value.replace('_', ' ')}",
         at=now,
         cause=Failure(kind=worst, provider=provider, detail=counted),
-        first_bad_at=tries.first_failure_at,
+        first_bad_at=tries.first_failure(kinds),
         share_percent=share,
     )
 

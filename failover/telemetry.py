@@ -12,9 +12,9 @@ class ProviderWindow:
     """Tries of users' requests at one provider for one route, by the time they started, within a window.
 
     `first_tries` are those that the weights chose (a retry after another provider's failure is not one); `failures`
-    counts by class; latencies are of successful tries, None without any; `first_failure_at` is the oldest failed try;
-    `tokens` went in and out, 0 where nobody counts them. `injected` are those of the failures that a drill made up: of the
-    provider itself they say nothing.
+    counts by class; latencies are of successful tries, None without any; `first_failures` when the oldest failed
+    try of each class began; `tokens` went in and out, 0 where nobody counts them. `injected` are those of the failures that
+    a drill made up: of the provider itself they say nothing, and none is a first failure.
     """
 
     provider: str
@@ -24,13 +24,17 @@ class ProviderWindow:
     failures: Mapping[FailureKind, int] = field(default_factory=dict)
     latency_p50: timedelta | None = None
     latency_p95: timedelta | None = None
-    first_failure_at: datetime | None = None
+    first_failures: Mapping[FailureKind, datetime] = field(default_factory=dict)
     tokens: int = 0
     injected: Mapping[FailureKind, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
         return sum(self.failures.values())
+
+    @property
+    def first_failure_at(self) -> datetime | None:
+        return min(self.first_failures.values(), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

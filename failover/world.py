@@ -330,7 +330,7 @@ class _Tally:
             failures=failures,
             latency_p50=p50,
             latency_p95=p95,
-            first_failure_at=self._since.get(name) if failures else None,
+            first_failures={kind: self._since[name] for kind in failures if name in self._since},
             tokens=(tries - sum(failures.values())) * tokens,
         )
 

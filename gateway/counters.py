@@ -47,6 +47,10 @@ class _Try(NamedTuple):
     injected: bool
 
 
+_Failing = tuple[str, str, FailureKind]
+"""Provider, route, class."""
+
+
 class _Request(NamedTuple):
     route: str
     outcome: RequestOutcome
@@ -58,7 +62,7 @@ class _Tick:
     """A tenth of a second. An event is one number, so that a window is added up without a loop in Python."""
 
     events: "array[int]" = field(default_factory=lambda: array("q"))
-    first_failures: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    first_failures: dict[_Failing, datetime] = field(default_factory=dict)
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
@@ -109,8 +113,8 @@ class Counters:
         tick = self._tick(started)
         tick.events.append(self._event(_Try(provider, route, first, failure, injected), None if failure else latency))
         if failure is not None and not injected:
-            known = tick.first_failures.get((provider, route), started)
-            tick.first_failures[provider, route] = min(known, started)
+            known = tick.first_failures.get((provider, route, failure), started)
+            tick.first_failures[provider, route, failure] = min(known, started)
 
     def count_tokens(self, route: str, provider: str, *, started: datetime, tokens: int) -> None:
         """What one try of a user's request took and gave."""
@@ -141,13 +145,14 @@ class Counters:
     def read(self, since: datetime, until: datetime | None, now: datetime) -> Telemetry:
         """What began in [since, until); a tick that `since` cuts in two is left out whole."""
         events: Counter[int] = Counter()
-        failures: dict[tuple[str, str], datetime] = {}
+        firsts: dict[tuple[str, str], dict[FailureKind, datetime]] = defaultdict(dict)
         tokens: Counter[tuple[str, str]] = Counter()
         for tick in self._between(since, until or now + timedelta(seconds=1)):
             events.update(tick.events)
             tokens.update(tick.tokens)
-            for key, at in tick.first_failures.items():
-                failures[key] = min(failures.get(key, at), at)
+            for (provider, route, kind), at in tick.first_failures.items():
+                known = firsts[provider, route]
+                known[kind] = min(known.get(kind, at), at)
         used: Counter[str] = Counter()
         for (_, route), count in tokens.items():
             used[route] += count
@@ -155,17 +160,16 @@ class Counters:
         requests: dict[str, _Window] = defaultdict(_Window)
         for event, count in events.items():
             number, index = divmod(event, _CLASSES)
-            kind = self._kinds[number]
-            window = tries[kind.provider, kind.route] if isinstance(kind, _Try) else requests[kind.route]
-            window.events[kind] += count
+            what = self._kinds[number]
+            window = tries[what.provider, what.route] if isinstance(what, _Try) else requests[what.route]
+            window.events[what] += count
             if index != _UNTIMED:
                 window.classes[index] += count
         return Telemetry(
             at=until or now,
             since=since,
             providers=[
-                _provider(*key, window, failures.get(key), tokens[key])
-                for key, window in sorted(tries.items(), key=_key)
+                _provider(*key, window, firsts[key], tokens[key]) for key, window in sorted(tries.items(), key=_key)
             ],
             routes=[_route(route, window, used[route]) for route, window in sorted(requests.items(), key=_key)],
         )
@@ -206,7 +210,7 @@ def _key(item: tuple[Any, object]) -> Any:
 
 
 def _provider(
-    provider: str, route: str, window: _Window, first_failure_at: datetime | None, tokens: int
+    provider: str, route: str, window: _Window, first_failures: dict[FailureKind, datetime], tokens: int
 ) -> ProviderWindow:
     failures: Counter[FailureKind] = Counter()
     injected: Counter[FailureKind] = Counter()
@@ -223,7 +227,7 @@ def _provider(
         failures=dict(failures),
         latency_p50=window.percentile(0.50),
         latency_p95=window.percentile(0.95),
-        first_failure_at=first_failure_at,
+        first_failures=first_failures,
         tokens=tokens,
         injected=dict(injected),
     )

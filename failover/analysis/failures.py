@@ -176,7 +176,7 @@ def _by_our_clock(sample: DetectorSample) -> Counted:
     told = max(sample.counted, key=lambda one: one.window)
     ahead = told.at - sample.at
     windows = [
-        replace(one, first_failure_at=one.first_failure_at - ahead if one.first_failure_at else None)
+        replace(one, first_failures={kind: at - ahead for kind, at in one.first_failures.items()})
         for one in told.windows
     ]
     return replace(told, at=sample.at, since=told.since - ahead, windows=windows)

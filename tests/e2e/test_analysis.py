@@ -15,10 +15,11 @@ import pytest
 from activities.analyzing import recent
 from activities.deploys import FILE as DEPLOYS
 from activities.evidence import EvidenceStore
+from activities.samples import SampleLog
 from failover.health import Condition
 from failover.incident import RunRecord
 from starter.cli import run
-from starter.parts import EVIDENCE, plane_of
+from starter.parts import EVIDENCE, SAMPLES, plane_of
 from starter.settings import Settings
 from starter.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.status import verdicts
@@ -59,6 +60,8 @@ class World:
             assert answer.status_code == 200, answer.text
 
     async def set(self, shares: Mapping[str, float]) -> None:
+        """And wait until every provider's watch has seen it."""
+        began = datetime.now(UTC)
         headers = {"Authorization": f"Bearer {self.stack.token}"}
         async with httpx.AsyncClient(base_url=self.stack.addresses.gateway, headers=headers, trust_env=False) as http:
             etag = (await http.get("/policies/chat")).headers["ETag"]
@@ -66,6 +69,13 @@ class World:
                 "/policies/chat", json={"distribution": shares, "reason": "by hand"}, headers={"If-Match": etag}
             )
             assert put.is_success, put.text
+        async with asyncio.timeout(30):
+            while not shares.keys() <= {
+                one.provider
+                for one in SampleLog(self.state / SAMPLES, 0).read(began)
+                if (one.shares or {}).get("chat") == round(shares[one.provider] * 100)
+            }:
+                await asyncio.sleep(0.1)
 
     async def healed(self) -> None:
         """No fault, everybody found well, the first distribution; deploys of other tests are forgotten."""

@@ -67,7 +67,7 @@ def watched(
             first_tries=tries,
             failures=failed,
             latency_p95=timedelta(milliseconds=400),
-            first_failure_at=at(0.2) if failed else None,
+            first_failures=dict.fromkeys(failed or {}, at(0.2)),
         )
         counted = Counted(window=WINDOW, at=at(second + ahead), since=at(second + ahead) - WINDOW, windows=[window])
         share = SHARES[provider] if shares is None else shares(second)

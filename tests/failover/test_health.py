@@ -38,7 +38,7 @@ def tries(count: int, failures: dict[FailureKind, int] | None = None, p95_ms: in
         first_tries=count,
         failures=failures or {},
         latency_p95=timedelta(milliseconds=p95_ms),
-        first_failure_at=T0 if failures else None,
+        first_failures=dict.fromkeys(failures or {}, T0),
     )
     return Telemetry(at=T0 + at * SECOND, since=T0, providers=[window], routes=[])
 
@@ -146,6 +146,15 @@ def test_users_tries_speak_though_probes_are_green(
     assert found.condition is condition
     if condition is not Condition.HEALTHY:
         assert found.first_bad_at == T0
+
+
+def test_a_trouble_begins_with_its_own_first_failure() -> None:
+    """What failed before in another way, and condemned nobody, does not make the detection late."""
+    told = tries(100, {FailureKind.THROTTLED: 3, FailureKind.PERMISSION: 10})
+    [window] = told.providers
+    firsts = {FailureKind.THROTTLED: T0, FailureKind.PERMISSION: T0 + 5 * SECOND}
+    found = verdict(history(probe(14)), replace(told, providers=[replace(window, first_failures=firsts)]))
+    assert (found.condition, found.first_bad_at) == (Condition.UNUSABLE, T0 + 5 * SECOND)
 
 
 def test_throttling_does_not_make_a_provider_down() -> None:

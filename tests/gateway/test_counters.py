@@ -38,6 +38,24 @@ def test_a_window_holds_what_began_in_it() -> None:
     assert (read.tries, read.failures, read.first_failure_at) == (3, {FailureKind.TIMEOUT: 1}, T0 + 3 * SECOND)
 
 
+def test_each_class_of_failure_has_a_first_of_its_own() -> None:
+    """A trouble begins with its own first failure, not with another's that went before."""
+    counters = Counters()
+    kinds = [FailureKind.THROTTLED, FailureKind.PERMISSION, FailureKind.THROTTLED, FailureKind.PERMISSION]
+    for second, kind in enumerate(kinds):
+        counters.count_try(
+            "chat",
+            "bedrock",
+            started=T0 + second * SECOND,
+            first=True,
+            failure=kind,
+            latency=None,
+            injected=second == 3,
+        )
+    read = counters.read(T0, T0 + 10 * SECOND, T0 + 10 * SECOND).providers[0]
+    assert read.first_failures == {FailureKind.THROTTLED: T0, FailureKind.PERMISSION: T0 + SECOND}
+
+
 def test_what_is_old_is_forgotten() -> None:
     """Memory does not grow with time."""
     counters = Counters()

@@ -59,10 +59,10 @@ async def test_only_the_route_is_broken_and_the_provider_never_hears_of_it(gatew
     assert gateway.providers["meta"].calls == 0
     told = await gateway.telemetry(window="60")
     meta = next(one for one in told["providers"] if one["provider"] == "meta")
-    assert (meta["failures"], meta["injected"], meta["first_failure_at"]) == (
+    assert (meta["failures"], meta["injected"], meta["first_failures"]) == (
         {"server_error": 1},
         {"server_error": 1},
-        None,
+        {},
     )
     metrics = (await gateway.http.get("/metrics")).text
     real = [line for line in metrics.splitlines() if 'failure="server_error"' in line and 'synthetic="false"' in line]

@@ -106,7 +106,7 @@ def test_the_answer_stands_first() -> None:
     assert lines[1].rstrip() == "2 given."
     assert lines[2].rstrip() == "Do:  failoverctl watch canary/a-route-with-a-long-name-0"
     lines = drawn(asked(1, runs=[]))
-    assert lines[0].rstrip() == " ACT NOW   bedrock is down and has 70 % of a-route-with-a-long-name-0, and no"
+    assert lines[0].rstrip() == " ACT NOW   bedrock is down and has 70 % of route a-route-with-a-long-name-0, and"
     assert "Do:  failoverctl failover --from bedrock" in [line.rstrip() for line in lines[:3]]
 
 
