@@ -33,13 +33,13 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 
 
-LAST = ("runbook", "seeing")
-"""Folders with a stack of their own that lives until the session ends, under traffic."""
+LONG = ("runbook", "crashes", "drills", "e2e", "seeing", "workflows", "rehearsal")
+"""Folders whose tests wait for real things, the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They come last: nothing else is to share the machine with them."""
-    items.sort(key=lambda item: next((LAST.index(part) + 1 for part in item.path.parts if part in LAST), 0))
+    """They come first, so that no process begins the longest file when the others are done."""
+    items.sort(key=lambda item: next((LONG.index(part) for part in item.path.parts if part in LONG), len(LONG)))
 
 
 @pytest.hookimpl(trylast=True)

@@ -205,7 +205,7 @@ def blocks() -> list[str]:
     return [textwrap.dedent(block[1]) for block in found]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def slack() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
     """A stand-in of Slack's API: its address, and what was posted."""
     posted: list[dict[str, Any]] = []
@@ -236,7 +236,7 @@ async def commands(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pa
     await process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def world(
     tmp_path_factory: pytest.TempPathFactory,
     temporal_cli: Path,

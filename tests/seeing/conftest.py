@@ -154,7 +154,7 @@ def _span(service: str, span: Any) -> Span:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def collector() -> AsyncIterator[Collector]:
     taking = Collector()
     app = Starlette(routes=[Route("/v1/traces", taking.take, methods=["POST"])])
@@ -163,7 +163,7 @@ async def collector() -> AsyncIterator[Collector]:
         yield taking
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def scraped(
     tmp_path_factory: pytest.TempPathFactory, temporal_cli: Path, collector: Collector
 ) -> AsyncIterator[Scraped]:

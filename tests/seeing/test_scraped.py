@@ -19,7 +19,7 @@ GRAFANA = {"$__rate_interval": "30s", "$__range": "10m", "$route": ".*"}
 _SELECTOR = re.compile(r"\b(failover_\w+)(\{[^}]*\})?")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def incident(scraped: Scraped) -> Scraped:
     """Bedrock breaks, and the traffic is moved; then somebody switches degraded service on; a stranger rings."""
     told = scraped.stack.addresses

@@ -51,7 +51,7 @@ ALERT = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def moved(scraped: Scraped, collector: Collector) -> Sequence[Span]:
     """An alert about google moves its traffic → the spans of its trace, when all of them have arrived."""
     await scraped.heal()

@@ -97,20 +97,21 @@ def test_the_run_that_is_meant(desk: Path, capsys: pytest.CaptureFixture[str], o
         (["--output", "x.html"], "x.html", "<!doctype html>"),
         (["--output", "x.json"], "x.json", '{\n  "version": 1,\n  "kind": "report"'),
         (["--output", "x.txt", "--format", "html"], "x.txt", "<!doctype html>"),
-        (["--output", "."], f"failover-incident-{NOW - timedelta(hours=1):%Y%m%d-%H%M%S}.md", "# Failback"),
-        (["--format", "json"], f"failover-incident-{NOW - timedelta(hours=1):%Y%m%d-%H%M%S}.json", "{"),
+        (["--output", "."], "failover-incident-{1}.md", "# Failback"),
+        (["--format", "json"], "failover-incident-{1}.json", "{"),
         (
             ["--type", "performance-impact"],
-            f"performance-impact-{NOW - timedelta(hours=2):%Y%m%d-%H%M%S}.md",
+            "performance-impact-{2}.md",
             "# Performance",
         ),
     ],
 )
 def test_forms_by_name_and_by_option(desk: Path, options: list[str], name: str, begins: str) -> None:
-    """The ending decides, unless --format does."""
+    """The ending decides, unless --format does; a name of our own tells the type, and when it was (here `{hours ago}`)."""
     assert report(desk, *options) == 0
-    assert here(desk) == [name]
-    assert (desk / "here" / name).read_text().startswith(begins)
+    moments = [f"{NOW - timedelta(hours=hours):%Y%m%d-%H%M%S}" for hours in range(3)]
+    assert here(desk) == [name.format(*moments)]
+    assert (desk / "here" / name.format(*moments)).read_text().startswith(begins)
 
 
 @pytest.mark.parametrize(
