@@ -3,9 +3,9 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from activities.evidence import EvidenceStore
 from activities.samples import SampleLog
 from failover.health import Condition
 from failover.incident import RunRecord
+from failover.telemetry import ProviderWindow
 from starter.cli import run
 from starter.parts import EVIDENCE, SAMPLES, plane_of
 from starter.settings import Settings
@@ -29,6 +30,9 @@ from traffic.gateway import GatewayPlane
 pytestmark = pytest.mark.timeout(180)
 
 FOUND = {"bedrock": 70, "google": 20, "meta": 10}
+WINDOW = timedelta(seconds=4)
+"""Of the configuration: over so long the detectors count users' tries."""
+
 EVERYBODY = ("bedrock", "google", "meta")
 
 
@@ -78,7 +82,7 @@ class World:
                 await asyncio.sleep(0.1)
 
     async def healed(self) -> None:
-        """No fault, everybody found well, the first distribution; deploys of other tests are forgotten."""
+        """No fault, nothing that failed before, everybody found well, the first distribution; no deploy of another test."""
         (self.state / DEPLOYS).unlink(missing_ok=True)
         async with httpx.AsyncClient(base_url=self.stack.addresses.simulator or "", trust_env=False) as control:
             await control.delete("/faults")
@@ -88,7 +92,15 @@ class World:
                 for one in await verdicts(self.stack.as_found())
             ):
                 await asyncio.sleep(0.1)
+            while any(window.failures for window in await self._tries()):
+                await asyncio.sleep(0.1)
         await self.set(FOUND)
+
+    async def _tries(self) -> Sequence[ProviderWindow]:
+        """As the detectors count them: a failure of another test would be counted against this one's cause."""
+        told = await self.plane.observe(window=WINDOW)
+        assert told is not None
+        return told.providers
 
     async def incident(self, since: datetime) -> RunRecord:
         """The first run that closed about it."""
