@@ -68,6 +68,7 @@ from failover.ports import (
 from gateway.process import listening
 from providers.status_page import StatusPages
 from starter.channels import channels
+from starter.configuration import load
 from starter.connection import connect
 from starter.golden import load_prompt_sets
 from starter.logs import configure
@@ -88,7 +89,6 @@ from starter.ports import LOOPBACK, free_port
 from starter.reporting import RunReporter
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
-from starter.stack import load
 from starter.tracing import OFF, Tracing, tracing
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import CountedNotifier, WorkerMetrics, open_at_zero

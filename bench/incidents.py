@@ -13,8 +13,9 @@ import yaml
 from bench.figures import facts, table
 from failover.health import Condition
 from simulator.faults import FaultKind
+from starter.configuration import demo_config
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, demo_config, running
+from starter.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.status import verdicts
 from starter.users import Got, Users
 

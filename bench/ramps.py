@@ -19,7 +19,7 @@ from failover.config.emergency import Emergency
 from failover.config.procedures import Gating, Procedures
 from failover.failure import FailureKind
 from providers.memory import MemoryClient
-from starter.stack import demo_config, load
+from starter.configuration import demo_config, load
 from starter.temporal_server import time_skipping
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter

@@ -13,6 +13,7 @@ from failover.errors import FailoverError, RequestError
 from failover.health import Verdict
 from failover.incident import RunRecord
 from starter.conclusion import Result, conclude, tell
+from starter.configuration import demo_config, load, simulated
 from starter.connection import Http, connect
 from starter.expectations import Expectation, Seen, expected, injected_kind, known
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
@@ -21,7 +22,7 @@ from starter.observer import Observer, Snapshot
 from starter.parts import EVIDENCE, closing, plane_of
 from starter.running import DEFAULT_HOME
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, demo_config, load, running, simulated, temporal_cli
+from starter.stack import ANY_PORTS, RunningStack, StackPlan, running, temporal_cli
 from starter.users import Users
 
 BASELINE = timedelta(seconds=10)

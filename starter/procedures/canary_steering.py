@@ -13,6 +13,7 @@ from failover.driving import Verb
 from failover.errors import RequestError
 from failover.requests import GradualFailoverRequest, RunResult
 from starter.arguments import operator, percent, request_of, route_of
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.exit_codes import ExitCode, NotNow
 from starter.output import confirm
@@ -25,8 +26,6 @@ from starter.runs.lines import Lines
 from starter.runs.orders import deliver
 from starter.runs.situation import Look
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 HOLDS_PATIENCE = 30.0
 """Seconds that an ordered percent waits for the step before it to be in force."""
@@ -135,7 +134,7 @@ async def _open_canary(client: Client, settings: Settings, stack: Stack, meant: 
 
 
 def _route(settings: Settings, stack: Stack, meant: Meant) -> str:
-    return route_of(load(stack.config or named(settings, None)).config, meant.route)
+    return route_of(in_force(settings, stack).config, meant.route)
 
 
 async def _still_in_force(client: Client, settings: Settings, stack: Stack, meant: Meant) -> Closed | None:

@@ -28,10 +28,10 @@ from providers.factory import SimulatedEndpoint, build_clients
 from providers.memory import MemoryClient
 from simulator.faults import Fault, FaultKind
 from simulator.server import Simulator
+from starter.configuration import demo_config, load
 from starter.examining import examine
 from starter.golden import load_suites
 from starter.settings import Settings
-from starter.stack import demo_config, load
 from traffic.memory import MemoryPlane
 
 LOADED = load(demo_config())

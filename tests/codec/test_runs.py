@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 import worker as composition
 from starter import schedules
-from starter.stack import demo_config, load
+from starter.configuration import demo_config, load
 from tests.codec.conftest import NEW, OLD, STRANGE, Encrypted, Temporal
 from traffic.memory import MemoryPlane
 

@@ -21,7 +21,7 @@ from failover.roles import hashed
 from gateway.process import listening
 from starter.codec.encryption import AesGcm
 from starter.codec.server import MOST_BYTES, create_app
-from starter.stack import demo_config, load
+from starter.configuration import demo_config, load
 from starter.webhooks.guard import Guard
 from tests.codec.conftest import NEW, OLD, STRANGE, Encrypted, Temporal
 

@@ -27,7 +27,7 @@ from activities.notifiers.console import ConsoleNotifier
 from failover.failure import FailureKind
 from failover.policy import Change
 from providers.memory import MemoryClient
-from starter.stack import load
+from starter.configuration import load
 from traffic.gateway import GatewayPlane
 from workflows.payloads import data_converter
 

@@ -40,8 +40,8 @@ from gateway.counters import utc_now
 from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
+from starter.configuration import demo_config, load
 from starter.settings import Settings
-from starter.stack import demo_config, load
 from starter.temporal_server import find_cli, start_dev_server
 from traffic.gateway import GatewayPlane
 from traffic.memory import MemoryPlane

@@ -37,11 +37,11 @@ from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.checks import Watched
 from starter.cli import run
+from starter.configuration import demo_config, load
 from starter.doctor import temporal
 from starter.doctor.run import examined
 from starter.golden import load_suites
 from starter.schedules import apply, pause, remove
-from starter.stack import demo_config, load
 from starter.temporal_server import start_dev_server
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import WorkerMetrics

@@ -25,9 +25,9 @@ from failover.incident import Outcome
 from failover.readiness import Audit, Check, Standing
 from failover.requests import ReadinessAuditRequest, RunResult
 from providers.memory import MemoryClient
+from starter.configuration import demo_config, load
 from starter.golden import load_prompt_sets
 from starter.readiness import start_audit
-from starter.stack import demo_config, load
 from tests.workflows.conftest import SHORT
 from traffic.memory import MemoryPlane
 from workflows.readiness_audit import AuditResult
