@@ -20,7 +20,7 @@ from failover.config.procedures import Gating, Procedures
 from failover.failure import FailureKind
 from providers.memory import MemoryClient
 from starter.configuration import demo_config, load
-from starter.temporal_server import time_skipping
+from starter.embedded.temporal_server import time_skipping
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 

@@ -28,7 +28,7 @@ from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.configuration import demo_config, load
-from starter.temporal_server import start_dev_server
+from starter.embedded.temporal_server import start_dev_server
 from traffic.gateway import GatewayPlane
 from workflows.payloads import data_converter
 

@@ -20,9 +20,9 @@ from activities.notifiers.memory import MemoryNotifier
 from failover.config.follow_up import FollowUp
 from providers.memory import MemoryClient
 from starter.configuration import demo_config, load
+from starter.embedded.temporal_server import DevServer, find_cli, find_test_server, start_dev_server, time_skipping
 from starter.ports import free_port
 from starter.settings import Settings
-from starter.temporal_server import DevServer, find_cli, find_test_server, start_dev_server, time_skipping
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 

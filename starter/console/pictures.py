@@ -18,7 +18,6 @@ from failover.telemetry import Telemetry
 from failover.units import milliseconds
 from starter.console.answering import waits
 from starter.console.seeing import OpenRun, Seen
-from starter.observer import first_tries
 
 PATTERNS = 5
 """Fillings of bars, which must be told apart without colours too."""
@@ -166,7 +165,7 @@ def _bar(policy: TrafficPolicy, served: Telemetry | None, fillings: Fillings) ->
 
 
 def _served(served: Telemetry | None, route: str, fillings: Fillings) -> list[Segment]:
-    tries = first_tries(served, route) if served else {}
+    tries = served.first_tries(route) if served else {}
     return fillings.segments(apportion(WHOLE, tries), counted=True) if any(tries.values()) else []
 
 

@@ -41,10 +41,10 @@ from failover.triggers import takers
 from failover.units import render_duration
 from failover.world import Fault, FaultKind, Script, World
 from providers.rehearsed import RehearsedClient
+from starter.embedded.temporal_server import time_skipping
 from starter.rehearsal.clock import ServerClock
 from starter.rehearsal.detection import LIMIT, detect, moment
 from starter.rehearsal.people import SOMEBODY, Answer, People
-from starter.temporal_server import time_skipping
 from traffic.rehearsed import RehearsedPlane
 from worker import Parts, build_worker, register_search_attributes
 from workflows.payloads import data_converter

@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 import worker as composition
 from failover.incident import Outcome
-from starter.temporal_server import DevServer, start_dev_server
+from starter.embedded.temporal_server import DevServer, start_dev_server
 from tests.crashes.conftest import (
     FOUND,
     MOVED,

@@ -41,8 +41,8 @@ from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.configuration import demo_config, load
+from starter.embedded.temporal_server import find_cli, start_dev_server
 from starter.settings import Settings
-from starter.temporal_server import find_cli, start_dev_server
 from traffic.gateway import GatewayPlane
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter

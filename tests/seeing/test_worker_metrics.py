@@ -18,7 +18,7 @@ from failover.messages import IncidentMessage
 from gateway.process import listening
 from starter.census import Census, Counted
 from starter.configuration import demo_config, load
-from starter.temporal_server import start_dev_server
+from starter.embedded.temporal_server import start_dev_server
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import CountedNotifier, WorkerMetrics
 from tests.seeing.conftest import ROOT, Scraped

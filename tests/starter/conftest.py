@@ -29,7 +29,7 @@ from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.cli import run
-from starter.temporal_server import start_dev_server
+from starter.embedded.temporal_server import start_dev_server
 from traffic.gateway import GatewayPlane
 from workflows.payloads import data_converter
 

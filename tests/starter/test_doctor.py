@@ -40,9 +40,9 @@ from starter.cli import run
 from starter.configuration import demo_config, load
 from starter.doctor import temporal
 from starter.doctor.run import examined
+from starter.embedded.temporal_server import start_dev_server
 from starter.golden import load_suites
 from starter.schedules import apply, pause, remove
-from starter.temporal_server import start_dev_server
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import WorkerMetrics
 from tests.gateway.conftest import TOKEN

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 
 from starter.configuration import demo_config
-from starter.processes import Child, ready, start
-from starter.stack import PATIENCE
+from starter.embedded.processes import Child, ready, start
+from starter.embedded.stack import PATIENCE
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 import worker as composition
 from failover.health import Condition, Verdict
 from failover.roles import hashed
-from starter.temporal_server import start_dev_server
+from starter.embedded.temporal_server import start_dev_server
 from tests.webhooks.conftest import PATIENCE, MakeServer, Server
 from workflows.payloads import data_converter
 

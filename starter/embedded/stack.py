@@ -18,11 +18,11 @@ from typing import Any
 from failover.config import Config
 from failover.config_file import LoadedConfig
 from starter.configuration import load, simulated
+from starter.embedded.processes import Child, first_to_end, ready, start
+from starter.embedded.temporal_server import find_cli, start_dev_server
 from starter.ports import LOOPBACK, choose
-from starter.processes import Child, first_to_end, ready, start
 from starter.running import Addresses, Occupancy, Stack, api_token
 from starter.settings import Settings
-from starter.temporal_server import find_cli, start_dev_server
 from workflows.queue import TASK_QUEUE
 
 NAMESPACE = "default"
