@@ -45,8 +45,9 @@ from starter.embedded.temporal_server import time_skipping
 from starter.rehearsal.clock import ServerClock
 from starter.rehearsal.detection import LIMIT, detect, moment
 from starter.rehearsal.people import SOMEBODY, Answer, People
+from starter.search_attributes import register_search_attributes
+from starter.worker_parts import Parts, build_worker
 from traffic.rehearsed import RehearsedPlane
-from worker import Parts, build_worker, register_search_attributes
 from workflows.payloads import data_converter
 
 REAL_PATIENCE = timedelta(minutes=3)

@@ -15,10 +15,10 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from temporalio.api.common.v1 import Payload, Payloads
 
-import worker as composition
 from failover.config import Config
 from failover.roles import hashed
 from gateway.process import listening
+from starter import worker_parts as composition
 from starter.codec.encryption import AesGcm
 from starter.codec.server import MOST_BYTES, create_app
 from starter.configuration import demo_config, load
