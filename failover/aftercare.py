@@ -10,25 +10,21 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
+from failover import kinds
 from failover.communications import CommunicationsState, Stage
 from failover.config.communications import ChannelName
 from failover.config.drills import Drills
-from failover.config.follow_up import FollowedProcedure, FollowUp
+from failover.config.follow_up import FollowUp
 from failover.driving import Answer, Order
 from failover.incident import Outcome, RunRecord, Sample
 from failover.requests import Request
 from failover.section import Name
 from failover.told import channel_line
 
-NAME = "FollowUp"
+NAME = kinds.FOLLOW_UP
 
-FOLLOWED: dict[str, FollowedProcedure] = {
-    "ImmediateFailover": "immediate",
-    "GradualFailover": "gradual",
-    "CanaryFailover": "canary",
-    "MultiProviderEmergency": "emergency",
-}
-"""Procedures that can be incidents, and their names in the configuration."""
+FOLLOWED = (*kinds.FAILOVERS, kinds.EMERGENCY)
+"""Procedures that can be incidents."""
 
 
 class FollowUpRequest(Request):
@@ -80,7 +76,7 @@ def why_none(request: FollowUpRequest) -> str | None:
     settings = request.settings
     if not settings.enabled:
         return "follow_up.enabled is false"
-    if FOLLOWED.get(request.procedure) not in settings.procedures:
+    if kinds.WORDS.get(request.procedure) not in settings.procedures:
         return f"follow_up.procedures does not name {request.procedure}"
     if request.outcome is Outcome.SUPERSEDED:
         return "another run took it over, and has a follow-up of its own"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failover import kinds
 from failover.config import Config
 from failover.config.communications import Communications
 from failover.config.routes import Approvals
@@ -96,7 +97,7 @@ class Rehearsed:
 
     def kpis(self) -> list[Kpi]:
         """Those that bind immediate failovers; ramps report against their own plan."""
-        return measure(self.record) if self.record and self.record.procedure == "ImmediateFailover" else []
+        return measure(self.record) if self.record and self.record.procedure == kinds.IMMEDIATE else []
 
     def waited(self) -> timedelta:
         return clocks(self.record).waiting_for_people if self.record else timedelta(0)

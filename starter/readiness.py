@@ -12,6 +12,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from activities.certificates import FileReadinessStore
+from failover import kinds
 from failover.certificates import Certificate, Wanted, why_void
 from failover.config_file import LoadedConfig
 from failover.errors import TemporalUnavailable
@@ -176,7 +177,7 @@ async def start_audit(
 ) -> WorkflowHandle[object, AuditResult]:
     """Start an audit by hand, or join the one that somebody has started."""
     return await client.start_workflow(
-        "ReadinessAudit",
+        kinds.READINESS_AUDIT,
         request,
         id=f"{READINESS_AUDIT}/by-hand",
         task_queue=task_queue,

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from temporalio.client import Client
 
+from failover import kinds
 from failover.incident import Outcome
 from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
@@ -16,7 +17,7 @@ from starter.exit_codes import NotNow
 from starter.runs.finding import executions, handle_of
 from starter.runs.following import ask
 
-OPEN = 'ExecutionStatus = "Running" AND WorkflowType = "CanaryFailover"'
+OPEN = f'ExecutionStatus = "Running" AND WorkflowType = "{kinds.CANARY}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,5 +63,5 @@ async def trial(place: Place, plane: TrafficPlane, route: str) -> Trial:
 async def _run_id(client: Client, policy: TrafficPolicy) -> str:
     """By its usual id where that is open; one started by hand holds the route's claim."""
     ids = [run.id for run in await executions(client, OPEN)]
-    usual = f"canary/{policy.route}"
+    usual = kinds.run_id(kinds.CANARY, policy.route)
     return policy.claim if policy.claim in ids and policy.claim is not None else usual

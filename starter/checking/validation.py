@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from activities.probing import Prober
+from failover import kinds
 from failover.accuracy import wilson
 from failover.config.routes import Targets
 from failover.distribution import render
@@ -30,7 +31,8 @@ from starter.settings import Settings
 
 LOOK_EVERY = timedelta(milliseconds=250)
 
-FAILOVERS = ("ImmediateFailover", "GradualFailover")
+EVACUATIONS = (kinds.IMMEDIATE, kinds.GRADUAL)
+"""Failovers that leave a provider; a canary tries another one out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,7 @@ def _last_failover(place: Place, route: str) -> RunRecord | None:
     store = place.evidence()
     for folder in store.list()[:50]:
         record = store.load(folder)
-        if record.procedure in FAILOVERS and record.provider and any(one.route == route for one in record.routes):
+        if record.procedure in EVACUATIONS and record.provider and any(one.route == route for one in record.routes):
             return record
     return None
 

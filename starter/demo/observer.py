@@ -9,6 +9,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.service import RPCError
 
+from failover import kinds
 from failover.errors import FailoverError
 from failover.health import Verdict
 from failover.incident import Moments, TimelineEntry
@@ -51,7 +52,7 @@ class Observer:
         self._plane = plane
         self._users = users
         self._route = route
-        self._run = client.get_workflow_handle(f"failover/{provider}")
+        self._run = client.get_workflow_handle(kinds.run_id(kinds.IMMEDIATE, provider))
         self._status: RunStatus | None = None
 
     async def look(self) -> Snapshot:
