@@ -125,7 +125,7 @@ class CareItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ItemResult:
     """What the product's own work on an item came to. Not `done`: it is left to people, with what was found."""
 
     done: bool
@@ -256,13 +256,13 @@ class Care:
         reminder = self.reminder_at()
         return min([*begins, *([reminder] if reminder else [])], default=now)
 
-    def found(self, key: str, finding: Finding, now: datetime) -> None:
+    def found(self, key: str, result: ItemResult, now: datetime) -> None:
         """What the product's own work came to. What a person settled meanwhile stays as it is."""
         item = self._item(key)
         if item is None or item.settled:
             return
-        tried = replace(item, begins=None, note=finding.said[:2000], file=finding.file)
-        self._put(replace(tried, state=State.DONE, by=PRODUCT, at=now) if finding.done else tried)
+        tried = replace(item, begins=None, note=result.said[:2000], file=result.file)
+        self._put(replace(tried, state=State.DONE, by=PRODUCT, at=now) if result.done else tried)
 
     def take(self, verb: ItemVerb, order: ItemOrder, now: datetime) -> Answer:
         """One order; the same id again gets the same answer and changes nothing."""
@@ -351,25 +351,25 @@ def users_side(sample: Sample) -> str:
     return f"nobody asked in the last minute; {questions}"
 
 
-def status_page(told: CommunicationsState | None) -> Finding:
+def status_page(told: CommunicationsState | None) -> ItemResult:
     """Whether the public knows that it is over."""
     page = next((one for one in told.channels if one.name is ChannelName.STATUS_PAGE), None) if told else None
     if page is None or page.left_out:
-        return Finding(
+        return ItemResult(
             done=False,
             said="No status page is told by itself (communications.status_page): tell your users that it is over.",
         )
     closed = any(one.stage is Stage.CLOSED for one in page.said) and not page.leaves_open
-    return Finding(done=closed, said=f"Status page: {channel_line(page)}")
+    return ItemResult(done=closed, said=f"Status page: {channel_line(page)}")
 
 
-def next_drill(provider: str, drills: Drills) -> Finding:
+def next_drill(provider: str, drills: Drills) -> ItemResult:
     """Whether the calendar has a drill of the provider, or of anybody where no provider failed."""
     named = [name for name, one in sorted(drills.schedules.items()) if provider in ("", one.provider)]
     if not named:
         about = f" of {provider}" if provider else ""
-        return Finding(done=False, said=f"No drill{about} is on the calendar: add one to drills.schedules.")
-    return Finding(done=True, said=f"On the calendar: {', '.join(named)}; `failoverctl drill schedule` tells when.")
+        return ItemResult(done=False, said=f"No drill{about} is on the calendar: add one to drills.schedules.")
+    return ItemResult(done=True, said=f"On the calendar: {', '.join(named)}; `failoverctl drill schedule` tells when.")
 
 
 def summary(items: Sequence[CareItem]) -> str:

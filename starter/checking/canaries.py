@@ -11,7 +11,7 @@ from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.ramp import RampPlan
 from failover.requests import RunStatus
-from starter.checking.place import Place, policy_of
+from starter.checking.context import CheckContext, policy_of
 from starter.connection import connect
 from starter.exit_codes import NotNow
 from starter.runs.finding import executions, handle_of
@@ -36,9 +36,9 @@ class Trial:
         return self.outcome is not None and self.outcome is not Outcome.COMPLETED
 
 
-async def trial(place: Place, plane: TrafficPlane, route: str) -> Trial:
+async def trial(context: CheckContext, plane: TrafficPlane, route: str) -> Trial:
     """The open canary of the route, else the one that ended last there. NotNow where there is none to speak of."""
-    client = await connect(place.settings, place.stack)
+    client = await connect(context.settings, context.stack)
     run = handle_of(client, await _run_id(client, await policy_of(plane, route)))
     plan: RampPlan | None = await ask(run, "plan", RampPlan)
     status: RunStatus | None = await ask(run, "status", RunStatus)

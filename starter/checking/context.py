@@ -23,7 +23,7 @@ from starter.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CheckContext:
     settings: Settings
     stack: Stack
     loaded: LoadedConfig
