@@ -53,10 +53,10 @@ setup: .venv/.ready ## Create .venv with the locked dependencies
 	@touch $@
 
 servers: setup
-	@$(BIN)/python -m starter.temporal_server
+	@$(BIN)/python -m starter.embedded.temporal_server
 
 test-servers: setup
-	@$(BIN)/python -m starter.temporal_server --test-server
+	@$(BIN)/python -m starter.embedded.temporal_server --test-server
 
 clean: ## Remove .venv, the caches and what a stack left behind
 	rm -rf .venv .cache .state

@@ -16,7 +16,7 @@ from activities.evidence import EvidenceStore
 from activities.runs import start_or_join
 from activities.samples import SampleLog
 from failover import aftercare, suggestions
-from failover.aftercare import CareItem, Finding, FollowUpRequest
+from failover.aftercare import CareItem, FollowUpRequest, ItemResult
 from failover.config import Config
 from failover.incident import RunRecord, Trigger
 from failover.reports.document import Report
@@ -97,57 +97,57 @@ class Aftercare:
         return (await start_or_join(self._client, self._task_queue, order)).workflow_id
 
     @activity.defn(name="aftercare.report")
-    async def report(self, order: ReportOrder) -> Finding:
+    async def report(self, order: ReportOrder) -> ItemResult:
         """Make a report and keep it as HTML beside the run's record."""
         return await asyncio.to_thread(self._report, order)
 
-    def _report(self, order: ReportOrder) -> Finding:
+    def _report(self, order: ReportOrder) -> ItemResult:
         request = order.request
         folder = self._evidence.find(request.workflow_id, request.run_id)
         if folder is None:
-            return Finding(done=False, said="There is no record of the run to make it of.")
+            return ItemResult(done=False, said="There is no record of the run to make it of.")
         report = self._reporter.made(order.kind, request.run_id, datetime.now(UTC))
         where = self._evidence.attach(folder, f"{report.file_name}.html", html(report).encode())
-        return Finding(done=True, said=f"{report.title}.", file=where)
+        return ItemResult(done=True, said=f"{report.title}.", file=where)
 
     @activity.defn(name="aftercare.root_cause")
-    async def root_cause(self, request: FollowUpRequest) -> Finding:
+    async def root_cause(self, request: FollowUpRequest) -> ItemResult:
         """What the evidence says of the cause; what it does not say is people's to find out."""
         if self._analyst is None:
-            return Finding(done=False, said="This worker keeps nothing that a cause could be found by.")
-        return Finding(done=True, said=await self._analyst.keep(request.run_id))
+            return ItemResult(done=False, said="This worker keeps nothing that a cause could be found by.")
+        return ItemResult(done=True, said=await self._analyst.keep(request.run_id))
 
     @activity.defn(name="aftercare.status_page")
-    async def status_page(self, request: FollowUpRequest) -> Finding:
+    async def status_page(self, request: FollowUpRequest) -> ItemResult:
         """Whether the status page was told the end, by what is kept of the telling."""
         folder = await asyncio.to_thread(self._evidence.find, request.workflow_id, request.run_id)
         told = None if folder is None else await asyncio.to_thread(kept_in, self._evidence, folder)
         return aftercare.status_page(told)
 
     @activity.defn(name="aftercare.next_drill")
-    async def next_drill(self, request: FollowUpRequest) -> Finding:
+    async def next_drill(self, request: FollowUpRequest) -> ItemResult:
         """Whether the calendar has a drill of the provider."""
         return aftercare.next_drill(request.provider, self._config.drills)
 
     @activity.defn(name="aftercare.thresholds")
-    async def thresholds(self, request: FollowUpRequest) -> Finding:
+    async def thresholds(self, request: FollowUpRequest) -> ItemResult:
         """Which thresholds would have acted sooner, by the detectors' own samples; people decide."""
         return await asyncio.to_thread(self._thresholds, request)
 
-    def _thresholds(self, request: FollowUpRequest) -> Finding:
+    def _thresholds(self, request: FollowUpRequest) -> ItemResult:
         record = self._record(request)
         if record is None or record.verdict is None or record.trigger is Trigger.MANUAL:
-            return Finding(done=False, said="No detector started this run: there is no threshold to judge by it.")
+            return ItemResult(done=False, said="No detector started this run: there is no threshold to judge by it.")
         since, until = record.moments.decided - AROUND, request.closed + AROUND
         kept = [one for one in self._samples.read(since) if one.at <= until] if self._samples else []
         if not kept:
-            return Finding(
+            return ItemResult(
                 done=False, said="The detectors' samples of this incident are not kept: nothing can be suggested."
             )
         found = suggestions.suggest(record, kept, self._config)
         if not found:
-            return Finding(done=False, said="No other single threshold would have acted sooner on this incident.")
-        return Finding(done=False, said="Would have acted sooner: " + "; ".join(one.said for one in found) + ".")
+            return ItemResult(done=False, said="No other single threshold would have acted sooner on this incident.")
+        return ItemResult(done=False, said="Would have acted sooner: " + "; ".join(one.said for one in found) + ".")
 
     def _record(self, request: FollowUpRequest) -> RunRecord | None:
         folder = self._evidence.find(request.workflow_id, request.run_id)

@@ -77,7 +77,7 @@ class GuardOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class StopReason:
     """Why a drill must end now. `lost`: the route is somebody else's already."""
 
     outcome: Outcome
@@ -301,13 +301,13 @@ class Drilling:
     # The guard
 
     @activity.defn(name="drill.guard")
-    async def guard(self, order: GuardOrder) -> Finding:
+    async def guard(self, order: GuardOrder) -> StopReason:
         """Look out for what ends a drill at once, until it is there: the route taken away, a real outage, users who suffer."""
-        while (finding := await self._found(order)) is None:
+        while (stop := await self._found(order)) is None:
             await _pause(TURN)
-        return finding
+        return stop
 
-    async def _found(self, order: GuardOrder) -> Finding | None:
+    async def _found(self, order: GuardOrder) -> StopReason | None:
         try:
             look = await self.look(order.route)
             telemetry = await self._plane.observe(since=order.since) if order.stop else None
@@ -315,14 +315,14 @@ class Drilling:
             return None
         why = drill.why_interrupted(order.drill, look.claim, look.author)
         if why is not None:
-            return Finding(outcome=Outcome.INTERRUPTED, reason=f"{why}.", lost=True)
+            return StopReason(outcome=Outcome.INTERRUPTED, reason=f"{why}.", lost=True)
         if look.down:
             said = "; ".join(f"{name} is really down: {reason}" for name, reason in look.down.items())
-            return Finding(outcome=Outcome.INTERRUPTED, reason=f"{said}.")
+            return StopReason(outcome=Outcome.INTERRUPTED, reason=f"{said}.")
         if order.stop is None or telemetry is None:
             return None
         stop = drill.why_stop(telemetry.of_route(order.route), order.stop)
-        return None if stop is None else Finding(outcome=Outcome.FAILED, reason=f"Stopped: {stop}.")
+        return None if stop is None else StopReason(outcome=Outcome.FAILED, reason=f"Stopped: {stop}.")
 
 
 async def _first(tasks: set[asyncio.Task[T]], wait: timedelta) -> tuple[set[asyncio.Task[T]], set[asyncio.Task[T]]]:

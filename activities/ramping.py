@@ -14,7 +14,7 @@ from activities.clock import SYSTEM
 from activities.demand import demand_now
 from activities.evidence import EvidenceStore
 from activities.probing import Prober, verdict_of
-from failover import capacity, observing
+from failover import capacity, kinds, observing
 from failover.capacity import Headroom
 from failover.config import Config
 from failover.errors import DataPlaneUnavailable, RequestError
@@ -244,7 +244,7 @@ def _undone_by(record: RunRecord, order: BriefOrder) -> bool:
         named = named and order.undoes_run_id in (None, record.run_id)
     else:
         named = record.provider == order.returns_to and record.outcome is Outcome.COMPLETED
-        named = named and record.procedure != "Failback"
+        named = named and record.procedure != kinds.FAILBACK
     return named and any(shift.route == order.route for shift in record.routes)
 
 

@@ -9,6 +9,7 @@ from temporalio.service import RPCError
 from activities.certificates import Certificates
 from activities.notify import Notifier
 from activities.runs import start_or_join
+from failover import kinds
 from failover.automation import Permission, gate
 from failover.config import Config
 from failover.health import Verdict
@@ -64,7 +65,7 @@ class TemporalResponder:
     async def _start(self, order: StartOrder, verdict: Verdict) -> bool:
         note = Note(by=REQUESTED_BY, text=verdict.reason[:1000])
         # Ramps read and plan first: a round trip more or less is nothing to them.
-        eager = order.procedure == "ImmediateFailover"
+        eager = order.procedure == kinds.IMMEDIATE
         try:
             run = await start_or_join(self._client, self._task_queue, order, note, eager=eager)
         except RPCError as error:

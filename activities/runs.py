@@ -20,7 +20,7 @@ TASK_TIMEOUT = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StartedRun:
     """The run that stands for an order: whether it was `started` for it, or was there and is joined."""
 
     workflow_id: str
@@ -36,7 +36,7 @@ async def start_or_join(
     *,
     eager: bool = False,
     memo: Mapping[str, str] | None = None,
-) -> Standing:
+) -> StartedRun:
     """The one way in which runs of the product's own ids begin: where one is open, it is joined, and told the note.
 
     `eager` has an effect only in a worker's own process, by its own client. RPCError where Temporal does not answer, and
@@ -56,8 +56,8 @@ async def start_or_join(
     except WorkflowAlreadyStartedError as there:
         if note is not None:
             await client.get_workflow_handle(order.workflow_id).signal("note", note)
-        return Standing(workflow_id=order.workflow_id, run_id=there.run_id, started=False)
-    return Standing(workflow_id=order.workflow_id, run_id=handle.result_run_id, started=True)
+        return StartedRun(workflow_id=order.workflow_id, run_id=there.run_id, started=False)
+    return StartedRun(workflow_id=order.workflow_id, run_id=handle.result_run_id, started=True)
 
 
 class Runs:

@@ -16,8 +16,8 @@ from bench.peers import peers
 from bench.ramps import aborts, histories
 from bench.shift import routes, shift
 from bench.webhooks import webhooks
+from starter.embedded.temporal_server import find_cli, find_test_server
 from starter.settings import Settings
-from starter.temporal_server import find_cli, find_test_server
 
 NAMES = (
     "shift",

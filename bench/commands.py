@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bench.figures import table
 from bench.incidents import healthy
+from starter.configuration import demo_config
+from starter.embedded.stack import ANY_PORTS, StackPlan, running
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, StackPlan, demo_config, running
 
 
 async def commands(cli: Path, settings: Settings, times: int) -> None:

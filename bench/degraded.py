@@ -16,7 +16,7 @@ import httpx
 
 from bench.figures import facts, table
 from bench.latency import many
-from starter.stack import demo_config
+from starter.configuration import demo_config
 
 SERVER = """
 import asyncio, sys
@@ -24,7 +24,6 @@ from pathlib import Path
 from failover.failure import FailureKind
 from gateway.process import run
 from providers.memory import MemoryClient
-from starter.stack import load
 config = load(Path(sys.argv[1])).config
 clients = {key: MemoryClient(key) for key in config.providers}
 

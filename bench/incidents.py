@@ -13,10 +13,11 @@ import yaml
 from bench.figures import facts, table
 from failover.health import Condition
 from simulator.faults import FaultKind
+from starter.configuration import demo_config
+from starter.demo.users import Got, Users
+from starter.embedded.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, demo_config, running
 from starter.status import verdicts
-from starter.users import Got, Users
 
 PROBED = [FaultKind.SERVER_ERROR, FaultKind.HANG, FaultKind.REFUSED, FaultKind.AUTHENTICATION, FaultKind.WRONG]
 """The default choice; --full takes all that condemn."""

@@ -13,14 +13,13 @@ import httpx
 from bench.figures import facts, table
 from failover.completion import Completion, Message, Role
 from providers.memory import MemoryClient
-from starter.stack import demo_config
+from starter.configuration import demo_config
 
 SERVER = """
 import asyncio, sys
 from pathlib import Path
 from gateway.process import run
 from providers.memory import MemoryClient
-from starter.stack import load
 config = load(Path(sys.argv[1])).config
 clients = {key: MemoryClient(key) for key in config.providers}
 asyncio.run(run(config, clients, host="127.0.0.1", port=0, state=Path(sys.argv[2]), token="t",

@@ -20,11 +20,12 @@ from bench.figures import facts
 from bench.incidents import SLOW, healthy, put_back, set_fault
 from simulator.faults import FaultKind, parse_fault
 from simulator.server import Simulator
+from starter.configuration import demo_config
+from starter.demo.users import Got, Users
+from starter.embedded.processes import start
+from starter.embedded.stack import ANY_PORTS, StackPlan, running
 from starter.ports import LOOPBACK, free_port
-from starter.processes import start
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, StackPlan, demo_config, running
-from starter.users import Got, Users
 
 WEIGHTS = {"bedrock": 70, "google": 20, "meta": 10}
 FAULTS: dict[FaultKind, dict[str, float]] = {

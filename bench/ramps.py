@@ -9,7 +9,6 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
@@ -19,8 +18,10 @@ from failover.config.emergency import Emergency
 from failover.config.procedures import Gating, Procedures
 from failover.failure import FailureKind
 from providers.memory import MemoryClient
-from starter.stack import demo_config, load
-from starter.temporal_server import time_skipping
+from starter import worker_parts as composition
+from starter.configuration import demo_config, load
+from starter.embedded.temporal_server import time_skipping
+from starter.search_attributes import register_search_attributes
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 
@@ -89,7 +90,7 @@ async def histories(test_server: Path) -> None:
     rows = []
     for procedure, request in PROCEDURES.items():
         async with time_skipping(test_server, data_converter=data_converter) as environment:
-            await composition.register_search_attributes(environment.client)
+            await register_search_attributes(environment.client)
             rows.append((procedure, *await _events(environment.client, procedure, request)))
     facts("Events of a history", ("procedure", "runs", "longest run", "all runs"), rows)
 

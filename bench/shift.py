@@ -13,7 +13,6 @@ from temporalio.client import Client
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
@@ -27,8 +26,10 @@ from gateway.counters import utc_now
 from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
-from starter.stack import demo_config, load
-from starter.temporal_server import start_dev_server
+from starter import worker_parts as composition
+from starter.configuration import demo_config, load
+from starter.embedded.temporal_server import start_dev_server
+from starter.search_attributes import register_search_attributes
 from traffic.gateway import GatewayPlane
 from workflows.payloads import data_converter
 
@@ -94,7 +95,7 @@ async def place(cli: Path, config: Config, *, durable: bool = True) -> AsyncIter
         store = FileStore.open(state / "policies.json", initial, utc_now)
         clients = {key: MemoryClient(key) for key in config.providers}
         client = await Client.connect(server.address, data_converter=data_converter, runtime=quiet())
-        await composition.register_search_attributes(client)
+        await register_search_attributes(client)
         board, touch = VerdictBoard(), Touch()
         async with listening(create_app(config, clients, store, token="t"), "127.0.0.1", 0) as url:
             parts = composition.Parts(

@@ -19,10 +19,11 @@ from bench.figures import facts, table
 from bench.incidents import healthy
 from bench.latency import many
 from failover.policy import Change, ChangedBy
+from starter.configuration import demo_config
 from starter.connection import connect
+from starter.embedded.stack import ANY_PORTS, StackPlan, running
 from starter.parts import closing, plane_of
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, StackPlan, demo_config, running
 from traffic.gateway import GatewayPlane
 
 RUN = "failover/bedrock"

@@ -10,25 +10,21 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
+from failover import kinds
 from failover.communications import CommunicationsState, Stage
 from failover.config.communications import ChannelName
 from failover.config.drills import Drills
-from failover.config.follow_up import FollowedProcedure, FollowUp
+from failover.config.follow_up import FollowUp
 from failover.driving import Answer, Order
 from failover.incident import Outcome, RunRecord, Sample
 from failover.requests import Request
 from failover.section import Name
 from failover.told import channel_line
 
-NAME = "FollowUp"
+NAME = kinds.FOLLOW_UP
 
-FOLLOWED: dict[str, FollowedProcedure] = {
-    "ImmediateFailover": "immediate",
-    "GradualFailover": "gradual",
-    "CanaryFailover": "canary",
-    "MultiProviderEmergency": "emergency",
-}
-"""Procedures that can be incidents, and their names in the configuration."""
+FOLLOWED = (*kinds.FAILOVERS, kinds.EMERGENCY)
+"""Procedures that can be incidents."""
 
 
 class FollowUpRequest(Request):
@@ -80,7 +76,7 @@ def why_none(request: FollowUpRequest) -> str | None:
     settings = request.settings
     if not settings.enabled:
         return "follow_up.enabled is false"
-    if FOLLOWED.get(request.procedure) not in settings.procedures:
+    if kinds.WORDS.get(request.procedure) not in settings.procedures:
         return f"follow_up.procedures does not name {request.procedure}"
     if request.outcome is Outcome.SUPERSEDED:
         return "another run took it over, and has a follow-up of its own"
@@ -129,7 +125,7 @@ class CareItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ItemResult:
     """What the product's own work on an item came to. Not `done`: it is left to people, with what was found."""
 
     done: bool
@@ -260,13 +256,13 @@ class Care:
         reminder = self.reminder_at()
         return min([*begins, *([reminder] if reminder else [])], default=now)
 
-    def found(self, key: str, finding: Finding, now: datetime) -> None:
+    def found(self, key: str, result: ItemResult, now: datetime) -> None:
         """What the product's own work came to. What a person settled meanwhile stays as it is."""
         item = self._item(key)
         if item is None or item.settled:
             return
-        tried = replace(item, begins=None, note=finding.said[:2000], file=finding.file)
-        self._put(replace(tried, state=State.DONE, by=PRODUCT, at=now) if finding.done else tried)
+        tried = replace(item, begins=None, note=result.said[:2000], file=result.file)
+        self._put(replace(tried, state=State.DONE, by=PRODUCT, at=now) if result.done else tried)
 
     def take(self, verb: ItemVerb, order: ItemOrder, now: datetime) -> Answer:
         """One order; the same id again gets the same answer and changes nothing."""
@@ -355,25 +351,25 @@ def users_side(sample: Sample) -> str:
     return f"nobody asked in the last minute; {questions}"
 
 
-def status_page(told: CommunicationsState | None) -> Finding:
+def status_page(told: CommunicationsState | None) -> ItemResult:
     """Whether the public knows that it is over."""
     page = next((one for one in told.channels if one.name is ChannelName.STATUS_PAGE), None) if told else None
     if page is None or page.left_out:
-        return Finding(
+        return ItemResult(
             done=False,
             said="No status page is told by itself (communications.status_page): tell your users that it is over.",
         )
     closed = any(one.stage is Stage.CLOSED for one in page.said) and not page.leaves_open
-    return Finding(done=closed, said=f"Status page: {channel_line(page)}")
+    return ItemResult(done=closed, said=f"Status page: {channel_line(page)}")
 
 
-def next_drill(provider: str, drills: Drills) -> Finding:
+def next_drill(provider: str, drills: Drills) -> ItemResult:
     """Whether the calendar has a drill of the provider, or of anybody where no provider failed."""
     named = [name for name, one in sorted(drills.schedules.items()) if provider in ("", one.provider)]
     if not named:
         about = f" of {provider}" if provider else ""
-        return Finding(done=False, said=f"No drill{about} is on the calendar: add one to drills.schedules.")
-    return Finding(done=True, said=f"On the calendar: {', '.join(named)}; `failoverctl drill schedule` tells when.")
+        return ItemResult(done=False, said=f"No drill{about} is on the calendar: add one to drills.schedules.")
+    return ItemResult(done=True, said=f"On the calendar: {', '.join(named)}; `failoverctl drill schedule` tells when.")
 
 
 def summary(items: Sequence[CareItem]) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from failover import kinds
 from failover.automation import Hold, Permission, gate, permission
 from failover.config import Config
 from failover.distribution import Distribution, users_of
 from failover.health import Condition, Verdict
 from failover.senders import Alerts
-from failover.starting import StartOrder, failback_order, failover_id, orders_for
+from failover.starting import StartOrder, failback_order, orders_for
 
 LIMIT = 1000
 """Characters of a label or sentence that are looked at."""
@@ -164,7 +165,7 @@ def _fired(
             if meant.route is None
             else f"{meant.route} does not use {meant.provider}",
             about=meant.provider,
-            tells=[failover_id(meant.provider)],
+            tells=[kinds.run_id(kinds.IMMEDIATE, meant.provider)],
         )
     said = f"{meant.provider} is {meant.trigger.value.replace('_', ' ')}"
     allowed = permission(config, meant.trigger, routes, hold, now, provider=meant.provider, drilled=drilled)
@@ -179,7 +180,7 @@ def _fired(
         return Decision(reason=f"nobody is configured to take over from {meant.provider}")
     # A run that takes everything off the provider is told of lesser trouble too; beside it, a ramp would only be in its way,
     # and a question whether to begin what is under way would be asked for nothing.
-    tells = [] if procedure == "immediate" and allowed.act else [failover_id(meant.provider)]
+    tells = [] if procedure == "immediate" and allowed.act else [kinds.run_id(kinds.IMMEDIATE, meant.provider)]
     return Decision(reason=said, about=meant.provider, tells=tells, starts=orders)
 
 
@@ -209,7 +210,8 @@ def _orders(
 
 def _concerning(provider: str, routes: Sequence[str]) -> list[str]:
     """The runs that an alert about the provider may be news to."""
-    return [failover_id(provider), *(f"{kind}/{route}" for route in routes for kind in ("gradual", "canary"))]
+    ramps = (kinds.run_id(ramp, route) for route in routes for ramp in (kinds.GRADUAL, kinds.CANARY))
+    return [kinds.run_id(kinds.IMMEDIATE, provider), *ramps]
 
 
 def _concerned(meant: Meaning, config: Config, policies: Mapping[str, Distribution] | None) -> list[str]:

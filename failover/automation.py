@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from failover import kinds
 from failover.config import Config
 from failover.config.automation import Automation, Level
 from failover.health import DOWN, Condition
@@ -205,8 +206,8 @@ def proposal(
         at_deadline=settings.at_deadline,
     )
     return StartOrder(
-        procedure="Proposal",
-        workflow_id=f"proposal/{order.workflow_id}",
+        procedure=kinds.PROPOSAL,
+        workflow_id=kinds.run_id(kinds.PROPOSAL, order.workflow_id),
         request=asked.model_dump(mode="json"),
         summary=f"Asking people: {order.summary}",
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from failover import kinds
 from failover.config import Config
 from failover.config.communications import AwsSupport, Cases, ChannelName, Communications, GoogleSupport, StatusPage
 from failover.driving import Answer, Order
@@ -13,18 +14,7 @@ from failover.incident import Outcome, RunRecord
 from failover.requests import Request
 from failover.units import Duration
 
-NAME = "Communications"
-
-PROCEDURES: Mapping[str, str] = {
-    "ImmediateFailover": "immediate",
-    "GradualFailover": "gradual",
-    "CanaryFailover": "canary",
-    "Failback": "failback",
-    "MultiProviderEmergency": "emergency",
-    "ServiceSettings": "settings",
-    "Proposal": "proposal",
-}
-"""Workflow type → the name that the configuration uses."""
+NAME = kinds.COMMUNICATIONS
 
 CASES = (ChannelName.AWS_SUPPORT, ChannelName.GOOGLE_SUPPORT)
 
@@ -341,7 +331,7 @@ def configured(config: Config) -> list[ChannelName]:
 
 def _state(config: Config, channel: ChannelName, incident: Incident) -> ChannelState | None:
     told = config.communications
-    concerned = PROCEDURES.get(incident.procedure, incident.procedure) in _about(told, channel)
+    concerned = kinds.WORDS.get(incident.procedure, incident.procedure) in _about(told, channel)
     if not concerned and channel is not ChannelName.PAGERDUTY:
         return None
     providers = _providers(config, channel, incident) if channel in CASES else list(incident.providers)
@@ -473,7 +463,7 @@ def mail_text(delivery: Delivery) -> str:
         "",
         f"{news.stage.value.capitalize()} {news.at:%Y-%m-%d %H:%M:%S} UTC, run {incident.workflow_id}",
         *contacts,
-        *([f"To look at it: failoverctl watch {incident.workflow_id}"] if incident.procedure in PROCEDURES else []),
+        *([f"To look at it: failoverctl watch {incident.workflow_id}"] if incident.procedure in kinds.WORDS else []),
     ]
     return "\n".join(lines) + "\n"
 

@@ -55,7 +55,7 @@ def why_not_start(request: EmergencyRequest, routes: Collection[str]) -> str | N
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ProviderWatch:
     """What is known of one provider: good probes in a row, the last reason, and since when it is as it is."""
 
     provider: str
@@ -63,13 +63,13 @@ class Standing:
     reason: str = "not probed yet"
     since: datetime
 
-    def seen(self, verdict: Verdict, now: datetime) -> "Standing":
+    def seen(self, verdict: Verdict, now: datetime) -> "ProviderWatch":
         """With one more probe. A throttled one serves: that is neither good nor bad news."""
         if verdict.condition is Condition.BLIND:
             return replace(self, reason=verdict.reason)
         healthy = verdict.condition is Condition.HEALTHY
         changed = healthy != (self.good > 0)
-        return Standing(
+        return ProviderWatch(
             provider=self.provider,
             good=self.good + 1 if healthy else 0,
             reason=verdict.reason,
@@ -77,9 +77,9 @@ class Standing:
         )
 
 
-def back(standings: Sequence[Standing], settings: Emergency) -> list[str]:
+def back(standings: Sequence[ProviderWatch], settings: Emergency) -> list[str]:
     """Providers that have answered well often enough to be given traffic."""
-    return sorted(standing.provider for standing in standings if standing.good >= settings.good_probes)
+    return sorted(watched.provider for watched in standings if watched.good >= settings.good_probes)
 
 
 def distribution_over(

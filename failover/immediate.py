@@ -15,7 +15,6 @@ from failover.errors import RequestError
 from failover.health import Condition, Verdict
 from failover.policy import Revision
 from failover.requests import ImmediateFailoverRequest
-from failover.starting import failover_id
 
 NAME = kinds.IMMEDIATE
 
@@ -130,7 +129,7 @@ def _chain(route: RouteNow, failed: str) -> list[str]:
 
 def _was_left(route: RouteNow, name: str) -> bool:
     """Whether the policy in force is the one by which all traffic left this provider: two alerts are no ping-pong."""
-    return route.changed_by == failover_id(name) and not route.distribution.get(name, 0)
+    return route.changed_by == kinds.run_id(kinds.IMMEDIATE, name) and not route.distribution.get(name, 0)
 
 
 def plan(

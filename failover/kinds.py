@@ -1,13 +1,48 @@
-"""Names of the procedures, as Temporal knows them, and which of them are what."""
+"""The procedures: their names in Temporal and in the configuration, which of them are what, and the ids of their runs."""
+
+from collections.abc import Mapping
 
 IMMEDIATE = "ImmediateFailover"
 GRADUAL = "GradualFailover"
 CANARY = "CanaryFailover"
 FAILBACK = "Failback"
 EMERGENCY = "MultiProviderEmergency"
+SERVICE = "ServiceSettings"
+PROPOSAL = "Proposal"
+
+HEALTH_CHECK = "HealthCheck"
+FOLLOW_UP = "FollowUp"
+COMMUNICATIONS = "Communications"
+READINESS_AUDIT = "ReadinessAudit"
 
 FAILOVERS = (IMMEDIATE, GRADUAL, CANARY)
 """Those that take users off a provider."""
 
+RAMPS = (GRADUAL, CANARY, FAILBACK)
+"""Those that change one route step by step."""
+
 INCIDENTS = (*FAILOVERS, FAILBACK, EMERGENCY)
 """Those during which nothing is as usual: a return is the end of an incident."""
+
+BESIDE = (HEALTH_CHECK, FOLLOW_UP, COMMUNICATIONS, READINESS_AUDIT)
+"""Workflows that are no procedures: they change no traffic."""
+
+WORDS: Mapping[str, str] = {
+    IMMEDIATE: "immediate",
+    GRADUAL: "gradual",
+    CANARY: "canary",
+    FAILBACK: "failback",
+    EMERGENCY: "emergency",
+    SERVICE: "settings",
+    PROPOSAL: "proposal",
+}
+"""Workflow type → the name that the configuration uses."""
+
+NAMED: Mapping[str, str] = {word: procedure for procedure, word in WORDS.items()}
+"""And back."""
+
+
+def run_id(procedure: str, about: str = "") -> str:
+    """Of the one run of a procedure that is about this provider or route; an emergency is about nothing less than all."""
+    kind = {IMMEDIATE: "failover", SERVICE: "service"}.get(procedure, WORDS[procedure])
+    return f"{kind}/{about}" if about else kind

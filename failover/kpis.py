@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failover import kinds
 from failover.incident import Impact, RunRecord
 from failover.units import render_duration
 
@@ -40,7 +41,7 @@ class Clocks:
 def measure(record: RunRecord) -> list[Kpi]:
     """Every indicator, in the runbook's order. What did not happen, or was not counted, is unknown: never met."""
     moments, targets = record.moments, record.kpis
-    execution = targets.immediate_execution if record.procedure == "ImmediateFailover" else targets.execution
+    execution = targets.immediate_execution if record.procedure == kinds.IMMEDIATE else targets.execution
     return [
         _time("detection", moments.first_bad, moments.unhealthy, targets.detection, "first bad sample → unhealthy"),
         _time("execution", moments.decided, moments.verified, execution, "decided → in force and verified"),

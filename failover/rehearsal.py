@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failover import kinds
 from failover.config import Config
 from failover.config.communications import Communications
 from failover.config.routes import Approvals
@@ -37,7 +38,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ConfigFinding:
     """Something wrong, and what to do about it. `grave`: a route would not be saved, or a plan not be made."""
 
     about: str
@@ -96,7 +97,7 @@ class Rehearsed:
 
     def kpis(self) -> list[Kpi]:
         """Those that bind immediate failovers; ramps report against their own plan."""
-        return measure(self.record) if self.record and self.record.procedure == "ImmediateFailover" else []
+        return measure(self.record) if self.record and self.record.procedure == kinds.IMMEDIATE else []
 
     def waited(self) -> timedelta:
         return clocks(self.record).waiting_for_people if self.record else timedelta(0)
@@ -193,23 +194,23 @@ def as_rehearsed(config: Config, probe_answer: str) -> Config:
 # What guards a configuration
 
 
-def lacks(config: Config, route: str, provider: str) -> Iterator[Finding]:
+def lacks(config: Config, route: str, provider: str) -> Iterator[ConfigFinding]:
     """What stands in the way of saving a route from a provider, as far as the configuration alone tells."""
     about = f"{route} without {provider}"
     chain = config.chain(route, provider)
     if not chain:
-        yield Finding(
+        yield ConfigFinding(
             about=about,
             problem=f"nobody is named to take over from {provider}",
             remedy=f"add failover_chains.{provider}, or routes.{route}.chains.{provider}, with who takes over, best first",
         )
 
 
-def unmeetable(config: Config, route: str) -> Iterator[Finding]:
+def unmeetable(config: Config, route: str) -> Iterator[ConfigFinding]:
     """Targets that nobody meets even on a good day, and approvals that nobody can give."""
     targets, model = config.targets(route), config.rehearsal
     if targets.response_time < model.slow_answer_time:
-        yield Finding(
+        yield ConfigFinding(
             about=route,
             problem=(
                 f"its target of {milliseconds(targets.response_time)} ms (P95) is below what a provider that is well takes "
@@ -220,14 +221,14 @@ def unmeetable(config: Config, route: str) -> Iterator[Finding]:
     approvals = config.routes[route].approvals
     able = who_may_answer(config, "", None)
     if approvals.points and config.access.operators and len(able) < approvals.quorum:
-        yield Finding(
+        yield ConfigFinding(
             about=route,
             problem=f"{approvals.quorum} must approve, and {len(able)} of the operators may",
             remedy=f"give more operators the role approve, or lower routes.{route}.approvals.quorum",
         )
     late = [one for one in approvals.remind_after if one >= approvals.deadline]
     if approvals.points and late:
-        yield Finding(
+        yield ConfigFinding(
             about=route,
             problem=f"its approvals end after {render_duration(approvals.deadline)}, before the reminder after "
             f"{render_duration(late[0])}",
@@ -236,7 +237,7 @@ def unmeetable(config: Config, route: str) -> Iterator[Finding]:
         )
 
 
-def impatient(config: Config) -> Iterator[Finding]:
+def impatient(config: Config) -> Iterator[ConfigFinding]:
     """Deadlines that are shorter than what they wait for."""
     immediate, gating = config.procedures.immediate, config.procedures.gating
     pairs = [
@@ -245,7 +246,7 @@ def impatient(config: Config) -> Iterator[Finding]:
     ]
     for name, deadline, of, wait in pairs:
         if deadline <= wait:
-            yield Finding(
+            yield ConfigFinding(
                 about="every route",
                 problem=f"procedures.{name} ({render_duration(deadline)}) ends before procedures.{of} "
                 f"({render_duration(wait)}) can",
@@ -253,7 +254,7 @@ def impatient(config: Config) -> Iterator[Finding]:
             )
 
 
-def why_not_saved(world: World, told: Rehearsed, route: str, provider: str) -> Finding | None:
+def why_not_saved(world: World, told: Rehearsed, route: str, provider: str) -> ConfigFinding | None:
     """Why the route's users are not served well once the run against the provider's failure is over; None where they are."""
     about = f"{route} without {provider}"
     own = next(lacks(world.config, route, provider), None)
@@ -265,15 +266,17 @@ def why_not_saved(world: World, told: Rehearsed, route: str, provider: str) -> F
         return own
     if left:
         remedy = "look at the reason, and rehearse this route alone"
-        return Finding(about=about, problem=f"{percent(left)} % stay on {provider}: {told.reason}", remedy=remedy)
+        return ConfigFinding(about=about, problem=f"{percent(left)} % stay on {provider}: {told.reason}", remedy=remedy)
     if bad is None and told.good:
         return None
     if bad is None:
         problem = f"its users would be served, but the run ends {told.outcome}: {told.reason}"
-        return Finding(about=about, problem=problem, remedy="rehearse it alone, and look at its timeline", grave=False)
+        return ConfigFinding(
+            about=about, problem=problem, remedy="rehearse it alone, and look at its timeline", grave=False
+        )
     return _overrun(world, now.distribution, about) or next(
         unmeetable(world.config, route),
-        Finding(about=about, problem=bad, remedy="rehearse this route alone, and look at its samples"),
+        ConfigFinding(about=about, problem=bad, remedy="rehearse this route alone, and look at its samples"),
     )
 
 
@@ -283,13 +286,13 @@ def _minute_after(world: World, told: Rehearsed) -> Telemetry:
     return world.told(told.policies, told.ended, until, until + world.config.gateway.request_timeout)
 
 
-def _overrun(world: World, shares: Distribution, about: str) -> Finding | None:
+def _overrun(world: World, shares: Distribution, about: str) -> ConfigFinding | None:
     route = about.split(" ")[0]
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
         limit = world.takes(name)
         arrives = world.traffic(route) * share / 10_000
         if limit is not None and arrives > limit:
-            return Finding(
+            return ConfigFinding(
                 about=about,
                 problem=f"{arrives:g} requests a minute would come to {name}, which declared that it takes {limit:g}",
                 remedy=f"raise providers.{name}.capacity where it takes more, name somebody else in the chain, or shed load",
@@ -297,11 +300,13 @@ def _overrun(world: World, shares: Distribution, about: str) -> Finding | None:
     return None
 
 
-def why_not_happy(told: Rehearsed, route: str) -> Finding | None:
+def why_not_happy(told: Rehearsed, route: str) -> ConfigFinding | None:
     """Why a procedure did not complete though everybody was well and everybody agreed; None where it did."""
     if told.good:
         return None
-    return Finding(about=f"{told.procedure} of {route}", problem=f"{told.outcome}: {told.reason}", remedy=_remedy(told))
+    return ConfigFinding(
+        about=f"{told.procedure} of {route}", problem=f"{told.outcome}: {told.reason}", remedy=_remedy(told)
+    )
 
 
 def _remedy(told: Rehearsed) -> str:
@@ -327,7 +332,7 @@ class Row:
     provider: str
     outcome: str
     seconds: float
-    finding: Finding | None
+    finding: ConfigFinding | None
     how: str = ""
 
     @property
@@ -340,7 +345,7 @@ class Everything:
     """`rehearse --all`: a line each, what is wrong beside, and whether the configuration passes."""
 
     rows: Sequence[Row]
-    findings: Sequence[Finding]
+    findings: Sequence[ConfigFinding]
     wall_seconds: float
     assumed: str = ""
 

@@ -127,7 +127,7 @@ IMPROBABLE = 5
 
 
 def _odd_shares(telemetry: Telemetry, expectation: Expectation) -> list[str]:
-    tries = {w.provider: w.first_tries for w in telemetry.providers if w.route == expectation.route}
+    tries = telemetry.first_tries(expectation.route)
     total = sum(tries.values())
     odd = []
     for name in sorted({*tries, *expectation.share}):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from failover import degraded
+from failover import degraded, kinds
 from failover.degraded import CacheSettings, DegradedService, QueueSettings
 from failover.errors import RequestError
 from failover.incident import Trigger
@@ -13,7 +13,7 @@ from failover.requests import Request
 from failover.section import Count, Name
 from failover.units import PositiveSeconds, parse_duration, render_duration
 
-NAME = "ServiceSettings"
+NAME = kinds.SERVICE
 
 
 class ServiceSettingsRequest(Request):

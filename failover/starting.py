@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from failover import kinds
 from failover.health import Condition, Verdict
 from failover.incident import Trigger
 from failover.requests import CanaryFailoverRequest, FailbackRequest, GradualFailoverRequest, ImmediateFailoverRequest
@@ -20,11 +21,6 @@ class StartOrder:
     workflow_id: str
     request: dict[str, Any]
     summary: str
-
-
-def failover_id(provider: str) -> str:
-    """Of the one run that moves everything off a provider."""
-    return f"failover/{provider}"
 
 
 def orders_for(
@@ -65,8 +61,8 @@ def _immediate(
         verdicts=[verdict, *others],
     )
     return StartOrder(
-        procedure="ImmediateFailover",
-        workflow_id=failover_id(verdict.provider),
+        procedure=kinds.IMMEDIATE,
+        workflow_id=kinds.run_id(kinds.IMMEDIATE, verdict.provider),
         request=request.model_dump(mode="json"),
         summary=f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}",
     )
@@ -82,7 +78,7 @@ def _gradual(route: str, verdict: Verdict, requested_by: str) -> StartOrder:
         requested_by=requested_by,
         trigger=Trigger.AUTOMATIC,
     )
-    return _ramp("GradualFailover", "gradual", request, verdict)
+    return _ramp(kinds.GRADUAL, request, verdict)
 
 
 def _canary(route: str, target: str, verdict: Verdict, requested_by: str) -> StartOrder:
@@ -94,15 +90,13 @@ def _canary(route: str, target: str, verdict: Verdict, requested_by: str) -> Sta
         requested_by=requested_by,
         trigger=Trigger.AUTOMATIC,
     )
-    return _ramp("CanaryFailover", "canary", request, verdict)
+    return _ramp(kinds.CANARY, request, verdict)
 
 
-def _ramp(
-    procedure: str, kind: str, request: GradualFailoverRequest | CanaryFailoverRequest, verdict: Verdict
-) -> StartOrder:
+def _ramp(procedure: str, request: GradualFailoverRequest | CanaryFailoverRequest, verdict: Verdict) -> StartOrder:
     return StartOrder(
         procedure=procedure,
-        workflow_id=f"{kind}/{request.route}",
+        workflow_id=kinds.run_id(procedure, request.route),
         request=request.model_dump(mode="json"),
         summary=f"{request.route}: {verdict.provider} is {verdict.condition.value.replace('_', ' ')}",
     )
@@ -115,8 +109,8 @@ def uncertified_order(request: ImmediateFailoverRequest, routes: Sequence[str]) 
     """
     agreed = request.model_copy(update={"routes": list(routes), "uncertified": True, "verdicts": []})
     return StartOrder(
-        procedure="ImmediateFailover",
-        workflow_id=f"{failover_id(request.failed_provider)}/uncertified",
+        procedure=kinds.IMMEDIATE,
+        workflow_id=f"{kinds.run_id(kinds.IMMEDIATE, request.failed_provider)}/uncertified",
         request=agreed.model_dump(mode="json"),
         summary=f"{request.failed_provider} failed, and no certified target is known to be well",
     )
@@ -133,8 +127,8 @@ def failback_order(route: str, provider: str, reason: str, requested_by: str) ->
         trigger=Trigger.AUTOMATIC,
     )
     return StartOrder(
-        procedure="Failback",
-        workflow_id=f"failback/{route}",
+        procedure=kinds.FAILBACK,
+        workflow_id=kinds.run_id(kinds.FAILBACK, route),
         request=request.model_dump(mode="json"),
         summary=f"{route}: back to {provider}",
     )

@@ -77,6 +77,10 @@ class Telemetry:
     def of_route(self, route: str) -> RouteWindow | None:
         return next((window for window in self.routes if window.route == route), None)
 
+    def first_tries(self, route: str) -> dict[str, int]:
+        """By provider, of one route: what the weights really did."""
+        return {window.provider: window.first_tries for window in self.providers if window.route == route}
+
 
 def merged(
     counted: Telemetry | None,

@@ -15,6 +15,7 @@ from failover.aftercare import NAME, CareItem, ItemVerb, follow_up_id, request_a
 from failover.errors import RequestError, TemporalUnavailable
 from failover.starting import StartOrder
 from starter.arguments import operator
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.exit_codes import ExitCode, NotNow
 from starter.output import as_json, table
@@ -23,8 +24,6 @@ from starter.running import Stack, find
 from starter.runs.finding import executions
 from starter.runs.orders import deliver, tell
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 from workflows.follow_up import FollowUp
 from workflows.queue import TASK_QUEUE
 
@@ -170,7 +169,7 @@ async def _begin(settings: Settings, stack: Stack, run: str) -> tuple[str, bool]
     if folder is None:
         raise RequestError(f"No evidence of a run {run!r} is kept; `failoverctl evidence` shows what there is.")
     record = store.load(folder)
-    config = load(stack.config or named(settings, None)).config
+    config = in_force(settings, stack).config
     request = request_about(record).model_copy(update={"settings": config.follow_up})
     order = StartOrder(
         procedure=NAME,

@@ -5,14 +5,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from failover.config import Config
+from starter.configuration import load, named
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
 from starter.parts import provider_clients
 from starter.running import DEFAULT_HOME, write_atomically
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 from starter.tracing import tracing
 
 

@@ -22,14 +22,13 @@ from failover.incident import RunRecord
 from failover.kinds import EMERGENCY, FAILOVERS
 from failover.senders import Webhooks
 from providers.status_page import StatusPages
+from starter.configuration import at_hand, load
 from starter.logs import configure
 from starter.output import as_json, say, table
 from starter.parts import SAMPLES, evidence_store, secrets_of
 from starter.reporting import write
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
-from starter.showing import USUAL_FILE
-from starter.stack import load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ def _is_meant(record: RunRecord, run: str | None) -> bool:
 
 def _config(settings: Settings, stack: Stack, named: Path | None) -> Config | None:
     """As named, of the running stack, or of the environment; None where nobody knows one."""
-    path = named or stack.config or settings.config or (USUAL_FILE if USUAL_FILE.is_file() else None)
+    path = at_hand(settings, named or stack.config)
     return load(path).config if path else None
 
 

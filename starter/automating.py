@@ -7,12 +7,11 @@ from pathlib import Path
 
 from failover.automation import Hold, levels_of
 from starter.arguments import moment
+from starter.configuration import in_force
 from starter.output import as_json, say, table
 from starter.parts import hold_of
 from starter.running import Stack, find
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 
 def run_hold(settings: Settings, why: str, until: str | None, by: str | None, state: Path | None, *, json: bool) -> int:
@@ -32,7 +31,7 @@ def run_resume(settings: Settings, state: Path | None, *, json: bool) -> int:
 def run_show(settings: Settings, config: Path | None, state: Path | None, *, json: bool) -> int:
     stack = find(settings, state)
     hold = asyncio.run(hold_in(stack))
-    levels = levels_of(load(config or stack.config or named(settings, config)).config)
+    levels = levels_of(in_force(settings, stack, config).config)
     if json:
         as_json("automation", {"hold": hold, "levels": levels})
         return 0

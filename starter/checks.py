@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from failover import kinds
 from failover.config import Config
 from failover.deadman import why_red
 from failover.errors import TemporalUnavailable
 
-COMPLETED = 'WorkflowType = "HealthCheck" AND ExecutionStatus = "Completed"'
+COMPLETED = f'WorkflowType = "{kinds.HEALTH_CHECK}" AND ExecutionStatus = "Completed"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

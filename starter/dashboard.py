@@ -27,10 +27,10 @@ from failover.standing import Known, Standing, Word, standing
 from failover.telemetry import Telemetry
 from failover.troubles import RunNow
 from failover.units import milliseconds, parse_duration, render_duration
-from starter.live import COLOURS, GLYPHS, HEALTH_STYLE
 from starter.output import console, interactive
 from starter.running import Stack, find
 from starter.runs.finding import DRY, Found
+from starter.runs.picture import COLOURS, GLYPHS, HEALTH_STYLE
 from starter.settings import Settings
 from starter.status import Asked, look, run_status
 

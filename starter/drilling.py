@@ -17,6 +17,7 @@ from failover.kpis import measure
 from failover.reports.incident import as_figures, incident
 from failover.reports.markdown import markdown
 from failover.units import render_duration
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.logs import configure
 from starter.output import alarm, as_json, say, table
@@ -25,8 +26,6 @@ from starter.reporting import write
 from starter.running import Stack, find
 from starter.schedules import DRILL, Listed, apply, listed
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 SHOWN = 3
 """Of a schedule's next times."""
@@ -36,7 +35,7 @@ _RECORD = TypeAdapter(RunRecord)
 
 def run_schedule(settings: Settings, config: Path | None, state: Path | None, *, json: bool) -> int:
     stack = find(settings, state)
-    wanted = load(config or stack.config or named(settings, config)).config
+    wanted = in_force(settings, stack, config).config
     if not wanted.drills.schedules:
         say("drills.schedules names no drill, so none is due by itself. docs/drills.md shows how to write one.")
     schedules = asyncio.run(_apply(settings, stack, wanted))

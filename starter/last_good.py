@@ -12,7 +12,6 @@ from datetime import datetime
 from temporalio.client import Client
 
 from activities.evidence import EvidenceStore
-from failover.config import Config
 from failover.distribution import Shares
 from failover.drill import NAME as DRILL
 from failover.errors import FailoverError, RequestError
@@ -20,12 +19,10 @@ from failover.incident import Outcome, RunRecord
 from failover.policy import TrafficPolicy, is_drill
 from failover.ramp import RampPlan
 from failover.requests import RunResult
-from starter.parts import evidence_of
+from starter.parts import config_of, evidence_of
 from starter.running import Stack
 from starter.runs.following import ask
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 GOOD_ENDS = (Outcome.COMPLETED, Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.PASSED)
 
@@ -93,7 +90,7 @@ def _on_record(about: Sequence[RunRecord], route: str) -> Good | None:
 
 
 def _configured(settings: Settings, stack: Stack, route: str) -> Good:
-    config = _config(settings, stack)
+    config = config_of(settings, stack)
     if config is None or route not in config.routes:
         raise RequestError(
             f"Nothing tells what was good on route {route!r}: no run is on record, and no configuration is at "
@@ -119,10 +116,3 @@ def _load(store: EvidenceStore, folder: str, unknown: list[str]) -> RunRecord | 
 
 def _ended(record: RunRecord) -> datetime:
     return record.moments.closed or record.moments.decided
-
-
-def _config(settings: Settings, stack: Stack) -> Config | None:
-    try:
-        return load(stack.config or named(settings, None)).config
-    except FailoverError:
-        return None

@@ -10,7 +10,7 @@ from failover.communications import KEPT_OPEN
 from failover.config.communications import ChannelName
 from failover.errors import RequestError, Unavailable
 from failover.messages import IncidentMessage, MessageRef
-from starter.checking.place import Place
+from starter.checking.context import CheckContext
 from starter.exit_codes import ExitCode
 from starter.logs import configure
 from starter.output import as_json, say
@@ -25,17 +25,17 @@ def run_notify(
     settings: Settings, state: Path | None, channel: str, text: str | None, *, test: bool, json: bool
 ) -> int:
     """Exit code 0 once it is said. Without Slack's token it is said here alone, and that is told."""
-    place = Place.find(settings, state)
+    context = CheckContext.find(settings, state)
     words = TEST if test and text is None else text or ""
     if not words.strip():
         raise RequestError("There is nothing to say: the text is empty.")
     configure("console")
     if test:
-        return _test(place, channel, words, json=json)
+        return _test(context, channel, words, json=json)
     if channel in set(ChannelName):
-        return _outside(place, ChannelName(channel), words, json=json)
-    ref = asyncio.run(_post(place, channel, words))
-    slack = place.config.notifications.slack
+        return _outside(context, ChannelName(channel), words, json=json)
+    ref = asyncio.run(_post(context, channel, words))
+    slack = context.config.notifications.slack
     if ref.channel == "console":
         say(f"Nobody else was told: {slack.token_env} is not set, so messages go to the console.")
     if json:
@@ -45,24 +45,24 @@ def run_notify(
     return 0
 
 
-async def _post(place: Place, channel: str, text: str) -> MessageRef:
+async def _post(context: CheckContext, channel: str, text: str) -> MessageRef:
     message = IncidentMessage(key=f"by-hand/{uuid.uuid4().hex}", text=text, headline=text, urgent=True)
     try:
-        return await notifier(place.config, place.settings, channel).post(message, retried=False)
+        return await notifier(context.config, context.settings, channel).post(message, retried=False)
     except ApplicationError as error:
         raise Unavailable(f"{error.message} Nobody was told.") from error
     except OSError as error:
         raise Unavailable(f"Slack does not answer ({error}). Nobody was told.") from error
 
 
-def _outside(place: Place, name: ChannelName, text: str, *, json: bool) -> int:
+def _outside(context: CheckContext, name: ChannelName, text: str, *, json: bool) -> int:
     """One message that is no incident."""
     if name in KEPT_OPEN:
         raise RequestError(
             f"{name.value} is told of incidents alone, in the words of the configuration; "
             f"`failoverctl notify {name.value} --test` tries it."
         )
-    ((_, channel),) = built(place, [name]).items()
+    ((_, channel),) = built(context, [name]).items()
     tried = asyncio.run(tell(name, channel, text, is_test=False))
     if not tried.delivered:
         raise Unavailable(f"{tried.said} Nobody was told.")
@@ -73,14 +73,14 @@ def _outside(place: Place, name: ChannelName, text: str, *, json: bool) -> int:
     return 0
 
 
-def _test(place: Place, channel: str, text: str, *, json: bool) -> int:
+def _test(context: CheckContext, channel: str, text: str, *, json: bool) -> int:
     """Exit code 5 where a channel could not be reached, or refused."""
     tried: list[Tried] = []
     if channel == EVERYBODY or channel not in set(ChannelName):
-        named = place.config.notifications.slack.channel if channel == EVERYBODY else channel
-        tried.append(asyncio.run(_try_slack(place, named, f"[TEST] {text}")))
+        named = context.config.notifications.slack.channel if channel == EVERYBODY else channel
+        tried.append(asyncio.run(_try_slack(context, named, f"[TEST] {text}")))
     names = None if channel == EVERYBODY else [ChannelName(channel)] if channel in set(ChannelName) else []
-    tried += asyncio.run(tried_all(built(place, names), text))
+    tried += asyncio.run(tried_all(built(context, names), text))
     if json:
         as_json("tried", tried)
     else:
@@ -89,12 +89,12 @@ def _test(place: Place, channel: str, text: str, *, json: bool) -> int:
     return ExitCode.DONE if all(one.delivered for one in tried) else ExitCode.UNREACHABLE
 
 
-async def _try_slack(place: Place, channel: str, text: str) -> Tried:
+async def _try_slack(context: CheckContext, channel: str, text: str) -> Tried:
     try:
-        ref = await _post(place, channel, text)
+        ref = await _post(context, channel, text)
     except Unavailable as error:
         return Tried(channel=channel, delivered=False, said=str(error))
     if ref.channel == "console":
-        unset = place.config.notifications.slack.token_env
+        unset = context.config.notifications.slack.token_env
         return Tried(channel=channel, delivered=True, said=f"{unset} is not set: messages go to the log.")
     return Tried(channel=channel, delivered=True, said=f"told, message {ref.id}.", id=ref.id)

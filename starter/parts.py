@@ -16,12 +16,11 @@ from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, FailoverError, Unavailable
 from failover.ports import DrillPlane, HoldStore, PassiveSource, ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
+from starter.configuration import load, named, simulated
 from starter.connection import Http
 from starter.golden import load_suites
 from starter.running import Stack, find
 from starter.settings import VENDOR_VARIABLES, Settings
-from starter.showing import named
-from starter.stack import load, simulated
 from traffic.gateway import GatewayPlane
 
 Context = Callable[[], Mapping[str, str]]

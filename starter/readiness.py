@@ -12,6 +12,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from activities.certificates import FileReadinessStore
+from failover import kinds
 from failover.certificates import Certificate, Wanted, why_void
 from failover.config_file import LoadedConfig
 from failover.errors import TemporalUnavailable
@@ -19,6 +20,7 @@ from failover.findings import Finding, Health, failed, ok, warning
 from failover.readiness import OF_TARGETS, Audit, Standing
 from failover.requests import ReadinessAuditRequest
 from failover.units import render_duration, roughly
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.exit_codes import ExitCode
 from starter.golden import load_prompt_sets
@@ -27,8 +29,6 @@ from starter.parts import readiness_store
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.schedules import READINESS_AUDIT
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 from workflows.queue import TASK_QUEUE
 from workflows.readiness_audit import AuditResult, Progress
 
@@ -58,7 +58,7 @@ class Place:
     @classmethod
     def find(cls, settings: Settings, config: Path | None, state: Path | None) -> "Place":
         stack = find(settings, state)
-        loaded = load(config or stack.config or named(settings, config))
+        loaded = in_force(settings, stack, config)
         home = stack.state or state or settings.state or DEFAULT_HOME
         return cls(settings=settings, stack=stack, loaded=loaded, store=readiness_store(loaded.config, home))
 
@@ -177,7 +177,7 @@ async def start_audit(
 ) -> WorkflowHandle[object, AuditResult]:
     """Start an audit by hand, or join the one that somebody has started."""
     return await client.start_workflow(
-        "ReadinessAudit",
+        kinds.READINESS_AUDIT,
         request,
         id=f"{READINESS_AUDIT}/by-hand",
         task_queue=task_queue,

@@ -8,11 +8,11 @@ from activities.samples import SampleLog
 from failover.errors import BadInput, RequestError
 from failover.replay import Compared, Replay, Start, replay
 from failover.units import parse_duration, render_duration
+from starter.configuration import load
 from starter.output import as_json, say, table
 from starter.parts import SAMPLES
 from starter.running import DEFAULT_HOME, find
 from starter.settings import Settings
-from starter.stack import load
 
 
 def run_replay(

@@ -30,7 +30,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from failover import policy
+from failover import kinds, policy
 from failover.config import Config
 from failover.config.drills import Day
 from failover.drill import NAME
@@ -134,7 +134,7 @@ def _health_check(config: Config) -> Schedule:
     interval = config.detection.schedule_interval
     return Schedule(
         action=ScheduleActionStartWorkflow(
-            "HealthCheck",
+            kinds.HEALTH_CHECK,
             {},
             id=HEALTH_CHECK,
             task_queue=TASK_QUEUE,
@@ -160,7 +160,7 @@ def _readiness_audit(config: Config) -> Schedule:
     settings = config.readiness
     return Schedule(
         action=ScheduleActionStartWorkflow(
-            "ReadinessAudit",
+            kinds.READINESS_AUDIT,
             {},
             id=READINESS_AUDIT,
             task_queue=TASK_QUEUE,

@@ -7,13 +7,12 @@ from pathlib import Path
 from failover.config import Config
 from failover.errors import RequestError
 from failover.units import render_duration
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.output import alarm, as_json, table
 from starter.running import Stack, find
 from starter.schedules import Applied, Listed, apply, listed, pause, resume
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 
 def run_apply(settings: Settings, config: Path | None, state: Path | None, *, json: bool) -> int:
@@ -28,7 +27,7 @@ def run_apply(settings: Settings, config: Path | None, state: Path | None, *, js
 
 
 def _config(settings: Settings, stack: Stack, config: Path | None) -> Config:
-    return load(config or stack.config or named(settings, config)).config
+    return in_force(settings, stack, config).config
 
 
 async def _apply(settings: Settings, stack: Stack, config: Config) -> dict[str, Applied]:

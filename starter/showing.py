@@ -8,13 +8,10 @@ from pydantic import BaseModel
 
 from failover.config_file import LoadedConfig
 from failover.distribution import render
-from failover.errors import BadInput
 from failover.immediate import count
+from starter.configuration import load, named
 from starter.output import as_json, table
 from starter.settings import Settings
-from starter.stack import load
-
-USUAL_FILE = Path("failover.yaml")
 
 
 def run_check(settings: Settings, config: Path | None) -> int:
@@ -34,14 +31,6 @@ def run_show(settings: Settings, config: Path | None, *, json: bool) -> int:
     else:
         table(loaded.source, ("key", "value", "from"), [(key, _shown(value), origin) for key, value, origin in rows])
     return 0
-
-
-def named(settings: Settings, config: Path | None) -> Path:
-    """The file that a command means; BadInput where none is named and none is there."""
-    found = config or settings.config or (USUAL_FILE if USUAL_FILE.is_file() else None)
-    if found is None:
-        raise BadInput("There is no failover.yaml here; name a configuration with --config, or set FAILOVER_CONFIG.")
-    return found
 
 
 def effective(loaded: LoadedConfig) -> Iterator[tuple[str, Any, str]]:

@@ -17,6 +17,7 @@ from failover.telemetry import Telemetry
 from failover.troubles import troubles
 from starter.automating import hold_in
 from starter.checks import Watched, last_completed, watched
+from starter.configuration import load
 from starter.connection import Http, connect
 from starter.exit_codes import ExitCode
 from starter.output import alarm, as_json, say, sentence, table
@@ -24,7 +25,6 @@ from starter.parts import closing, plane_of
 from starter.running import Stack, find
 from starter.runs.finding import Found, open_runs, recent_runs
 from starter.settings import Settings
-from starter.stack import load
 
 WINDOW = timedelta(seconds=60)
 """Over which the share really served is counted."""

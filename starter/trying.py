@@ -11,7 +11,7 @@ from failover.config.communications import ChannelName
 from failover.errors import ChannelFailed, RequestError
 from failover.incident import Outcome
 from starter.channels import channels
-from starter.checking.place import Place
+from starter.checking.context import CheckContext
 
 TEST = "This is a test of failoverctl: nothing has happened, and nothing needs to be done."
 
@@ -26,9 +26,9 @@ class Tried:
     id: str = ""
 
 
-def built(place: Place, names: Collection[ChannelName] | None) -> Mapping[ChannelName, Channel]:
+def built(context: CheckContext, names: Collection[ChannelName] | None) -> Mapping[ChannelName, Channel]:
     """The channels of these names, or all that are switched on. RequestError for one that is not."""
-    on = channels(place.config, place.settings)
+    on = channels(context.config, context.settings)
     missing = [name.value for name in names or () if name not in on]
     if missing:
         raise RequestError(

@@ -13,16 +13,17 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
 from failover.config.follow_up import FollowUp
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
+from starter.configuration import demo_config, load
+from starter.embedded.temporal_server import DevServer, find_cli, find_test_server, start_dev_server, time_skipping
 from starter.ports import free_port
+from starter.search_attributes import register_search_attributes
 from starter.settings import Settings
-from starter.stack import demo_config, load
-from starter.temporal_server import DevServer, find_cli, find_test_server, start_dev_server, time_skipping
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
 
@@ -75,7 +76,7 @@ async def dev_server(temporal_cli: Path, tmp_path_factory: pytest.TempPathFactor
 async def temporal_client(dev_server: DevServer) -> Client:
     """Connected, with our converter and search attributes."""
     client = await Client.connect(dev_server.address, data_converter=data_converter)
-    await composition.register_search_attributes(client)
+    await register_search_attributes(client)
     return client
 
 
@@ -84,7 +85,7 @@ async def time_skipping_env() -> AsyncIterator[WorkflowEnvironment]:
     """A server whose clock leaps from timer to timer; one a test, since the clock is global."""
     server = await asyncio.to_thread(find_test_server, _SETTINGS.cache_directory(), print)
     async with time_skipping(server, data_converter=data_converter) as environment:
-        await composition.register_search_attributes(environment.client)
+        await register_search_attributes(environment.client)
         yield environment
 
 

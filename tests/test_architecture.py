@@ -1,5 +1,6 @@
 """The walls of the house, held by tools; and the tools, held by walls that are broken on purpose."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import worker as composition
+from starter import worker_parts as composition
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["failover", "workflows", "activities", "providers", "traffic", "gateway", "simulator", "starter"]
@@ -114,3 +115,28 @@ def test_names_in_histories_are_given_not_derived() -> None:
         *("MultiProviderEmergency", "ServiceSettings", "Proposal", "Communications", "FollowUp", "ReadinessAudit"),
         "FailoverDrill",
     }
+
+
+def test_the_composition_root_is_nobodys_part() -> None:
+    """worker.py puts the house together; import-linter cannot see who leans on it, since it is no package."""
+    for folder in PACKAGES:
+        for file in (ROOT / folder).rglob("*.py"):
+            lines = [line.strip() for line in file.read_text().splitlines()]
+            assert not [line for line in lines if line.startswith(("import worker", "from worker "))], file
+
+
+NAMING = [ROOT / name for name in ("failover/kinds.py", "failover/drill.py", "workflows/immediate_failover.py")]
+
+
+def test_the_name_of_a_procedure_is_written_once() -> None:
+    """In failover/kinds.py, with how the ids of runs are made: a name typed by hand is one that nobody finds."""
+    names = "|".join(workflow.__name__ for workflow in composition.WORKFLOWS)
+    by_hand = re.compile(rf"""["']({names})["']|f["'](failover|gradual|canary|failback|proposal|service)/{{""")
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        for folder in PACKAGES
+        for file in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if by_hand.search(line) and file not in NAMING
+    ]
+    assert not found, "\n".join(found)

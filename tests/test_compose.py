@@ -13,8 +13,8 @@ import jsonschema
 import pytest
 import yaml
 
+from starter.configuration import load
 from starter.settings import KNOWN_VARIABLES
-from starter.stack import load
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.temporal.yml"

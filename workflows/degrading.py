@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError
 from activities.emergency import Ecosystem
 from failover import emergency
 from failover.distribution import Distribution
-from failover.emergency import EmergencyBrief, EmergencyRoute, Standing
+from failover.emergency import EmergencyBrief, EmergencyRoute, ProviderWatch
 from failover.immediate import count
 from failover.incident import Outcome, Sample
 from failover.policy import Change, ChangedBy, Mode
@@ -37,7 +37,7 @@ class EmergencyState:
     brief: EmergencyBrief
     began: datetime
     told_at: datetime
-    standings: list[Standing]
+    standings: list[ProviderWatch]
     given: dict[str, dict[str, int]] = field(default_factory=dict)
     expected: list[Expectation] = field(default_factory=list)
     written: bool = False

@@ -15,7 +15,7 @@ from failover import emergency
 from failover.capacity import Headroom
 from failover.distribution import Distribution, render, same
 from failover.driving import Driving, Stage, Verb
-from failover.emergency import EmergencyRoute, Standing
+from failover.emergency import EmergencyRoute, ProviderWatch
 from failover.immediate import count
 from failover.incident import Moments, Outcome, PolicyWrite, RouteShift, RunRecord, TimelineEntry
 from failover.messages import MessageRef
@@ -109,7 +109,7 @@ class MultiProviderEmergency(Driven):
         except FailureError as error:
             raise unreadable(error, self._command()) from error
         now = workflow.now()
-        standings = [Standing(provider=name, since=now) for name in sorted(brief.providers)]
+        standings = [ProviderWatch(provider=name, since=now) for name in sorted(brief.providers)]
         self._know(EmergencyState(brief=brief, began=now, told_at=now, standings=standings))
         self.journal.concerns([route.route for route in brief.routes])
         if self.request.dry_run:
@@ -182,7 +182,7 @@ class MultiProviderEmergency(Driven):
     async def _look(self) -> None:
         """One probe of every provider, all at once."""
         state = self._known()
-        names = [standing.provider for standing in state.standings]
+        names = [watched.provider for watched in state.standings]
         order = CandidateProbe(providers=names, timeout=state.brief.probe_timeout)
         try:
             verdicts = await workflow.execute_activity_method(
@@ -192,9 +192,9 @@ class MultiProviderEmergency(Driven):
             self.journal.note(f"The providers could not be probed: {data_plane.why(error)}")
             return
         known, now = {verdict.provider: verdict for verdict in verdicts}, workflow.now()
-        for index, standing in enumerate(state.standings):
-            seen = standing.seen(known[standing.provider], now)
-            if (seen.good > 0) != (standing.good > 0):
+        for index, watched in enumerate(state.standings):
+            seen = watched.seen(known[watched.provider], now)
+            if (seen.good > 0) != (watched.good > 0):
                 self.journal.note(f"{seen.provider} {'answers again' if seen.good else 'is down'}: {seen.reason}")
             state.standings[index] = seen
 
@@ -280,7 +280,7 @@ class MultiProviderEmergency(Driven):
             return
         state.told_at = now
         since = render_duration(timedelta(seconds=round((now - state.began).total_seconds())))
-        down = ", ".join(standing.provider for standing in state.standings if not standing.good) or "nobody"
+        down = ", ".join(watched.provider for watched in state.standings if not watched.good) or "nobody"
         text = f"Still degraded after {since}: {trouble or self.waits_for}. Down: {down}."
         if trouble is not None:
             text += f" It is tried again. By hand: {self._command()}"

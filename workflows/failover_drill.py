@@ -12,11 +12,11 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureErro
 from activities.drilling import (
     Drilling,
     DrillLook,
-    Finding,
     GuardOrder,
     Load,
     LoadOrder,
     PracticeOrder,
+    StopReason,
 )
 from activities.restoration import SampleOrder
 from activities.runs import TASK_TIMEOUT
@@ -212,11 +212,11 @@ class FailoverDrill(Driven):
         except Ended as ended:
             return ended
 
-    def _stopped_by(self, finding: Finding) -> Ended:
-        if finding.lost:
-            self._lost = finding.reason
-        self.journal.note(finding.reason)
-        return Ended(finding.outcome, finding.reason)
+    def _stopped_by(self, stop: StopReason) -> Ended:
+        if stop.lost:
+            self._lost = stop.reason
+        self.journal.note(stop.reason)
+        return Ended(stop.outcome, stop.reason)
 
     async def _exercise(self) -> Ended:
         brief, watches = self._known(), dict[str, asyncio.Task[Verdict | None]]()

@@ -13,7 +13,7 @@ from activities.aftercare import Aftercare, CareRecord, ReportOrder
 from activities.probing import CandidateProbe, Probing
 from activities.restoration import SampleOrder
 from failover import aftercare
-from failover.aftercare import Assign, Care, CareItem, Finding, FollowUpRequest, ItemOrder, ItemVerb
+from failover.aftercare import Assign, Care, CareItem, FollowUpRequest, ItemOrder, ItemResult, ItemVerb
 from failover.driving import Answer
 from failover.health import Condition
 from failover.incident import Outcome, Sample
@@ -119,15 +119,15 @@ class FollowUp(Visible):
 
     # What the product does by itself
 
-    async def _work(self, item: CareItem) -> Finding:
+    async def _work(self, item: CareItem) -> ItemResult:
         try:
-            finding = await self._works()[item.key]()
+            result = await self._works()[item.key]()
         except ActivityError as error:
-            finding = Finding(done=False, said=f"It could not be done by itself: {data_plane.why(error)}")
-        self.journal.note(f"{item.title}: {finding.said}")
-        return finding
+            result = ItemResult(done=False, said=f"It could not be done by itself: {data_plane.why(error)}")
+        self.journal.note(f"{item.title}: {result.said}")
+        return result
 
-    def _works(self) -> dict[str, Callable[[], Awaitable[Finding]]]:
+    def _works(self) -> dict[str, Callable[[], Awaitable[ItemResult]]]:
         return {
             aftercare.VALIDATION: self._validate,
             aftercare.INCIDENT_REPORT: lambda: self._report("incident"),
@@ -139,27 +139,27 @@ class FollowUp(Visible):
             aftercare.THRESHOLDS: lambda: self._analysis(Aftercare.thresholds),
         }
 
-    async def _report(self, kind: str) -> Finding:
+    async def _report(self, kind: str) -> ItemResult:
         order = ReportOrder(request=self.request, kind=kind)
-        finding: Finding = await workflow.execute_activity_method(
+        result: ItemResult = await workflow.execute_activity_method(
             Aftercare.report, order, summary=f"{kind} report", **ANALYSIS
         )
-        return finding
+        return result
 
-    async def _analysis(self, method: Any) -> Finding:
-        finding: Finding = await workflow.execute_activity_method(
+    async def _analysis(self, method: Any) -> ItemResult:
+        result: ItemResult = await workflow.execute_activity_method(
             method, self.request, summary="after-care", **ANALYSIS
         )
-        return finding
+        return result
 
-    async def _validate(self) -> Finding:
+    async def _validate(self) -> ItemResult:
         """The users' side of the routes, and one deep probe of the provider that failed."""
         routes = self.request.routes
         order = SampleOrder(routes=routes, since=workflow.now() - WINDOW, window=WINDOW, evacuated="", moved=[])
         sample = await data_plane.sample(order) if routes else "the run changed no route"
         said = sample if isinstance(sample, str) else aftercare.users_side(sample)
         good = isinstance(sample, Sample) and sample.good
-        return Finding(done=good, said=f"{said}.{await self._well()}")
+        return ItemResult(done=good, said=f"{said}.{await self._well()}")
 
     async def _well(self) -> str:
         if not self.request.provider:

@@ -9,6 +9,7 @@ from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ApplicationError
 
 from activities.watching import Watching, WatchOrder, WatchPlan
+from failover import kinds
 from failover.requests import HealthCheckRequest
 from failover.triggers import WatchState
 from workflows.options import BRISK
@@ -26,7 +27,7 @@ class HealthCheckResult:
     states: list[WatchState]
 
 
-@workflow.defn(name="HealthCheck")
+@workflow.defn(name=kinds.HEALTH_CHECK)
 class HealthCheck:
     """One run watches all providers; a verdict that changes starts its procedure from within, and the watch goes on."""
 

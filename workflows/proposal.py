@@ -8,6 +8,7 @@ from typing import Any
 from temporalio import workflow
 
 from activities.runs import StartOrder
+from failover import kinds
 from failover.automation import ProposalRequest
 from failover.config.routes import ApprovalPoint, Approvals
 from failover.driving import Driving, Stage, Verb, ask_approval, next_reminder
@@ -21,7 +22,7 @@ from workflows.ending import Ended, close
 from workflows.herald import Herald
 from workflows.journal import Journal
 
-NAME = "Proposal"
+NAME = kinds.PROPOSAL
 STEP = "start"
 STEPS = ("ask", "decide", "start")
 

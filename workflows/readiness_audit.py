@@ -21,6 +21,7 @@ from activities.readiness import (
     ProviderLook,
     TrafficLook,
 )
+from failover import kinds
 from failover.errors import NON_RETRYABLE
 from failover.findings import Finding, Health, unknown
 from failover.messages import readiness_changed
@@ -29,7 +30,7 @@ from failover.requests import ReadinessAuditRequest
 from workflows import data_plane
 from workflows.options import HELPER, READ
 
-NAME = "ReadinessAudit"
+NAME = kinds.READINESS_AUDIT
 
 TRIES = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_attempts=2, non_retryable_error_types=list(NON_RETRYABLE)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from activities.channels.http import Caller
+from failover import kinds
 from failover.communications import Delivery, Stage
 from failover.config.communications import PagerDuty
 
@@ -31,7 +32,7 @@ class PagerDutyChannel:
         if news.needs_person:
             await self._send("trigger", f"{key}{PERSON}", delivery, "critical")
         if news.stage is Stage.OPENED:
-            emergency = delivery.incident.procedure == "MultiProviderEmergency"
+            emergency = delivery.incident.procedure == kinds.EMERGENCY
             await self._send("trigger", key, delivery, "critical" if emergency else "warning")
         elif news.stage is Stage.CLOSED:
             await self._send("resolve", key, delivery)

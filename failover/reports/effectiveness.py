@@ -9,10 +9,10 @@ from failover.config.kpis import SuccessRates
 from failover.errors import RequestError
 from failover.immediate import count
 from failover.incident import Outcome, RunRecord
+from failover.kinds import RAMPS
 from failover.kpis import Kpi, measure
 from failover.reports.document import Block, Line, Plot, Report, Section, Table, Tone, text
 from failover.reports.incident import as_figures, clock_figures, plan_blocks
-from failover.reports.plan import RAMPS
 from failover.reports.rates import FAILED, Rate, success_rates
 from failover.reports.words import MET, TONES, about, clock, kpi_table
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from failover.distribution import Distribution, percent, render
 from failover.immediate import count
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
+from failover.kinds import RAMPS
 from failover.kpis import Kpi, clocks, measure
 from failover.reports.document import (
     Block,
@@ -27,7 +28,7 @@ from failover.reports.document import (
     text,
 )
 from failover.reports.phases import failures_of, phases, providers_of
-from failover.reports.plan import LESS, PUT_BACK, RAMPS, StepTaken, taken
+from failover.reports.plan import LESS, PUT_BACK, StepTaken, taken
 from failover.reports.series import plots
 from failover.reports.words import (
     TONES,

@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 from failover.distribution import Shares
 from failover.incident import PlannedStep, PolicyWrite, RunRecord
 
-RAMPS = ("GradualFailover", "CanaryFailover", "Failback")
-
 SLACK = timedelta(seconds=2)
 """How much longer than planned a step may take before it is worth a word: it is proved, too."""
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from failover.distribution import Shares
 from failover.incident import RunRecord, Sample, Slice
+from failover.kinds import RAMPS
 from failover.reports.document import Line, Mark, Plot
-from failover.reports.plan import RAMPS
 from failover.reports.words import zero_of
 
 PLOTTED_ROUTES = 4

@@ -10,7 +10,7 @@ from failover.baselines import USERS, PerformanceBaseline, compare, is_stale
 from failover.monitoring import Figures
 from failover.policy import TrafficPolicy
 from starter.checking.checks import Check
-from starter.checking.place import Place
+from starter.checking.context import CheckContext
 from starter.output import say
 
 
@@ -24,14 +24,14 @@ class Subject:
     decides: bool = True
 
 
-async def compared(place: Place, subjects: Sequence[Subject]) -> list[Check]:
+async def compared(context: CheckContext, subjects: Sequence[Subject]) -> list[Check]:
     """Each against its baseline. Without one it is not proved; what carries no traffic is told, and decides nothing."""
-    store = PerformanceBaselines(place.evidence().archive)
-    return [await asyncio.to_thread(_compared, place, store, one) for one in subjects]
+    store = PerformanceBaselines(context.evidence().archive)
+    return [await asyncio.to_thread(_compared, context, store, one) for one in subjects]
 
 
-def _compared(place: Place, store: PerformanceBaselines, subject: Subject) -> Check:
-    config, now = place.config, datetime.now(UTC)
+def _compared(context: CheckContext, store: PerformanceBaselines, subject: Subject) -> Check:
+    config, now = context.config, datetime.now(UTC)
     model = config.model_id(subject.provider) if subject.provider != USERS else ""
     baseline = store.find(subject.route, subject.provider, model)
     found = compare(

@@ -5,18 +5,19 @@ from datetime import datetime
 
 from temporalio.client import Client
 
+from failover import kinds
 from failover.incident import Outcome
 from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.ramp import RampPlan
 from failover.requests import RunStatus
-from starter.checking.place import Place, policy_of
+from starter.checking.context import CheckContext, policy_of
 from starter.connection import connect
 from starter.exit_codes import NotNow
 from starter.runs.finding import executions, handle_of
 from starter.runs.following import ask
 
-OPEN = 'ExecutionStatus = "Running" AND WorkflowType = "CanaryFailover"'
+OPEN = f'ExecutionStatus = "Running" AND WorkflowType = "{kinds.CANARY}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +36,9 @@ class Trial:
         return self.outcome is not None and self.outcome is not Outcome.COMPLETED
 
 
-async def trial(place: Place, plane: TrafficPlane, route: str) -> Trial:
+async def trial(context: CheckContext, plane: TrafficPlane, route: str) -> Trial:
     """The open canary of the route, else the one that ended last there. NotNow where there is none to speak of."""
-    client = await connect(place.settings, place.stack)
+    client = await connect(context.settings, context.stack)
     run = handle_of(client, await _run_id(client, await policy_of(plane, route)))
     plan: RampPlan | None = await ask(run, "plan", RampPlan)
     status: RunStatus | None = await ask(run, "status", RunStatus)
@@ -62,5 +63,5 @@ async def trial(place: Place, plane: TrafficPlane, route: str) -> Trial:
 async def _run_id(client: Client, policy: TrafficPolicy) -> str:
     """By its usual id where that is open; one started by hand holds the route's claim."""
     ids = [run.id for run in await executions(client, OPEN)]
-    usual = f"canary/{policy.route}"
+    usual = kinds.run_id(kinds.CANARY, policy.route)
     return policy.claim if policy.claim in ids and policy.claim is not None else usual

@@ -9,7 +9,7 @@ from failover.errors import FailoverError, RequestError
 from failover.units import render_duration
 from starter.arguments import percent
 from starter.checking.checks import Check, failed, passed, told, unknown
-from starter.checking.place import Place, policy_of
+from starter.checking.context import CheckContext, policy_of
 from starter.examining import Examined, examine
 from starter.logs import configure
 from starter.output import say
@@ -39,21 +39,21 @@ def run_offline(
     json: bool,
 ) -> int:
     """A model by itself, without the route: golden prompts through its provider's own client."""
-    place = Place.find(settings, state)
+    context = CheckContext.find(settings, state)
     least = percent("--success-threshold", threshold)
-    provider = asyncio.run(_provider_of(place, model, route))
+    provider = asyncio.run(_provider_of(context, model, route))
     asking = Asking(provider=provider, suite="quick" if quick else "comprehensive", threshold=least)
-    say(f"{model}: {place.config.model_id(provider)} of {provider}.")
-    check = asyncio.run(graded(place, asking))
-    return told("offline", f"Offline validation of {place.config.model_id(provider)}", [check], json=json)
+    say(f"{model}: {context.config.model_id(provider)} of {provider}.")
+    check = asyncio.run(graded(context, asking))
+    return told("offline", f"Offline validation of {context.config.model_id(provider)}", [check], json=json)
 
 
-async def _provider_of(place: Place, model: str, route: str | None) -> str:
+async def _provider_of(context: CheckContext, model: str, route: str | None) -> str:
     """By the shares of now, by a provider's name, by an alias, or by the vendor's id."""
-    config = place.config
+    config = context.config
     if model == ACTIVE:
-        async with place.plane() as plane:
-            shares = (await policy_of(plane, place.default_route(route))).distribution
+        async with context.plane() as plane:
+            shares = (await policy_of(plane, context.default_route(route))).distribution
         return max(shares, key=lambda name: shares[name])
     named = [key for key, provider in config.providers.items() if model in (key, provider.model, config.model_id(key))]
     if not named:
@@ -62,19 +62,19 @@ async def _provider_of(place: Place, model: str, route: str | None) -> str:
     return named[0]
 
 
-async def graded(place: Place, asking: Asking) -> Check:
+async def graded(context: CheckContext, asking: Asking) -> Check:
     """Put the suite to the provider; its answers are judged by the threshold and, where there is one, its baseline."""
-    least = place.config.procedures.validation.success_threshold_percent
+    least = context.config.procedures.validation.success_threshold_percent
     least = least if asking.threshold is None else asking.threshold
     about = f"{asking.provider} {asking.suite} suite"
     configure("console", "warning")  # The answer alone is for stdout.
     try:
-        found = await examine(place.settings, place.loaded, place.home, asking.provider, asking.suite)
+        found = await examine(context.settings, context.loaded, context.home, asking.provider, asking.suite)
     except RequestError:
         raise
     except FailoverError as error:
         return unknown(about, f"it could not be asked: {error}")
-    return _judged(about, found, least, place.config.detection.accuracy.answered_percent)
+    return _judged(about, found, least, context.config.detection.accuracy.answered_percent)
 
 
 def _judged(about: str, found: Examined, least: float, answered_percent: float) -> Check:

@@ -27,7 +27,7 @@ from failover.units import parse_duration, render_duration
 from starter.arguments import percent
 from starter.checking.canaries import trial
 from starter.checking.checks import Check, failed, told, unknown
-from starter.checking.place import Place, counted, policy_of
+from starter.checking.context import CheckContext, counted, policy_of
 from starter.checking.recovery import run_recovery
 from starter.connection import connect
 from starter.output import as_json_line, console, say
@@ -71,17 +71,17 @@ class Watch:
 
 
 def run_monitor(settings: Settings, state: Path | None, asked: Monitoring, *, json: bool) -> int:
-    place = Place.find(settings, state)
+    context = CheckContext.find(settings, state)
     duration = _duration(asked.duration)
     if asked.provider is not None:
-        place.provider(asked.provider)
+        context.provider(asked.provider)
     if asked.recovery:
         if asked.provider is None:
             raise RequestError("--recovery-mode is about one provider; name it with --provider.")
-        interval = _interval(asked, place.config.procedures.failback.watch_interval)
+        interval = _interval(asked, context.config.procedures.failback.watch_interval)
         threshold = percent("--success-threshold", asked.success)
-        return run_recovery(place, asked.provider, duration, min(interval, duration), threshold, json=json)
-    checks = asyncio.run(_monitor(place, asked, duration, json=json))
+        return run_recovery(context, asked.provider, duration, min(interval, duration), threshold, json=json)
+    checks = asyncio.run(_monitor(context, asked, duration, json=json))
     return told("monitor", f"Over {render_duration(duration)}", checks, json=json, lines=True)
 
 
@@ -110,39 +110,39 @@ def _interval(asked: Monitoring, usual: timedelta) -> timedelta:
     return found
 
 
-async def _monitor(place: Place, asked: Monitoring, duration: timedelta, *, json: bool) -> list[Check]:
-    async with place.plane() as plane:
-        watch = await _watch(place, plane, asked, duration)
+async def _monitor(context: CheckContext, asked: Monitoring, duration: timedelta, *, json: bool) -> list[Check]:
+    async with context.plane() as plane:
+        watch = await _watch(context, plane, asked, duration)
         say(f"Watching the {watch.subject} for {render_duration(duration)}; {_limits(watch)}.")
-        async with _beside(place, plane, watch.route, asked) as beside:
-            return await _sampled(place, plane, watch, _View(watch, json=json), beside)
+        async with _beside(context, plane, watch.route, asked) as beside:
+            return await _sampled(context, plane, watch, _View(watch, json=json), beside)
 
 
 def _limits(watch: Watch) -> str:
     return "alarm at " + ", ".join(map(str, watch.limits)) if watch.limits else "no limit is set"
 
 
-async def _watch(place: Place, plane: TrafficPlane, asked: Monitoring, duration: timedelta) -> Watch:
-    route, provider = place.default_route(asked.route), asked.provider
+async def _watch(context: CheckContext, plane: TrafficPlane, asked: Monitoring, duration: timedelta) -> Watch:
+    route, provider = context.default_route(asked.route), asked.provider
     if asked.canary and provider is None:
-        found = await trial(place, plane, route)
+        found = await trial(context, plane, route)
         route, provider = found.route, found.target
     metrics = parse_metrics("--metrics", asked.metrics) if asked.metrics else list(Metric)
-    interval = min(_interval(asked, place.config.procedures.gating.sample_interval), duration)
-    limits = await _chosen(place, plane, route, asked)
+    interval = min(_interval(asked, context.config.procedures.gating.sample_interval), duration)
+    limits = await _chosen(context, plane, route, asked)
     return Watch(
         route=route,
         provider=provider,
         metrics=metrics,
-        limits=limits or [one for one in await _targets(place, plane, route, asked) if one.metric in metrics],
+        limits=limits or [one for one in await _targets(context, plane, route, asked) if one.metric in metrics],
         duration=duration,
         interval=interval,
     )
 
 
-async def _chosen(place: Place, plane: TrafficPlane, route: str, asked: Monitoring) -> list[Limit]:
+async def _chosen(context: CheckContext, plane: TrafficPlane, route: str, asked: Monitoring) -> list[Limit]:
     """The limits that the options give, or that their mode implies; none: the targets in force."""
-    validation, canary = place.config.procedures.validation, place.config.procedures.canary
+    validation, canary = context.config.procedures.validation, context.config.procedures.canary
     alerts = [parse_limit("--alert-threshold", part) for part in (asked.alert or "").split(",") if part.strip()]
     if asked.users and not alerts:
         alerts = [Limit(metric=Metric.ERROR_RATE, above=True, value=validation.alert_error_rate_percent)]
@@ -152,11 +152,11 @@ async def _chosen(place: Place, plane: TrafficPlane, route: str, asked: Monitori
     return [*alerts, *([Limit(metric=Metric.SUCCESS_RATE, above=False, value=least)] if least is not None else [])]
 
 
-async def _targets(place: Place, plane: TrafficPlane, route: str, asked: Monitoring) -> list[Limit]:
+async def _targets(context: CheckContext, plane: TrafficPlane, route: str, asked: Monitoring) -> list[Limit]:
     """What users are owed: while a failover lasts, the rate of errors that the runbook allows during it."""
-    targets = place.targets(await policy_of(plane, route))
+    targets = context.targets(await policy_of(plane, route))
     if asked.failover:
-        allowed = 100 - place.config.kpis.user_error_rate_percent
+        allowed = 100 - context.config.kpis.user_error_rate_percent
         targets = targets.model_copy(update={"success_percent": min(allowed, targets.success_percent)})
     return limits_of(targets)
 
@@ -165,11 +165,11 @@ Beside = Callable[[], AsyncIterator[str]]
 
 
 @asynccontextmanager
-async def _beside(place: Place, plane: TrafficPlane, route: str, asked: Monitoring) -> AsyncIterator[Beside]:
+async def _beside(context: CheckContext, plane: TrafficPlane, route: str, asked: Monitoring) -> AsyncIterator[Beside]:
     """What else is told at each sample: in a failover, the shares in force and the runs that move them."""
     client = None
     if asked.failover:
-        client = await connect(place.settings, place.stack)
+        client = await connect(context.settings, context.stack)
 
     async def tell() -> AsyncIterator[str]:
         if client is None:
@@ -182,9 +182,11 @@ async def _beside(place: Place, plane: TrafficPlane, route: str, asked: Monitori
     yield tell
 
 
-async def _sampled(place: Place, plane: TrafficPlane, watch: Watch, view: "_View", beside: Beside) -> list[Check]:
+async def _sampled(
+    context: CheckContext, plane: TrafficPlane, watch: Watch, view: "_View", beside: Beside
+) -> list[Check]:
     """Until the time is over: a line a sample. Then: what broke on the way, and how the whole of it stands."""
-    loop, gating = asyncio.get_running_loop(), place.config.procedures.gating
+    loop, gating = asyncio.get_running_loop(), context.config.procedures.gating
     began = (await _now(plane)).at
     deadline, alarms, gaps = loop.time() + watch.duration.total_seconds(), 0, 0
     while (left := deadline - loop.time()) > 0:

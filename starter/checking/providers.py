@@ -13,7 +13,7 @@ from failover.health import Health
 from failover.ports import ProviderClient
 from failover.units import milliseconds
 from starter.checking.checks import Check, failed, passed, told, unknown
-from starter.checking.place import Place
+from starter.checking.context import CheckContext
 from starter.exit_codes import ExitCode
 from starter.output import as_json, say
 from starter.settings import Settings
@@ -35,8 +35,8 @@ _CODES = {
 
 def run_health_only(settings: Settings, state: Path | None, provider: str, *, json: bool) -> int:
     """One fresh probe. Exactly one word on stdout, for scripts; why, on stderr."""
-    place = Place.find(settings, state)
-    health, why = asyncio.run(_health(place, place.provider(provider)))
+    context = CheckContext.find(settings, state)
+    health, why = asyncio.run(_health(context, context.provider(provider)))
     if json:
         as_json("health", {"provider": provider, "health": health.value, "reason": why})
     else:
@@ -45,11 +45,11 @@ def run_health_only(settings: Settings, state: Path | None, provider: str, *, js
     return _CODES[health]
 
 
-async def _health(place: Place, provider: str) -> tuple[Health, str]:
+async def _health(context: CheckContext, provider: str) -> tuple[Health, str]:
     """UNKNOWN where we ourselves could not ask: that says nothing of the provider."""
     try:
-        async with place.clients([provider]) as clients:
-            probe = await Prober(place.config, clients).probe(provider, place.config.detection.probe.timeout)
+        async with context.clients([provider]) as clients:
+            probe = await Prober(context.config, clients).probe(provider, context.config.detection.probe.timeout)
     except FailoverError as error:
         return Health.UNKNOWN, f"it could not be asked: {error}"
     verdict = verdict_of(probe)
@@ -58,30 +58,32 @@ async def _health(place: Place, provider: str) -> tuple[Health, str]:
 
 def run_comprehensive(settings: Settings, state: Path | None, provider: str | None, *, json: bool) -> int:
     """Every check of a provider, or of all of them."""
-    place = Place.find(settings, state)
-    names = [place.provider(provider)] if provider is not None else list(place.config.providers)
+    context = CheckContext.find(settings, state)
+    names = [context.provider(provider)] if provider is not None else list(context.config.providers)
     say(f"Asking {', '.join(names)} …")
-    checks = asyncio.run(checked(place, names))
+    checks = asyncio.run(checked(context, names))
     return told("provider-checks", f"Checks of {', '.join(names)}", checks, json=json)
 
 
-async def checked(place: Place, names: Sequence[str]) -> list[Check]:
+async def checked(context: CheckContext, names: Sequence[str]) -> list[Check]:
     """All checks of these providers, at once."""
-    async with place.clients(names) as clients:
-        asked = await asyncio.gather(*(_checks(place, clients[name]) for name in names))
+    async with context.clients(names) as clients:
+        asked = await asyncio.gather(*(_checks(context, clients[name]) for name in names))
     return [check for checks in asked for check in checks]
 
 
-async def _checks(place: Place, client: ProviderClient) -> list[Check]:
-    service, whole, deep = await asyncio.gather(_service(place, client), _whole(place, client), _probe(place, client))
+async def _checks(context: CheckContext, client: ProviderClient) -> list[Check]:
+    service, whole, deep = await asyncio.gather(
+        _service(context, client), _whole(context, client), _probe(context, client)
+    )
     return [*service, whole, deep]
 
 
-async def _service(place: Place, client: ProviderClient) -> list[Check]:
+async def _service(context: CheckContext, client: ProviderClient) -> list[Check]:
     """The control plane; whether it lists our model is told and decides nothing: inference profiles are in no such list."""
-    key, model = client.key, place.config.model_id(client.key)
-    status = await client.check_service(timeout=place.config.detection.probe.timeout)
-    about, by = f"{key} control plane", CONTROL_PLANES[place.config.providers[key].kind]
+    key, model = client.key, context.config.model_id(client.key)
+    status = await client.check_service(timeout=context.config.detection.probe.timeout)
+    about, by = f"{key} control plane", CONTROL_PLANES[context.config.providers[key].kind]
     judged = {True: Judgement.PASS, False: Judgement.FAIL, None: Judgement.INCONCLUSIVE}[status.model_listed]
     said = {True: "is listed", False: "is not listed here", None: "may be listed: it does not tell"}
     listed = Check(about=f"{key} model", judgement=judged, said=f"{model} {said[status.model_listed]}", decides=False)
@@ -91,9 +93,9 @@ async def _service(place: Place, client: ProviderClient) -> list[Check]:
     return [up, listed]
 
 
-async def _whole(place: Place, client: ProviderClient) -> Check:
+async def _whole(context: CheckContext, client: ProviderClient) -> Check:
     """The runbook's own test: one small completion, not streamed."""
-    prober, timeout, began = Prober(place.config, {}), place.config.detection.probe.timeout, datetime.now(UTC)
+    prober, timeout, began = Prober(context.config, {}), context.config.detection.probe.timeout, datetime.now(UTC)
     about = f"{client.key} completion"
     try:
         async with asyncio.timeout(timeout.total_seconds()):
@@ -107,9 +109,9 @@ async def _whole(place: Place, client: ProviderClient) -> Check:
     return passed(about, _took(datetime.now(UTC) - began))
 
 
-async def _probe(place: Place, client: ProviderClient) -> Check:
+async def _probe(context: CheckContext, client: ProviderClient) -> Check:
     """What the health check does: a stream, where the model can stream."""
-    probe = await Prober(place.config, {client.key: client}).probe(client.key, place.config.detection.probe.timeout)
+    probe = await Prober(context.config, {client.key: client}).probe(client.key, context.config.detection.probe.timeout)
     about = f"{client.key} probe"
     return passed(about, _took(probe.latency)) if probe.failure is None else failed(about, str(probe.failure))
 
@@ -118,15 +120,15 @@ def _took(latency: timedelta) -> str:
     return f"answered in {milliseconds(latency)} ms"
 
 
-async def serving(place: Place, shares: dict[str, int]) -> list[Check]:
+async def serving(context: CheckContext, shares: dict[str, int]) -> list[Check]:
     """A fresh probe of every provider; one that carries no traffic is told, and decides nothing.
 
     `shares`: the largest share that each provider has of any route.
     """
     found = []
     for provider, (health, why) in zip(
-        place.config.providers,
-        await asyncio.gather(*(_health(place, provider) for provider in place.config.providers)),
+        context.config.providers,
+        await asyncio.gather(*(_health(context, provider) for provider in context.config.providers)),
         strict=True,
     ):
         judged = {Health.HEALTHY: passed, Health.UNHEALTHY: failed, Health.UNKNOWN: unknown}[health]

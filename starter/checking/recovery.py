@@ -8,13 +8,13 @@ from activities.probing import Prober
 from failover.health import Probe
 from failover.units import milliseconds, render_duration
 from starter.checking.checks import Check, failed, passed, told, unknown
-from starter.checking.place import Place
+from starter.checking.context import CheckContext
 from starter.exit_codes import ExitCode
 from starter.output import as_json_line, say
 
 
 def run_recovery(
-    place: Place,
+    context: CheckContext,
     provider: str,
     duration: timedelta,
     interval: timedelta,
@@ -23,18 +23,20 @@ def run_recovery(
     json: bool,
 ) -> ExitCode:
     """Probe until the time is over → recovered, or not (yet)."""
-    least = place.config.procedures.failback.health_threshold_percent if threshold is None else threshold
+    least = context.config.procedures.failback.health_threshold_percent if threshold is None else threshold
     say(f"Probing {provider} for {render_duration(duration)}; recovered at {least:g} % of good answers.")
-    probes = asyncio.run(_probed(place, provider, duration, interval, json=json))
-    check = _judged(provider, probes, least, place.config.detection.failure_threshold)
+    probes = asyncio.run(_probed(context, provider, duration, interval, json=json))
+    check = _judged(provider, probes, least, context.config.detection.failure_threshold)
     return told("recovery", f"Recovery of {provider}", [check], json=json, lines=True)
 
 
-async def _probed(place: Place, provider: str, duration: timedelta, interval: timedelta, *, json: bool) -> list[Probe]:
+async def _probed(
+    context: CheckContext, provider: str, duration: timedelta, interval: timedelta, *, json: bool
+) -> list[Probe]:
     probes: list[Probe] = []
-    timeout = place.config.detection.probe.timeout
-    async with place.clients([provider]) as clients:
-        prober, loop = Prober(place.config, clients), asyncio.get_running_loop()
+    timeout = context.config.detection.probe.timeout
+    async with context.clients([provider]) as clients:
+        prober, loop = Prober(context.config, clients), asyncio.get_running_loop()
         deadline = loop.time() + duration.total_seconds()
         while True:
             due = loop.time() + interval.total_seconds()

@@ -15,7 +15,7 @@ from failover.ports import TrafficPlane
 from failover.units import milliseconds
 from starter.arguments import percent
 from starter.checking.checks import Check, failed, passed, told
-from starter.checking.place import Place
+from starter.checking.context import CheckContext
 from starter.output import say
 from starter.settings import Settings
 
@@ -37,33 +37,33 @@ class Got:
 def run_sample(
     settings: Settings, state: Path | None, route: str | None, size: int | None, threshold: str | None, *, json: bool
 ) -> int:
-    place = Place.find(settings, state)
-    validation = place.config.procedures.validation
+    context = CheckContext.find(settings, state)
+    validation = context.config.procedures.validation
     least, count = percent("--success-threshold", threshold), size or validation.sample_size
     if count > MOST:
         raise RequestError(f"--sample-size: {count} is more than {MOST}, which is no sample any more.")
-    named = place.default_route(route)
+    named = context.default_route(route)
     say(f"Sending {count} requests through route {named} …")
-    got = asyncio.run(_sample(place, named, count))
+    got = asyncio.run(_sample(context, named, count))
     check = _judged(named, got, validation.success_threshold_percent if least is None else least)
     return told("sample", f"Sample of route {named}", [check], json=json)
 
 
-async def _sample(place: Place, route: str, count: int) -> list[Got]:
+async def _sample(context: CheckContext, route: str, count: int) -> list[Got]:
     turn = asyncio.Semaphore(AT_ONCE)
-    async with place.plane() as plane:
+    async with context.plane() as plane:
 
         async def one() -> Got:
             async with turn:
-                return await _ask(place, plane, route)
+                return await _ask(context, plane, route)
 
         return list(await asyncio.gather(*(one() for _ in range(count))))
 
 
-async def _ask(place: Place, plane: TrafficPlane, route: str) -> Got:
-    prober, began = Prober(place.config, {}), datetime.now(UTC)
+async def _ask(context: CheckContext, plane: TrafficPlane, route: str) -> Got:
+    prober, began = Prober(context.config, {}), datetime.now(UTC)
     try:
-        by, answer = await plane.ask(route, prober.question, timeout=place.config.gateway.request_timeout)
+        by, answer = await plane.ask(route, prober.question, timeout=context.config.gateway.request_timeout)
     except ProviderError as error:
         return Got(by="", latency=datetime.now(UTC) - began, complaint=str(error))
     complaint = None if prober.makes_sense(answer.text) else f"{by} gave an answer that makes no sense"

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from activities.probing import Prober
+from failover import kinds
 from failover.accuracy import wilson
 from failover.config.routes import Targets
 from failover.distribution import render
@@ -23,14 +24,15 @@ from starter.checking import providers
 from starter.checking.baselines import Subject, compared, serving
 from starter.checking.canaries import trial
 from starter.checking.checks import Check, failed, passed, told
+from starter.checking.context import CheckContext, counted, policy_of
 from starter.checking.golden import Asking, graded
-from starter.checking.place import Place, counted, policy_of
 from starter.output import say
 from starter.settings import Settings
 
 LOOK_EVERY = timedelta(milliseconds=250)
 
-FAILOVERS = ("ImmediateFailover", "GradualFailover")
+EVACUATIONS = (kinds.IMMEDIATE, kinds.GRADUAL)
+"""Failovers that leave a provider; a canary tries another one out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,65 +52,67 @@ class Validation:
 
 
 def run_validate(settings: Settings, state: Path | None, asked: Validation, *, json: bool) -> int:
-    place = Place.find(settings, state)
+    context = CheckContext.find(settings, state)
     if asked.suite is not None and asked.provider is None:
         raise providers.no_provider("--test-suite")
     if asked.provider is not None:
-        place.provider(asked.provider)
+        context.provider(asked.provider)
     say("Measuring …")
-    checks = asyncio.run(_validate(place, asked, percent("--success-threshold", asked.threshold)))
+    checks = asyncio.run(_validate(context, asked, percent("--success-threshold", asked.threshold)))
     return told("validation", "Validation", checks, json=json)
 
 
-async def _validate(place: Place, asked: Validation, threshold: float | None) -> list[Check]:
+async def _validate(context: CheckContext, asked: Validation, threshold: float | None) -> list[Check]:
     checks: list[Check] = []
     if asked.provider is not None:
-        checks += await _provider(place, asked, threshold)
+        checks += await _provider(context, asked, threshold)
     if asked.canary or asked.provider is None:
-        async with place.plane() as plane:
-            checks += await _service(place, plane, asked, threshold)
+        async with context.plane() as plane:
+            checks += await _service(context, plane, asked, threshold)
     return checks
 
 
-async def _provider(place: Place, asked: Validation, threshold: float | None) -> list[Check]:
+async def _provider(context: CheckContext, asked: Validation, threshold: float | None) -> list[Check]:
     assert asked.provider is not None
-    checks = await providers.checked(place, [asked.provider])
+    checks = await providers.checked(context, [asked.provider])
     suite = asked.suite or ("comprehensive" if asked.comprehensive else None)
     if suite is not None:
-        checks.append(await graded(place, Asking(provider=asked.provider, suite=suite, threshold=threshold)))
+        checks.append(await graded(context, Asking(provider=asked.provider, suite=suite, threshold=threshold)))
     return checks
 
 
-async def _service(place: Place, plane: TrafficPlane, asked: Validation, threshold: float | None) -> list[Check]:
+async def _service(
+    context: CheckContext, plane: TrafficPlane, asked: Validation, threshold: float | None
+) -> list[Check]:
     if asked.canary:
-        return await _canary(place, plane, asked, threshold)
-    routes = place.routes(asked.route)
-    each = await asyncio.gather(*(_route(place, plane, route, asked, threshold) for route in routes))
+        return await _canary(context, plane, asked, threshold)
+    routes = context.routes(asked.route)
+    each = await asyncio.gather(*(_route(context, plane, route, asked, threshold) for route in routes))
     checks = [check for found in each for check in found]
     if asked.all_providers or asked.comprehensive:
         shares = _shares(await plane.read())
-        checks += await providers.serving(place, shares)
+        checks += await providers.serving(context, shares)
     if asked.comprehensive:
-        checks += await _control_planes(place, [name for name, share in _shares(await plane.read()).items() if share])
+        checks += await _control_planes(context, [name for name, share in _shares(await plane.read()).items() if share])
     return checks
 
 
 async def _route(
-    place: Place, plane: TrafficPlane, route: str, asked: Validation, threshold: float | None
+    context: CheckContext, plane: TrafficPlane, route: str, asked: Validation, threshold: float | None
 ) -> list[Check]:
     policy = await policy_of(plane, route)
     checks = []
     if asked.post_failover:
         checks += await _obeyed(plane, policy)
-        checks += _failed_over(place, policy)
-    targets = place.targets(policy)
+        checks += _failed_over(context, policy)
+    targets = context.targets(policy)
     if threshold is not None:
         targets = targets.model_copy(update={"success_percent": threshold})
-    checks += await _users(place, plane, policy, targets, needed=asked.performance)
+    checks += await _users(context, plane, policy, targets, needed=asked.performance)
     if asked.baseline:
-        checks += await _baselines(place, plane, policy)
+        checks += await _baselines(context, plane, policy)
     if not asked.performance or asked.post_failover:
-        checks.append(await _questions(place, plane, policy))
+        checks.append(await _questions(context, plane, policy))
     return checks
 
 
@@ -122,9 +126,9 @@ async def _obeyed(plane: TrafficPlane, policy: TrafficPolicy) -> list[Check]:
     return found
 
 
-def _failed_over(place: Place, policy: TrafficPolicy) -> list[Check]:
+def _failed_over(context: CheckContext, policy: TrafficPolicy) -> list[Check]:
     """The last failover on record ended well, and left nothing behind."""
-    record = _last_failover(place, policy.route)
+    record = _last_failover(context, policy.route)
     about = f"{policy.route} failover"
     if record is None:
         said = "no failover of this route is on record here"
@@ -137,38 +141,38 @@ def _failed_over(place: Place, policy: TrafficPolicy) -> list[Check]:
     return [passed(about, said + back)]
 
 
-def _last_failover(place: Place, route: str) -> RunRecord | None:
-    store = place.evidence()
+def _last_failover(context: CheckContext, route: str) -> RunRecord | None:
+    store = context.evidence()
     for folder in store.list()[:50]:
         record = store.load(folder)
-        if record.procedure in FAILOVERS and record.provider and any(one.route == route for one in record.routes):
+        if record.procedure in EVACUATIONS and record.provider and any(one.route == route for one in record.routes):
             return record
     return None
 
 
 async def _users(
-    place: Place, plane: TrafficPlane, policy: TrafficPolicy, targets: Targets, *, needed: bool
+    context: CheckContext, plane: TrafficPlane, policy: TrafficPolicy, targets: Targets, *, needed: bool
 ) -> list[Check]:
     """What users got since the shares of now are in force. A route without users is judged by questions, if it may be."""
     limits = [limit for limit in limits_of(targets) if limit.metric is not Metric.ERROR_RATE]
-    figures = await _measured(place, plane, policy.route, policy.changed_at)
-    checks = _judged(place, f"{policy.route} users", figures, limits)
+    figures = await _measured(context, plane, policy.route, policy.changed_at)
+    checks = _judged(context, f"{policy.route} users", figures, limits)
     if figures.requests or needed:
         return checks
     return [replace(check, decides=False) for check in checks]
 
 
-def _judged(place: Place, about: str, figures: Figures, limits: Sequence[Limit]) -> list[Check]:
-    minimum = place.config.procedures.gating.minimum_requests
+def _judged(context: CheckContext, about: str, figures: Figures, limits: Sequence[Limit]) -> list[Check]:
+    minimum = context.config.procedures.gating.minimum_requests
     judged = [judge(limit, figures, minimum) for limit in limits]
     return [Check(about=about, judgement=found, said=said) for found, said in judged]
 
 
 async def _measured(
-    place: Place, plane: TrafficPlane, route: str, since: datetime, provider: str | None = None
+    context: CheckContext, plane: TrafficPlane, route: str, since: datetime, provider: str | None = None
 ) -> Figures:
     """Of the last window, no further back than `since`; too few requests are waited for, for a window at most."""
-    gating = place.config.procedures.gating
+    gating = context.config.procedures.gating
     deadline = asyncio.get_running_loop().time() + gating.window.total_seconds()
     while True:
         recent = await plane.observe(window=gating.window)
@@ -180,15 +184,15 @@ async def _measured(
         await asyncio.sleep(LOOK_EVERY.total_seconds())
 
 
-async def _baselines(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -> list[Check]:
+async def _baselines(context: CheckContext, plane: TrafficPlane, policy: TrafficPolicy) -> list[Check]:
     """Users, and everybody who carries their traffic, against what was recorded of them in healthy time."""
     named = ["", *serving(policy)]
     figures = await asyncio.gather(
-        *(_measured(place, plane, policy.route, policy.changed_at, name or None) for name in named)
+        *(_measured(context, plane, policy.route, policy.changed_at, name or None) for name in named)
     )
-    least = place.config.procedures.gating.minimum_requests
+    least = context.config.procedures.gating.minimum_requests
     return await compared(
-        place,
+        context,
         [
             # A small share may bring too few requests to tell: that is said, and only the users' side is owed.
             Subject(route=policy.route, provider=name, figures=found, decides=not name or found.requests >= least)
@@ -197,10 +201,10 @@ async def _baselines(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -
     )
 
 
-async def _questions(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -> Check:
+async def _questions(context: CheckContext, plane: TrafficPlane, policy: TrafficPolicy) -> Check:
     """The route is asked, as a user asks: every question must get a sensible answer."""
-    settings, prober = place.config.procedures.immediate, Prober(place.config, {})
-    timeout, count = place.config.detection.probe.timeout, settings.validate_good_samples
+    settings, prober = context.config.procedures.immediate, Prober(context.config, {})
+    timeout, count = context.config.detection.probe.timeout, settings.validate_good_samples
     about = f"{policy.route} questions"
     by: dict[str, int] = {}
     for number in range(1, count + 1):
@@ -217,20 +221,22 @@ async def _questions(place: Place, plane: TrafficPlane, policy: TrafficPolicy) -
     return passed(about, f"{count} of {count} were answered well ({proves}), by {who}")
 
 
-async def _canary(place: Place, plane: TrafficPlane, asked: Validation, threshold: float | None) -> list[Check]:
+async def _canary(
+    context: CheckContext, plane: TrafficPlane, asked: Validation, threshold: float | None
+) -> list[Check]:
     """The provider under test: its tries since the shares of now are in force."""
-    found = await trial(place, plane, place.default_route(asked.route))
+    found = await trial(context, plane, context.default_route(asked.route))
     if found.gave_up:
         assert found.outcome is not None
         return [failed(found.run, f"it ended as {found.outcome.value}: {found.reason}")]
-    targets = place.config.routes[found.route].targets
-    least = place.config.procedures.canary.success_threshold_percent if threshold is None else threshold
+    targets = context.config.routes[found.route].targets
+    least = context.config.procedures.canary.success_threshold_percent if threshold is None else threshold
     limits = [
         Limit(metric=Metric.SUCCESS_RATE, above=False, value=least),
         Limit(metric=Metric.LATENCY, above=True, value=float(milliseconds(targets.response_time))),
     ]
-    figures = await _measured(place, plane, found.route, found.since, found.target)
-    return _judged(place, f"{found.target} in {found.run}", figures, limits)
+    figures = await _measured(context, plane, found.route, found.since, found.target)
+    return _judged(context, f"{found.target} in {found.run}", figures, limits)
 
 
 def _shares(policies: Sequence[TrafficPolicy]) -> dict[str, int]:
@@ -243,6 +249,6 @@ def _shares(policies: Sequence[TrafficPolicy]) -> dict[str, int]:
     return largest
 
 
-async def _control_planes(place: Place, names: Sequence[str]) -> list[Check]:
+async def _control_planes(context: CheckContext, names: Sequence[str]) -> list[Check]:
     """Everything that can be asked of those who carry traffic; the probe of each was asked already."""
-    return [check for check in await providers.checked(place, names) if not check.about.endswith(" probe")]
+    return [check for check in await providers.checked(context, names) if not check.about.endswith(" probe")]

@@ -13,13 +13,12 @@ from failover.errors import RequestError
 from gateway.process import listening
 from starter.codec.encryption import AesGcm
 from starter.codec.server import create_app
+from starter.configuration import load, named
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
 from starter.running import find, write_atomically
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 from starter.webhooks.guard import Guard
 
 

@@ -34,7 +34,7 @@ def dev(
     failoverctl dev
     failoverctl dev --state ./production --config production.yaml
     """
-    from starter.dev import run_dev
+    from starter.embedded.dev import run_dev
 
     ports = {"temporal": temporal_port, "ui": ui_port, "gateway": gateway_port, "webhooks": webhooks_port}
     return run_dev(environment(), config=config, state=state, ready_file=ready_file, ports=ports)
@@ -58,7 +58,7 @@ def demo(
     failoverctl demo
     failoverctl demo --fault hang --provider google
     """
-    from starter.demo import DemoOptions, run_demo
+    from starter.demo.run import DemoOptions, run_demo
 
     options = DemoOptions(
         fault=fault,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from failover import kinds
 from failover.distribution import Distribution, percent
 from failover.driving import Verb
 from failover.health import Verdict
@@ -54,7 +55,7 @@ def consequences(
 def _abort(
     run: OpenRun, plan: RampPlan | None, now: Mapping[str, Distribution], verdicts: Sequence[Verdict]
 ) -> list[str]:
-    if run.procedure == "MultiProviderEmergency":
+    if run.procedure == kinds.EMERGENCY:
         return [
             "Degraded service is switched off, on every route of it, and that is verified.",
             "The shares stay as they are. Users get errors where no provider of theirs serves.",

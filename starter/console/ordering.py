@@ -7,6 +7,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
+from failover import kinds
 from failover.driving import Verb
 from failover.errors import FailoverError
 from failover.requests import Note
@@ -80,7 +81,7 @@ class Ordering:
             question=QUESTIONS[verb],
             says=consequences(verb, run, plan, shares, verdicts),
             bound={"step": approval.step, "digest": approval.digest} if approval and verb in _DECISIONS else {},
-            can_hold=run.procedure != "ImmediateFailover",
+            can_hold=run.procedure != kinds.IMMEDIATE,
         )
 
     async def post(self, request: Request) -> Response:

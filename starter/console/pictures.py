@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from textwrap import shorten
 
+from failover import drill, kinds
 from failover.config import Config
 from failover.distribution import WHOLE, apportion, percent
 from failover.driving import Verb
@@ -18,7 +19,6 @@ from failover.telemetry import Telemetry
 from failover.units import milliseconds
 from starter.console.answering import waits
 from starter.console.seeing import OpenRun, Seen
-from starter.observer import first_tries
 
 PATTERNS = 5
 """Fillings of bars, which must be told apart without colours too."""
@@ -166,7 +166,7 @@ def _bar(policy: TrafficPolicy, served: Telemetry | None, fillings: Fillings) ->
 
 
 def _served(served: Telemetry | None, route: str, fillings: Fillings) -> list[Segment]:
-    tries = first_tries(served, route) if served else {}
+    tries = served.first_tries(route) if served else {}
     return fillings.segments(apportion(WHOLE, tries), counted=True) if any(tries.values()) else []
 
 
@@ -253,7 +253,7 @@ def _state(number: int, at: int) -> str:
 
 def accepted(run: OpenRun) -> list[Verb]:
     """The orders that the run would take now; an immediate failover takes none, and can be aborted all the same."""
-    if run.procedure == "ImmediateFailover":
+    if run.procedure == kinds.IMMEDIATE:
         return [Verb.ABORT]
     return [Verb(name) for name in run.look.situation.accepted_now]
 
@@ -296,7 +296,7 @@ def who_may(act: Act, config: Config) -> list[str]:
 
 
 def spaced(procedure: str) -> str:
-    """ "ImmediateFailover" → "Immediate failover"."""
+    """A workflow type in words: "Immediate failover"."""
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in procedure).strip()
     return words[:1].upper() + words[1:]
 
@@ -333,13 +333,9 @@ def incident(name: str, record: RunRecord) -> Incident:
     )
 
 
-DRILL = "FailoverDrill"
-"""The procedure of a drill, in its record."""
-
-
 def drills(known: Iterable[tuple[str, RunRecord]]) -> list[Incident]:
     """Of all that is on record, newest first."""
-    return [incident(name, record) for name, record in known if record.procedure == DRILL]
+    return [incident(name, record) for name, record in known if record.procedure == drill.NAME]
 
 
 def passed(held: Sequence[Incident]) -> dict[str, datetime]:
@@ -381,7 +377,7 @@ def trends(incidents: Iterable[tuple[str, RunRecord]]) -> list[Trend]:
     measured = [
         (name, record, {kpi.name: kpi for kpi in measure(record)})
         for name, record in sorted(incidents, key=lambda item: item[1].moments.decided)
-        if record.procedure == "ImmediateFailover" and record.moments.in_force is not None and not record.is_drill
+        if record.procedure == kinds.IMMEDIATE and record.moments.in_force is not None and not record.is_drill
     ]
     names = list(dict.fromkeys(kpi for _, _, kpis in measured for kpi in kpis))
     found = [_trend(kpi, [(name, record, kpis[kpi]) for name, record, kpis in measured]) for kpi in names]

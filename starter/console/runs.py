@@ -3,14 +3,13 @@
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from failover import kinds
 from failover.ramp import RampPlan
 from starter.console.seeing import OpenRun
 from starter.runs.finding import handle_of
 from starter.runs.following import Run, ask, look_at
 from starter.webhooks.answers import Refused
 from starter.webhooks.temporal import Temporal
-
-RAMPS = ("GradualFailover", "CanaryFailover", "Failback")
 
 
 class Runs:
@@ -43,7 +42,7 @@ class Runs:
 
     async def plan(self, run: OpenRun) -> RampPlan | None:
         """A ramp's whole plan; None of what has none, or tells none now."""
-        if run.procedure not in RAMPS:
+        if run.procedure not in kinds.RAMPS:
             return None
         plan: RampPlan | None = await self._temporal.bounded(ask(self.handle(run.workflow_id), "plan", RampPlan))
         return plan

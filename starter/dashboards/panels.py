@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from failover import kinds
+
 SCHEMA = 39
 """Of the dashboard's JSON; Grafana 10.4 and later read it."""
 
@@ -17,7 +19,7 @@ TAG = "failover-runbook"
 _WIDTH = 24
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _USERS = 'failover_synthetic="false", failover_route=~"$route"'
-_IMMEDIATE = 'procedure="ImmediateFailover"'
+_IMMEDIATE = f'procedure="{kinds.IMMEDIATE}"'
 _RATE = "[$__rate_interval]"
 _BAD = "failed|lost|empty|template"
 _OK, _WARN, _BAD_COLOUR, _NEUTRAL = "green", "orange", "red", "text"

@@ -13,6 +13,7 @@ from failover.errors import FailoverError
 from failover.findings import Finding, Health, failed, ok
 from starter import readiness
 from starter.channels import channels
+from starter.configuration import load, named
 from starter.connection import connect
 from starter.doctor import temporal
 from starter.golden import load_prompt_sets, load_suites
@@ -20,8 +21,6 @@ from starter.output import as_json, console, say
 from starter.parts import BASELINES, hold_of, passive_sources, plane_of, provider_clients, readiness_store
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 _MARK = {Health.OK: "ok     ", Health.WARNING: "warning", Health.FAILED: "FAILED ", Health.UNKNOWN: "unknown"}
 _STYLE = {Health.OK: "green", Health.WARNING: "yellow", Health.FAILED: "bold red", Health.UNKNOWN: "yellow"}

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from failover.canary import NAME, why_not_start
+from failover import kinds
+from failover.canary import why_not_start
 from failover.config import Config
 from failover.errors import RequestError
 from failover.immediate import refuse
@@ -68,8 +69,8 @@ def build(asked: Canary, config: Config) -> Launch:
     )
     refuse(why_not_start(request, sorted(config.providers)))
     return Launch(
-        procedure=NAME,
-        workflow_id=f"canary/{route}",
+        procedure=kinds.CANARY,
+        workflow_id=kinds.run_id(kinds.CANARY, route),
         request=request,
         provider=asked.source,
         reason=asked.reason,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from temporalio.client import Client
 
+from failover import kinds
 from failover.canary import NAME
 from failover.config import Config
 from failover.distribution import render
@@ -13,6 +14,7 @@ from failover.driving import Verb
 from failover.errors import RequestError
 from failover.requests import GradualFailoverRequest, RunResult
 from starter.arguments import operator, percent, request_of, route_of
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.exit_codes import ExitCode, NotNow
 from starter.output import confirm
@@ -25,8 +27,6 @@ from starter.runs.lines import Lines
 from starter.runs.orders import deliver
 from starter.runs.situation import Look
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 HOLDS_PATIENCE = 30.0
 """Seconds that an ordered percent waits for the step before it to be in force."""
@@ -127,7 +127,7 @@ async def _open_canary(client: Client, settings: Settings, stack: Stack, meant: 
     """The one that is meant, if it is open."""
     running = f'ExecutionStatus = "Running" AND WorkflowType = "{NAME}"'
     ids = [run.id for run in await executions(client, running)]
-    wanted = meant.run or f"canary/{_route(settings, stack, meant)}"
+    wanted = meant.run or kinds.run_id(kinds.CANARY, _route(settings, stack, meant))
     if wanted in ids:
         return handle_of(client, wanted)
     # Started by hand under another id: it is the one that is meant where it is the only one.
@@ -135,7 +135,7 @@ async def _open_canary(client: Client, settings: Settings, stack: Stack, meant: 
 
 
 def _route(settings: Settings, stack: Stack, meant: Meant) -> str:
-    return route_of(load(stack.config or named(settings, None)).config, meant.route)
+    return route_of(in_force(settings, stack).config, meant.route)
 
 
 async def _still_in_force(client: Client, settings: Settings, stack: Stack, meant: Meant) -> Closed | None:
@@ -144,7 +144,8 @@ async def _still_in_force(client: Client, settings: Settings, stack: Stack, mean
     async with closing(plane_of(stack)) as plane:
         policies = await plane.read([route])
     author = policies[0].changed_by if policies else None
-    if author is None or author.workflow_id != (meant.run or f"canary/{route}") or author.step == "put-back":
+    wanted = meant.run or kinds.run_id(kinds.CANARY, route)
+    if author is None or author.workflow_id != wanted or author.step == "put-back":
         return None
     run: Run = client.get_workflow_handle(author.workflow_id, run_id=author.run_id, result_type=RunResult)
     ended = await closed(run)
@@ -165,8 +166,8 @@ def _put_back(closed: Closed, config: Config, meant: Meant) -> Launch:
         requested_by=meant.actor or operator(),
     )
     return Launch(
-        procedure="GradualFailover",
-        workflow_id=f"gradual/{shift.route}",
+        procedure=kinds.GRADUAL,
+        workflow_id=kinds.run_id(kinds.GRADUAL, shift.route),
         request=request,
         provider="",
         reason=request.reason,

@@ -11,6 +11,7 @@ from failover.drill import NAME, DrillPlan, FailoverDrillRequest, wanted
 from failover.errors import RequestError
 from failover.policy import DRILL
 from starter.arguments import operator, percent, request_of
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.exit_codes import ExitCode
 from starter.output import as_json
@@ -19,8 +20,6 @@ from starter.running import Stack, find
 from starter.runs.finding import DRY
 from starter.runs.following import Silent, ask, follow
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,7 @@ def run_drill(settings: Settings, asked: Drill, manner: Manner) -> int:
     if not asked.dry_run:
         return launch(settings, manner, lambda config: build(asked, config))
     stack = find(settings, manner.state)
-    config = load(stack.config or named(settings, None)).config
+    config = in_force(settings, stack).config
     return asyncio.run(_explain(settings, stack, build(asked, config), manner))
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from failover import kinds
 from failover.config import Config
-from failover.emergency import NAME, why_not_start
+from failover.emergency import why_not_start
 from failover.immediate import refuse
 from failover.requests import EmergencyRequest
 from starter.arguments import operator, request_of
@@ -40,8 +41,8 @@ def build(asked: Emergency, config: Config) -> Launch:
     refuse(why_not_start(request, config.routes))
     where = f"route {', '.join(asked.routes)}" if asked.routes else "every route"
     return Launch(
-        procedure=NAME,
-        workflow_id="emergency",
+        procedure=kinds.EMERGENCY,
+        workflow_id=kinds.run_id(kinds.EMERGENCY),
         request=request,
         provider="",
         reason=asked.reason,

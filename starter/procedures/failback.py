@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from failover import kinds
 from failover.config import Config
-from failover.failback import NAME, why_not_start
+from failover.failback import why_not_start
 from failover.immediate import refuse
 from failover.requests import FailbackRequest
 from starter.arguments import operator, percent, percents, request_of, route_of, seconds
@@ -59,8 +60,8 @@ def build(asked: Failback, config: Config) -> Launch:
     watch = watch if request.recovery_seconds is None else request.recovery_seconds
     how = "once it was well" if request.auto else "once it was well and you have approved it"
     return Launch(
-        procedure=NAME,
-        workflow_id=f"failback/{route}",
+        procedure=kinds.FAILBACK,
+        workflow_id=kinds.run_id(kinds.FAILBACK, route),
         request=request,
         provider=asked.original,
         reason=asked.reason,

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from failover import kinds
 from failover.config import Config
 from failover.config.routes import ApprovalPoint, Approvals
 from failover.distribution import Distribution, parse, render, same
-from failover.gradual import NAME, why_not_start
+from failover.gradual import why_not_start
 from failover.immediate import refuse
 from failover.requests import GradualFailoverRequest
 from failover.units import parse_duration, render_duration
@@ -83,8 +84,8 @@ def shares(asked: Shares, config: Config) -> Launch:
 
 def _launch(request: GradualFailoverRequest, provider: str, summary: str, question: str) -> Launch:
     return Launch(
-        procedure=NAME,
-        workflow_id=f"gradual/{request.route}",
+        procedure=kinds.GRADUAL,
+        workflow_id=kinds.run_id(kinds.GRADUAL, request.route),
         request=request,
         provider=provider,
         reason=request.reason,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from failover import kinds
 from failover.config import Config
 from failover.distribution import Distribution, render, users_of
 from failover.errors import RequestError
@@ -81,8 +82,8 @@ def immediate(asked: Failover, config: Config) -> Launch:
     where = f" to {asked.target}" if asked.target else ""
     which = f"of {', '.join(asked.routes)}" if asked.routes else "of every route"
     return Launch(
-        procedure="ImmediateFailover",
-        workflow_id=f"failover/{asked.failed}",
+        procedure=kinds.IMMEDIATE,
+        workflow_id=kinds.run_id(kinds.IMMEDIATE, asked.failed),
         request=request,
         provider=asked.failed,
         reason=asked.reason,

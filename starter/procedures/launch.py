@@ -20,6 +20,7 @@ from failover.errors import RequestError, TemporalUnavailable, Unavailable
 from failover.ramp import RampPlan
 from failover.requests import Note, Request, RunResult, RunStatus
 from failover.units import render_duration
+from starter.configuration import in_force
 from starter.connection import connect
 from starter.exit_codes import ExitCode, NotNow
 from starter.output import as_json, confirm, say
@@ -30,8 +31,6 @@ from starter.runs.following import Closed, Run, Silent, ask, follow, web_link
 from starter.runs.lines import Lines
 from starter.runs.situation import Look, waits_for
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 from workflows.queue import TASK_QUEUE
 
 PLAN_PATIENCE = 5.0
@@ -81,7 +80,7 @@ class Manner:
 def launch(settings: Settings, manner: Manner, build: Callable[[Config], Launch]) -> int:
     """Ask, start or join, follow → exit code. Nothing is started where the request cannot be meant."""
     stack = find(settings, manner.state)
-    wanted = build(load(stack.config or named(settings, None)).config)
+    wanted = build(in_force(settings, stack).config)
     if wanted.said:
         say(wanted.said)
     if not wanted.dry_run:

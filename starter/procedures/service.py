@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from failover import kinds
 from failover.config import Config
 from failover.errors import RequestError
 from failover.immediate import refuse
-from failover.service import NAME, ServiceSettingsRequest, why_not_start
+from failover.service import ServiceSettingsRequest, why_not_start
 from starter.arguments import on_or_off, operator, request_of, route_of, seconds
 from starter.procedures import gradual
 from starter.procedures.gradual import Shares
@@ -67,8 +68,8 @@ def build(asked: Service, config: Config) -> Launch:
     )
     refuse(why_not_start(request, config.routes))
     return Launch(
-        procedure=NAME,
-        workflow_id=f"service/{route}",
+        procedure=kinds.SERVICE,
+        workflow_id=kinds.run_id(kinds.SERVICE, route),
         request=request,
         provider="",
         reason=asked.reason,

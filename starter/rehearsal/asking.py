@@ -16,6 +16,8 @@ from failover.rehearsal import Rehearsed
 from failover.units import parse_duration
 from failover.world import Fault, FaultKind, Script
 from starter.arguments import route_of
+from starter.configuration import load, named
+from starter.embedded.temporal_server import find_test_server
 from starter.exit_codes import OF_OUTCOMES, ExitCode
 from starter.logs import configure
 from starter.output import as_json, say
@@ -25,9 +27,6 @@ from starter.rehearsal.people import Answer
 from starter.rehearsal.running import Procedure, Wanted, rehearse, server, usual_script
 from starter.rehearsal.words import clock
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
-from starter.temporal_server import find_test_server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from temporalio.testing import WorkflowEnvironment
 from failover.config import Config
 from failover.errors import TemporalUnavailable
 from failover.rehearsal import (
+    ConfigFinding,
     Everything,
-    Finding,
     Rehearsed,
     Row,
     as_rehearsed,
@@ -163,11 +163,11 @@ def _seconds(told: Rehearsed, job: _Job) -> float:
     return (told.ended - start).total_seconds()
 
 
-def _only_by_people(told: Rehearsed, route: str, provider: str) -> Finding | None:
+def _only_by_people(told: Rehearsed, route: str, provider: str) -> ConfigFinding | None:
     """Saved, but by nobody unless a person starts it, or agrees."""
     if told.detected is not None and told.detected.procedure == Procedure.IMMEDIATE.value and not told.detected.asks:
         return None
-    return Finding(
+    return ConfigFinding(
         about=f"{route} without {provider}",
         problem="it would be saved by people only: " + (" ".join(told.notes) or "they are asked first"),
         remedy="set detection.enabled, detection.triggers and detection.automation to act, where that is not meant",

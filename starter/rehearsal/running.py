@@ -21,6 +21,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
+from failover import kinds
 from failover.automation import gate, permission
 from failover.config import Config
 from failover.distribution import Distribution, users_of
@@ -41,12 +42,13 @@ from failover.triggers import takers
 from failover.units import render_duration
 from failover.world import Fault, FaultKind, Script, World
 from providers.rehearsed import RehearsedClient
+from starter.embedded.temporal_server import time_skipping
 from starter.rehearsal.clock import ServerClock
 from starter.rehearsal.detection import LIMIT, detect, moment
 from starter.rehearsal.people import SOMEBODY, Answer, People
-from starter.temporal_server import time_skipping
+from starter.search_attributes import register_search_attributes
+from starter.worker_parts import Parts, build_worker
 from traffic.rehearsed import RehearsedPlane
-from worker import Parts, build_worker, register_search_attributes
 from workflows.payloads import data_converter
 
 REAL_PATIENCE = timedelta(minutes=3)
@@ -68,15 +70,6 @@ class Procedure(StrEnum):
     CANARY = "canary"
     FAILBACK = "failback"
     EMERGENCY = "emergency"
-
-
-WORKFLOWS: Mapping[Procedure, str] = {
-    Procedure.IMMEDIATE: "ImmediateFailover",
-    Procedure.GRADUAL: "GradualFailover",
-    Procedure.CANARY: "CanaryFailover",
-    Procedure.FAILBACK: "Failback",
-    Procedure.EMERGENCY: "MultiProviderEmergency",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,9 +218,9 @@ def _asked_for(config: Config, wanted: Wanted, found: Detected | None, route: st
         request = ImmediateFailoverRequest(
             failed_provider=wanted.provider, target_provider=chosen, routes=routes, verdicts=verdicts, **told
         )
-        return _order(wanted, f"failover/{wanted.provider}", request)
+        return _order(wanted, wanted.provider, request)
     if wanted.procedure is Procedure.EMERGENCY:
-        return _order(wanted, "emergency", EmergencyRequest(routes=[route] if route else None, **told))
+        return _order(wanted, "", EmergencyRequest(routes=[route] if route else None, **told))
     assert route is not None
     if wanted.procedure is Procedure.GRADUAL:
         request = GradualFailoverRequest(route=route, failed_provider=wanted.provider, **told)
@@ -239,13 +232,14 @@ def _asked_for(config: Config, wanted: Wanted, found: Detected | None, route: st
         if target is None:
             raise RequestError(f"The chain of {wanted.provider} on route {route} is empty; name a target with --to.")
         request = CanaryFailoverRequest(route=route, source_provider=wanted.provider, target_provider=target, **told)
-    return _order(wanted, f"{wanted.procedure.value}/{route}", request)
+    return _order(wanted, route, request)
 
 
-def _order(wanted: Wanted, workflow_id: str, request: Request) -> StartOrder:
+def _order(wanted: Wanted, about: str, request: Request) -> StartOrder:
+    procedure = kinds.NAMED[wanted.procedure]
     return StartOrder(
-        procedure=WORKFLOWS[wanted.procedure],
-        workflow_id=workflow_id,
+        procedure=procedure,
+        workflow_id=kinds.run_id(procedure, about),
         request=request.model_dump(mode="json"),
         summary=f"rehearsal of {wanted.procedure.value}",
     )
@@ -311,7 +305,7 @@ class _Stage:
             static_summary=order.summary[:200],
         )
         ended = await self._ended(run)
-        if order.procedure != "Proposal" or ended.outcome != "COMPLETED":
+        if order.procedure != kinds.PROPOSAL or ended.outcome != "COMPLETED":
             return ended
         started = str(order.request["workflow_id"])
         return await self._ended(self.client.get_workflow_handle(started, result_type=RunResult))
@@ -337,11 +331,11 @@ class _Stage:
             await self._left_open(started)
         config, said = self.world.config, list[str]()
         for route, settings in config.routes.items():
-            if await self._left_open(f"failback/{route}"):
+            if await self._left_open(kinds.run_id(kinds.FAILBACK, route)):
                 asks = "then by itself" if settings.failback == "auto" else "then asking people first"
                 watch = render_duration(config.procedures.failback.recovery_watch)
                 said.append(f"A failback of {route} would begin: once the provider was well for {watch}, {asks}.")
-        if await self._left_open("emergency"):
+        if await self._left_open(kinds.run_id(kinds.EMERGENCY)):
             said.append("An emergency would begin: degraded service until a provider is back.")
         return said
 
@@ -402,7 +396,7 @@ def _rehearsed(stage: _Stage, wanted: Wanted, found: Mapping[str, Detected], end
     )
     bad = next((end for end in ends if end.outcome != "COMPLETED"), None)
     end = bad or (ends[-1] if ends else _End("NOTHING", "No route is concerned: there was nothing to start."))
-    own = next((record for record in reversed(records) if record.procedure != "Proposal"), None)
+    own = next((record for record in reversed(records) if record.procedure != kinds.PROPOSAL), None)
     record = own or (records[-1] if records else None)
     outcome = end.outcome if end.outcome != "FAILED" or record is None else record.outcome.value
 

@@ -8,7 +8,7 @@ from typing import Any
 from failover.distribution import render
 from failover.errors import RequestError
 from failover.incident import TimelineEntry
-from failover.rehearsal import Asked, Everything, Finding, Rehearsed, Row
+from failover.rehearsal import Asked, ConfigFinding, Everything, Rehearsed, Row
 from failover.units import milliseconds
 from starter.output import PIPED_WIDTH, alarm, console, table
 from starter.rehearsal import page, picture
@@ -117,7 +117,7 @@ def show_everything(told: Everything, source: str) -> None:
     print(f"{len(told.rows)} lines took {told.wall_seconds:.1f} s here.")
 
 
-def _say(finding: Finding) -> None:
+def _say(finding: ConfigFinding) -> None:
     print(fill(f"{finding.about}: {finding.problem.rstrip('.')}.", PIPED_WIDTH))
     print(fill(f"→ {finding.remedy}.", PIPED_WIDTH, initial_indent="  ", subsequent_indent="    "))
 

@@ -9,6 +9,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from failover import drill, kinds
 from failover.errors import RequestError, TemporalUnavailable
 from failover.requests import RunResult
 from starter.exit_codes import NotNow
@@ -16,16 +17,13 @@ from starter.runs.following import Run, look_at
 from starter.runs.situation import waits_for
 from workflows.journal import OUTCOME, PHASE, PROVIDER, ROUTES
 
-BESIDE = ("HealthCheck", "FollowUp", "Communications", "ReadinessAudit")
-"""Workflows that are no procedures: they change no traffic."""
-
-PROCEDURES = " AND ".join(f'WorkflowType != "{name}"' for name in BESIDE)
+PROCEDURES = " AND ".join(f'WorkflowType != "{name}"' for name in kinds.BESIDE)
 
 OPEN = f'{PROCEDURES} AND ExecutionStatus = "Running"'
 
 RECENT = f'{PROCEDURES} AND ExecutionStatus != "Running" AND ExecutionStatus != "ContinuedAsNew"'
 
-DRIVEABLE = ("GradualFailover", "CanaryFailover", "Failback", "MultiProviderEmergency", "FailoverDrill")
+DRIVEABLE = (*kinds.RAMPS, kinds.EMERGENCY, drill.NAME)
 """Procedures that take orders; an immediate failover can only be cancelled."""
 
 DRY = "dry-run/"

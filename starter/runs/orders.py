@@ -18,6 +18,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from failover import kinds
 from failover.driving import Answer, Verb
 from failover.errors import RequestError, TemporalUnavailable
 from failover.incident import TimelineEntry
@@ -94,7 +95,7 @@ async def _order(settings: Settings, stack: Stack, wanted: Wanted) -> int:
         # Asking blocks: nothing else goes on in this process meanwhile.
         confirm(await _question(run, wanted), yes=wanted.yes)
     before = (await look_at(run)).timeline
-    if procedure == "ImmediateFailover":
+    if procedure == kinds.IMMEDIATE:
         ordered = await _cancel(run, wanted, message)
     else:
         ordered = await deliver(run, wanted.verb, message, wanted.id)
@@ -105,7 +106,7 @@ async def _order(settings: Settings, stack: Stack, wanted: Wanted) -> int:
 
 
 def _types(verb: Verb) -> tuple[str, ...]:
-    return (*DRIVEABLE, "ImmediateFailover") if verb is Verb.ABORT else DRIVEABLE
+    return (*DRIVEABLE, kinds.IMMEDIATE) if verb is Verb.ABORT else DRIVEABLE
 
 
 async def deliver(

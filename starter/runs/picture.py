@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from failover.distribution import percent
+from failover.health import Health
 from starter.runs.situation import Look, Situation, Tally, commands, until, waits_for
 
 COLOURS = ("blue", "green", "magenta", "cyan", "yellow")
@@ -18,6 +19,8 @@ GLYPHS = ("█", "▓", "▒", "░", "▚")
 SPARKS = "▁▂▃▄▅▆▇█"
 
 VERDICTS = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
+
+HEALTH_STYLE = {Health.HEALTHY: "green", Health.UNHEALTHY: "bold red", Health.UNKNOWN: "yellow"}
 
 LEAST_EVENTS = 3
 

@@ -5,6 +5,7 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from failover import kinds
 from starter.connection import connect
 from starter.output import as_json_line, interactive
 from starter.parts import closing, plane_of
@@ -22,7 +23,7 @@ def run_watch(settings: Settings, run: str | None, state: Path | None, *, json: 
 
 async def _watch(settings: Settings, stack: Stack, named: str | None, *, json: bool) -> int:
     client = await connect(settings, stack)
-    run = await the_one(client, named, (*DRIVEABLE, "ImmediateFailover"))
+    run = await the_one(client, named, (*DRIVEABLE, kinds.IMMEDIATE))
     procedure, _ = await type_of(run)
     async with AsyncExitStack() as held:
         plane = await held.enter_async_context(closing(plane_of(stack))) if stack.gateway else None

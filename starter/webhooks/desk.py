@@ -14,7 +14,7 @@ import structlog
 
 from activities.drilling import PassedDrills
 from activities.hold import HeldAutomation
-from activities.runs import Standing
+from activities.runs import StartedRun
 from failover.alerts import Alert, Decision, Meaning, Status, author, decide, meaning, told
 from failover.config import Config
 from failover.distribution import Distribution
@@ -172,14 +172,14 @@ class Desk:
             if before is not None and self._had(before, members):
                 repeated.append(order.workflow_id)
                 continue
-            standing = await self._stand(order, before, members)
-            rest = members[1:] if standing.started else members
+            run = await self._stand(order, before, members)
+            rest = members[1:] if run.started else members
             if rest and not await self._notes.leave(order.workflow_id, _remarks(rest)):
                 return None
-            (started if standing.started else joined).append(order.workflow_id)
+            (started if run.started else joined).append(order.workflow_id)
         return _answer(decision, started, joined, repeated)
 
-    async def _stand(self, order: StartOrder, before: Seen | None, members: Sequence[tuple[str, Alert]]) -> Standing:
+    async def _stand(self, order: StartOrder, before: Seen | None, members: Sequence[tuple[str, Alert]]) -> StartedRun:
         if before is None or not before.open:
             return await self._temporal.start(order, _memo(*members[0]))
         missing = set(order.request.get("routes") or ()) - set(before.routes)
@@ -188,7 +188,7 @@ class Desk:
                 f"{order.workflow_id} is under way for {', '.join(before.routes)} and does not cover "
                 f"{', '.join(sorted(missing))}; send it again."
             )
-        return Standing(workflow_id=order.workflow_id, run_id=before.run_id, started=False)
+        return StartedRun(workflow_id=order.workflow_id, run_id=before.run_id, started=False)
 
     def _had(self, run: Seen, members: Sequence[tuple[str, Alert]]) -> bool:
         """Whether a run that is over was started for this very delivery: also by a server before this one.

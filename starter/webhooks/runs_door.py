@@ -13,6 +13,7 @@ from temporalio.client import WorkflowHandle, WorkflowQueryFailedError, Workflow
 from temporalio.service import RPCError
 
 from activities.hold import HeldAutomation
+from failover import kinds
 from failover.driving import Abort, Decide, Order, SetPercent, Verb
 from failover.driving import Answer as Said
 from failover.messages import Asked
@@ -71,7 +72,7 @@ class Driver:
     async def _is_cancelled_instead(self, handle: WorkflowHandle[Any, Any]) -> bool:
         """An immediate failover takes no orders; it can be cancelled, which puts back what it found."""
         try:
-            return (await self._temporal.bounded(handle.describe())).workflow_type == "ImmediateFailover"
+            return (await self._temporal.bounded(handle.describe())).workflow_type == kinds.IMMEDIATE
         except RPCError:
             return False
 

@@ -13,6 +13,7 @@ from activities.deploys import DeployLog
 from activities.drilling import PassedDrills
 from failover.config import Config
 from gateway.process import listening
+from starter.configuration import load, named
 from starter.connection import connect
 from starter.console.entrance import HOME
 from starter.console.readiness import Sheet, sheet_of
@@ -23,8 +24,6 @@ from starter.parts import evidence_store, hold_of, plane_of
 from starter.readiness import Place, held
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 from starter.status import verdicts
 from starter.tracing import tracing
 from starter.webhooks.app import Parts, WebhookServer

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from failover import canary, emergency, failback, gradual, immediate, service
+from failover import canary, emergency, failback, gradual, immediate, kinds, service
 from failover.config import Config
 from failover.requests import (
     CanaryFailoverRequest,
@@ -23,7 +23,7 @@ from failover.requests import (
 )
 from failover.roles import Act, Person
 from failover.service import ServiceSettingsRequest
-from failover.starting import StartOrder, failover_id
+from failover.starting import StartOrder
 from starter.runs.finding import DRY
 from starter.webhooks.answers import Refused
 from starter.webhooks.guard import Guard
@@ -59,11 +59,11 @@ class Procedure:
     joins: bool = False
 
 
-def _ramp(name: str, kind: str, shape: type[Request], why_not: Callable[..., str | None]) -> Procedure:
+def _ramp(name: str, shape: type[Request], why_not: Callable[..., str | None]) -> Procedure:
     return Procedure(
         name=name,
         shape=shape,
-        id=lambda asked: f"{kind}/{asked.route}",
+        id=lambda asked: kinds.run_id(name, asked.route),
         why_not=lambda asked, config: _no_route(asked, config) or why_not(asked, sorted(config.providers)),
     )
 
@@ -76,26 +76,26 @@ def _no_route(asked: Any, config: Config) -> str | None:
 
 PROCEDURES: Mapping[str, Procedure] = {
     "immediate": Procedure(
-        name="ImmediateFailover",
+        name=kinds.IMMEDIATE,
         shape=ImmediateFailoverRequest,
-        id=lambda asked: failover_id(asked.failed_provider),
+        id=lambda asked: kinds.run_id(kinds.IMMEDIATE, asked.failed_provider),
         why_not=lambda asked, config: immediate.why_not_start(asked, config.providers, config.routes),
         joins=True,
     ),
-    "gradual": _ramp(gradual.NAME, "gradual", GradualFailoverRequest, gradual.why_not_start),
-    "canary": _ramp(canary.NAME, "canary", CanaryFailoverRequest, canary.why_not_start),
-    "failback": _ramp(failback.NAME, "failback", FailbackRequest, failback.why_not_start),
+    "gradual": _ramp(kinds.GRADUAL, GradualFailoverRequest, gradual.why_not_start),
+    "canary": _ramp(kinds.CANARY, CanaryFailoverRequest, canary.why_not_start),
+    "failback": _ramp(kinds.FAILBACK, FailbackRequest, failback.why_not_start),
     "emergency": Procedure(
-        name=emergency.NAME,
+        name=kinds.EMERGENCY,
         shape=EmergencyRequest,
-        id=lambda _: "emergency",
+        id=lambda _: kinds.run_id(kinds.EMERGENCY),
         why_not=lambda asked, config: emergency.why_not_start(asked, config.routes),
         joins=True,
     ),
     "service": Procedure(
-        name=service.NAME,
+        name=kinds.SERVICE,
         shape=ServiceSettingsRequest,
-        id=lambda asked: f"service/{asked.route}",
+        id=lambda asked: kinds.run_id(kinds.SERVICE, asked.route),
         why_not=lambda asked, config: service.why_not_start(asked, config.routes),
     ),
 }

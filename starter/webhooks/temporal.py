@@ -15,7 +15,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.runs import Standing, StartOrder, start_or_join
+from activities.runs import StartedRun, StartOrder, start_or_join
 from failover.errors import TemporalUnavailable, Unavailable
 from failover.requests import Note
 from workflows.journal import LISTED_ROUTES, PROVIDER, ROUTE_COUNT, ROUTES
@@ -68,7 +68,7 @@ class Temporal:
             routes=asked.split(",") if asked else _moved(found),
         )
 
-    async def start(self, order: StartOrder, alert: str) -> Standing:
+    async def start(self, order: StartOrder, alert: str) -> StartedRun:
         memo = {ALERT: alert, ASKED: ",".join(order.request.get("routes") or ())}
         return await self.bounded(start_or_join(self.client, self.task_queue, order, memo=memo))
 

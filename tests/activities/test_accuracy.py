@@ -11,7 +11,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
-import worker as composition
 from activities.accuracy import FIRST_RUN, Accuracy, AccuracyOrder, BaselineStore, Examiner
 from failover.accuracy import Quality, Score
 from failover.completion import Answer, Completion
@@ -28,10 +27,11 @@ from providers.factory import SimulatedEndpoint, build_clients
 from providers.memory import MemoryClient
 from simulator.faults import Fault, FaultKind
 from simulator.server import Simulator
+from starter import worker_parts as composition
+from starter.configuration import demo_config, load
 from starter.examining import examine
 from starter.golden import load_suites
 from starter.settings import Settings
-from starter.stack import demo_config, load
 from traffic.memory import MemoryPlane
 
 LOADED = load(demo_config())

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import worker as composition
 from activities.archive import DirectoryArchive
 from activities.baselines import BaselineRecorder, PerformanceBaselines
 from failover.config.baselines import Baselines
 from failover.errors import Unavailable
 from failover.health import Condition, Verdict
+from starter import worker_parts as composition
 from traffic.memory import MemoryPlane
 
 MakeParts = Callable[..., composition.Parts]

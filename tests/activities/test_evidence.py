@@ -18,8 +18,8 @@ from failover.errors import RequestError, Unavailable
 from failover.incident import Moments, Outcome, RunRecord, Trigger
 from failover.ports import Archive
 from providers.s3 import S3Archive
+from starter.configuration import demo_config, load
 from starter.parts import evidence_store
-from starter.stack import demo_config, load
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CREDENTIALS = ("test", "test")

@@ -35,8 +35,8 @@ from providers.factory import SimulatedEndpoint, build_clients
 from providers.memory import MemoryClient
 from simulator.faults import parse_fault
 from simulator.server import Simulator
+from starter.configuration import demo_config, load
 from starter.golden import load_prompt_sets
-from starter.stack import demo_config, load
 from tests.failover.test_golden import TOOL
 from tests.failover.test_readiness import audit, target
 from traffic.memory import MemoryPlane

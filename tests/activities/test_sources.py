@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-import worker as composition
 from activities.sources import Readings
 from failover.config import Config
 from failover.config.detection import Detection, Source
@@ -15,6 +14,7 @@ from failover.errors import ConfigError
 from failover.failure import FailureKind, failure_of
 from failover.health import Condition, Probe, ProbeHistory, judge
 from failover.telemetry import ProviderWindow, Telemetry
+from starter import worker_parts as composition
 from traffic.memory import MemoryPlane, MemorySource
 
 MINUTE = timedelta(minutes=1)

@@ -22,7 +22,6 @@ from temporalio.client import (
 from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
-import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from activities.probing import Prober
 from activities.watching import Watching, WatchOrder
@@ -33,6 +32,7 @@ from failover.health import Condition, ProbeHistory, Verdict
 from failover.health import Probe as Probed
 from failover.triggers import WatchState
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from traffic.memory import MemoryPlane
 from workflows.health_check import HANDOVER, deadline
 

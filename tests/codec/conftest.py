@@ -9,8 +9,8 @@ import pytest
 from temporalio.client import Client
 
 from starter.codec.encryption import AesGcm
+from starter.embedded.temporal_server import DevServer
 from starter.settings import CodecKey
-from starter.temporal_server import DevServer
 from workflows.payloads import encrypting
 
 OLD = CodecKey(id="2025-01", secret=bytes(range(32)))

@@ -10,9 +10,9 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
 from starter import schedules
-from starter.stack import demo_config, load
+from starter import worker_parts as composition
+from starter.configuration import demo_config, load
 from tests.codec.conftest import NEW, OLD, STRANGE, Encrypted, Temporal
 from traffic.memory import MemoryPlane
 

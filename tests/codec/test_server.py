@@ -15,13 +15,13 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from temporalio.api.common.v1 import Payload, Payloads
 
-import worker as composition
 from failover.config import Config
 from failover.roles import hashed
 from gateway.process import listening
+from starter import worker_parts as composition
 from starter.codec.encryption import AesGcm
 from starter.codec.server import MOST_BYTES, create_app
-from starter.stack import demo_config, load
+from starter.configuration import demo_config, load
 from starter.webhooks.guard import Guard
 from tests.codec.conftest import NEW, OLD, STRANGE, Encrypted, Temporal
 

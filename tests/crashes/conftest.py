@@ -27,7 +27,7 @@ from gateway.counters import utc_now
 from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
-from starter.stack import demo_config, load
+from starter.configuration import demo_config, load
 
 Run = WorkflowHandle[Any, RunResult]
 

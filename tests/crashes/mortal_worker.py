@@ -20,14 +20,14 @@ from temporalio.client import Client
 from temporalio.client import Interceptor as ClientInterceptor
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.console import ConsoleNotifier
 from failover.failure import FailureKind
 from failover.policy import Change
 from providers.memory import MemoryClient
-from starter.stack import load
+from starter import worker_parts as composition
+from starter.configuration import load
 from traffic.gateway import GatewayPlane
 from workflows.payloads import data_converter
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-import worker as composition
 from failover.incident import Outcome
-from starter.temporal_server import DevServer, start_dev_server
+from starter.embedded.temporal_server import DevServer, start_dev_server
+from starter.search_attributes import register_search_attributes
 from tests.crashes.conftest import (
     FOUND,
     MOVED,
@@ -59,7 +59,7 @@ async def server(temporal_cli: Path, tmp_path: Path) -> AsyncIterator[Server]:
 async def _labs(server: Server, folder: Path) -> AsyncIterator[dict[str, Lab]]:
     config = config_file(folder, ROUTES)
     client = await Client.connect(server.running.address, data_converter=data_converter)
-    await composition.register_search_attributes(client)
+    await register_search_attributes(client)
     async with (
         gateway(config, folder, dict.fromkeys(ROUTES, FOUND)) as (url, store),
         mortal_workers(server.running.address, url, config, folder, ROUTES),

@@ -22,7 +22,7 @@ from failover.distribution import Distribution
 from failover.incident import Outcome
 from failover.policy import Mode
 from failover.requests import RunResult
-from starter.temporal_server import DevServer
+from starter.embedded.temporal_server import DevServer
 from tests.crashes.conftest import (
     FOUND,
     MOVED,

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
@@ -27,6 +26,7 @@ from gateway.counters import utc_now
 from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from traffic.gateway import GatewayPlane
 
 TOKEN = "test-token"

@@ -12,7 +12,7 @@ from activities.runs import TASK_TIMEOUT
 from failover.incident import Outcome
 from failover.requests import RunResult
 from gateway.store import FileStore
-from starter.temporal_server import DevServer
+from starter.embedded.temporal_server import DevServer
 from tests.crashes.conftest import mortal_workers
 from tests.drills.conftest import CONFIG, FOUND
 

@@ -20,11 +20,11 @@ from failover.health import Condition
 from failover.incident import RunRecord
 from failover.telemetry import ProviderWindow
 from starter.cli import run
+from starter.demo.users import Users
+from starter.embedded.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.parts import EVIDENCE, SAMPLES, plane_of
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.status import verdicts
-from starter.users import Users
 from traffic.gateway import GatewayPlane
 
 pytestmark = pytest.mark.timeout(180)

@@ -16,10 +16,10 @@ from temporalio.service import RPCError
 from failover.distribution import same
 from failover.policy import Mode, TrafficPolicy
 from starter.connection import connect
+from starter.demo.users import Got, Users
+from starter.embedded.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.parts import plane_of
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, running
-from starter.users import Got, Users
 from traffic.gateway import GatewayPlane
 
 FOUND = {"cache": {"ttl": "100ms", "serve_stale": False}}

@@ -19,13 +19,12 @@ from failover.incident import RunRecord
 from failover.telemetry import Telemetry
 from simulator.faults import FaultKind
 from starter.connection import connect
-from starter.expectations import Seen, expected, injected_kind, judge, known
-from starter.observer import first_tries
+from starter.demo.expectations import Seen, expected, injected_kind, judge, known
+from starter.demo.users import Users
+from starter.embedded.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.parts import EVIDENCE, plane_of
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.status import verdicts
-from starter.users import Users
 from traffic.gateway import GatewayPlane
 
 FOUND = {"bedrock": 70, "google": 20, "meta": 10}
@@ -157,9 +156,9 @@ async def test_a_fault_that_must_move_traffic_does(world: World, fault: str) -> 
 
 async def first_tries_after(world: World, since: datetime) -> dict[str, int]:
     async with asyncio.timeout(20):
-        while sum((counted := first_tries(await world.telemetry(since=since), "chat")).values()) < 60:
+        while sum((counted := (await world.telemetry(since=since)).first_tries("chat")).values()) < 60:
             await asyncio.sleep(0.1)
-    return dict(counted)
+    return counted
 
 
 @pytest.mark.parametrize("fault", STAYING)

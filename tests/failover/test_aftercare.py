@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from failover import aftercare
-from failover.aftercare import Assign, Care, Finding, FollowUpRequest, ItemOrder, ItemVerb, Phase, State
+from failover.aftercare import Assign, Care, FollowUpRequest, ItemOrder, ItemResult, ItemVerb, Phase, State
 from failover.config.follow_up import FollowUp
 from failover.incident import Outcome
 
@@ -71,17 +71,17 @@ def test_the_product_tries_at_once_what_is_urgent_and_later_what_needs_to_be_see
     tried = []
     while (item := now.next_work(CLOSED)) is not None:
         tried.append(item.key)
-        now.found(item.key, Finding(done=True, said="good"), CLOSED)
+        now.found(item.key, ItemResult(done=True, said="good"), CLOSED)
     assert tried == ["validation", "incident-report"]
     assert now.next_moment(CLOSED) == CLOSED + timedelta(minutes=15), "the status page is told meanwhile"
-    now.found("status-page", Finding(done=True, said="told"), CLOSED)
+    now.found("status-page", ItemResult(done=True, said="told"), CLOSED)
     later = now.next_work(CLOSED + HOUR)
     assert later is not None and later.key == "performance-analysis"
 
 
 def test_what_the_product_could_not_do_is_left_to_people_with_what_was_found() -> None:
     now = care()
-    now.found("status-page", Finding(done=False, said="no status page is configured"), CLOSED)
+    now.found("status-page", ItemResult(done=False, said="no status page is configured"), CLOSED)
     [item] = [item for item in now.items if item.key == "status-page"]
     assert (item.state, item.begins, item.note) == (State.OPEN, None, "no status page is configured")
 
@@ -89,7 +89,7 @@ def test_what_the_product_could_not_do_is_left_to_people_with_what_was_found() -
 def test_a_person_who_was_faster_than_the_product_is_not_overruled() -> None:
     now = care()
     now.take(ItemVerb.SKIP, word("validation", "there are no users at night"), CLOSED)
-    now.found("validation", Finding(done=True, said="good"), CLOSED)
+    now.found("validation", ItemResult(done=True, said="good"), CLOSED)
     assert (now.items[0].state, now.items[0].by) == (State.SKIPPED, "anna")
 
 

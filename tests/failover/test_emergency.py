@@ -12,7 +12,7 @@ from failover.config.emergency import Emergency
 from failover.config.kpis import Kpis
 from failover.config.providers import Capacity
 from failover.distribution import WHOLE
-from failover.emergency import Standing, back, distribution_over, next_look, why_not_normal, why_not_start
+from failover.emergency import ProviderWatch, back, distribution_over, next_look, why_not_normal, why_not_start
 from failover.health import Condition
 from failover.requests import EmergencyRequest
 from tests.failover.conftest import FOUND, NOW, verdict
@@ -21,8 +21,8 @@ SETTINGS = Emergency()
 LATER = NOW + timedelta(minutes=1)
 
 
-def standing(*conditions: Condition) -> Standing:
-    found = Standing(provider="bedrock", since=NOW)
+def standing(*conditions: Condition) -> ProviderWatch:
+    found = ProviderWatch(provider="bedrock", since=NOW)
     for condition in conditions:
         found = found.seen(verdict("bedrock", condition), LATER)
     return found

@@ -12,7 +12,7 @@ from failover.config.providers import Capacity
 from failover.failure import FailureKind
 from failover.policy import Mode
 from failover.world import Fault, FaultKind, InForce, Script, World, in_force
-from starter.stack import load
+from starter.configuration import load
 
 CONFIG = load(Path(__file__).parents[2] / "failover.yaml").config
 BEGAN = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

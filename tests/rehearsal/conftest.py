@@ -9,10 +9,10 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from failover.config import Config
+from starter.configuration import load
+from starter.embedded.temporal_server import find_test_server
 from starter.rehearsal.running import server
 from starter.settings import Settings
-from starter.stack import load
-from starter.temporal_server import find_test_server
 
 SHIPPED = Path(__file__).parents[2] / "failover.yaml"
 

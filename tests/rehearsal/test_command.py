@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from starter.cli import run
-from starter.stack import demo_config
+from starter.configuration import demo_config
 from tests.rehearsal.conftest import SHIPPED
 
 Said = Callable[..., tuple[int, str, str]]

@@ -20,7 +20,6 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.certificates import FileReadinessStore
 from activities.channels.memory import MemoryChannel
@@ -40,9 +39,11 @@ from gateway.counters import utc_now
 from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
+from starter.configuration import demo_config, load
+from starter.embedded.temporal_server import find_cli, start_dev_server
+from starter.search_attributes import register_search_attributes
 from starter.settings import Settings
-from starter.stack import demo_config, load
-from starter.temporal_server import find_cli, start_dev_server
 from traffic.gateway import GatewayPlane
 from traffic.memory import MemoryPlane
 from workflows.payloads import data_converter
@@ -444,7 +445,7 @@ async def connected(state: Path) -> AsyncIterator[Client]:
     server = await start_dev_server(cli, ui_port=None, db=None, log=state / "temporal.log")
     try:
         client = await Client.connect(server.address, data_converter=data_converter)
-        await composition.register_search_attributes(client)
+        await register_search_attributes(client)
         yield client
     finally:
         await server.stop()

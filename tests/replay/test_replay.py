@@ -7,8 +7,8 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-import worker as composition
 from failover.errors import FailoverError
+from starter import worker_parts as composition
 from workflows.payloads import RefuseMalformed, data_converter
 
 HISTORIES = sorted(Path(__file__).with_name("histories").glob("*/*.json"))

@@ -28,12 +28,13 @@ from failover.distribution import render
 from failover.health import Condition, Health
 from failover.policy import Change, ChangedBy, Mode, TrafficPolicy
 from gateway.process import listening
+from starter.configuration import load
 from starter.connection import connect
+from starter.demo.users import Users
+from starter.embedded.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.parts import EVIDENCE, plane_of
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, load, running
 from starter.status import verdicts
-from starter.users import Users
 from traffic.gateway import GatewayPlane
 
 HERE = Path(__file__).parent

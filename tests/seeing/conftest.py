@@ -26,10 +26,10 @@ from temporalio.client import Client
 from gateway.process import listening
 from starter.cli import run
 from starter.connection import connect
+from starter.demo.users import Users
+from starter.embedded.stack import ANY_PORTS, RunningStack, StackPlan, running
 from starter.ports import free_port
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, running
-from starter.users import Users
 from tests.starter.conftest import Done
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from temporalio.client import WorkflowFailureError, WorkflowHistory
 from temporalio.contrib.opentelemetry import TracingInterceptor
 from temporalio.worker import Interceptor, Replayer
 
-import worker as composition
 from failover.errors import FailoverError
+from starter import worker_parts as composition
 from starter.spans import SENT
 from starter.tracing import is_wanted
 from tests.seeing.conftest import ALERT_TOKEN, PATIENCE, ROOT, Collector, Scraped, Span

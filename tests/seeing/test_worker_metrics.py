@@ -9,16 +9,16 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.notifiers.memory import MemoryNotifier
 from failover.health import Condition, Verdict
 from failover.incident import Moments, Outcome, RunRecord, Trigger
 from failover.messages import IncidentMessage
 from gateway.process import listening
+from starter import worker_parts as composition
 from starter.census import Census, Counted
-from starter.stack import demo_config, load
-from starter.temporal_server import start_dev_server
+from starter.configuration import demo_config, load
+from starter.embedded.temporal_server import start_dev_server
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import CountedNotifier, WorkerMetrics
 from tests.seeing.conftest import ROOT, Scraped

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
 from activities.notifiers.memory import MemoryNotifier
@@ -28,8 +27,10 @@ from gateway.counters import utc_now
 from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from starter.cli import run
-from starter.temporal_server import start_dev_server
+from starter.embedded.temporal_server import start_dev_server
+from starter.search_attributes import register_search_attributes
 from traffic.gateway import GatewayPlane
 from workflows.payloads import data_converter
 
@@ -141,7 +142,7 @@ async def desk_server(temporal_cli: Path, tmp_path_factory: pytest.TempPathFacto
     log = tmp_path_factory.mktemp("desk") / "server.log"
     server = await start_dev_server(temporal_cli, ui_port=None, db=None, log=log)
     client = await Client.connect(server.address, data_converter=data_converter)
-    await composition.register_search_attributes(client)
+    await register_search_attributes(client)
     yield client
     await server.stop()
 

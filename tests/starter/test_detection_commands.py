@@ -19,7 +19,7 @@ from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
 from starter.cli import app, run
-from starter.stack import demo_config, load
+from starter.configuration import demo_config, load
 from tests.gateway.conftest import TOKEN
 
 CONFIG = load(demo_config()).config

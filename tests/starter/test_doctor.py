@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from temporalio.client import Client
 
-import worker as composition
 from activities.accuracy import BaselineStore
 from activities.checks import data_plane, people, providers
 from activities.hold import HeldAutomation
@@ -35,14 +34,16 @@ from gateway.counters import utc_now
 from gateway.process import listening
 from gateway.store import FileStore
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from starter.checks import Watched
 from starter.cli import run
+from starter.configuration import demo_config, load
 from starter.doctor import temporal
 from starter.doctor.run import examined
+from starter.embedded.temporal_server import start_dev_server
 from starter.golden import load_suites
 from starter.schedules import apply, pause, remove
-from starter.stack import demo_config, load
-from starter.temporal_server import start_dev_server
+from starter.search_attributes import register_search_attributes
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import WorkerMetrics
 from tests.gateway.conftest import TOKEN
@@ -92,7 +93,7 @@ async def test_a_temporal_where_everything_works(server: Client, make_parts: Cal
     """A worker polls, the schedule is as wanted, a check has completed; a pause is a failure with its note."""
     detection = Detection.model_validate({"schedule_interval": "1s", "probe": {"cadence": "200ms"}})
     parts = make_parts(detection=detection)
-    await composition.register_search_attributes(server)
+    await register_search_attributes(server)
     async with composition.build_worker(server, parts, task_queue=TASK_QUEUE):
         await apply(server, parts.config)
         try:

@@ -11,8 +11,8 @@ from temporalio.client import Client, ScheduleActionStartWorkflow, ScheduleOverl
 from failover.config import Config
 from failover.config_file import parse
 from starter.drilling import _next
+from starter.embedded.temporal_server import start_dev_server
 from starter.schedules import Applied, apply, listed
-from starter.temporal_server import start_dev_server
 from workflows.payloads import data_converter
 
 TEXT = """

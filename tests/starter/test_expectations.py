@@ -10,7 +10,7 @@ from failover.failure import Failure, FailureKind
 from failover.health import Condition, Verdict
 from failover.incident import Moments, Outcome, RunRecord, Trigger
 from simulator.faults import FaultKind
-from starter.expectations import BLIP, CONVINCING_TRIES, Expectation, Seen, expected, judge, known
+from starter.demo.expectations import BLIP, CONVINCING_TRIES, Expectation, Seen, expected, judge, known
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

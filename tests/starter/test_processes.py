@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from failover.errors import FailoverError
-from starter.processes import Child, first_to_end, ready, start
+from starter.embedded.processes import Child, first_to_end, ready, start
 
 SECOND = timedelta(seconds=1)
 
@@ -96,7 +96,7 @@ async def test_no_child_outlives_a_parent_that_is_killed(tmp_path: Path) -> None
     code = """
         import asyncio, os, sys
         from pathlib import Path
-        from starter.processes import start
+        from starter.embedded.processes import start
         async def main():
             command = [sys.executable, "-c", "import time; time.sleep(60)"]
             child = await start("part", command, log=Path(sys.argv[1]), environ=os.environ)

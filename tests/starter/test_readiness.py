@@ -12,11 +12,11 @@ from failover.certificates import renewed
 from failover.findings import Health
 from failover.readiness import Audit, Check
 from starter.cli import run
+from starter.configuration import demo_config, load
 from starter.exit_codes import ExitCode
 from starter.golden import load_prompt_sets
 from starter.parts import readiness_store
 from starter.readiness import finding, told
-from starter.stack import demo_config, load
 from tests.failover.test_readiness import audit, target
 from tests.failover.test_readiness import finding as looked
 

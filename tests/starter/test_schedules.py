@@ -16,8 +16,8 @@ from failover.config.providers import Provider
 from failover.config.readiness import Readiness
 from failover.config.routes import Route
 from failover.errors import RequestError
+from starter.embedded.temporal_server import start_dev_server
 from starter.schedules import HEALTH_CHECK, MANAGED, READINESS_AUDIT, Applied, apply, listed, pause, resume
-from starter.temporal_server import start_dev_server
 
 
 @pytest.fixture(scope="module")

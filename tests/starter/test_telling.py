@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.channels.memory import MemoryChannel
 from activities.checks import people
@@ -14,6 +13,7 @@ from activities.notifiers.memory import MemoryNotifier
 from failover.config.communications import ChannelName
 from failover.config_file import parse
 from failover.findings import Health
+from starter import worker_parts as composition
 from starter.channels import channels
 from starter.settings import Settings
 from tests.activities.test_channels import Receiver, receiving

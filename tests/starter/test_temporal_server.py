@@ -17,8 +17,15 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from failover.errors import TemporalUnavailable
+from starter.embedded.temporal_server import (
+    JAVA_OPTIONS,
+    StartServer,
+    download,
+    find_cli,
+    find_test_server,
+    start_dev_server,
+)
 from starter.ports import LOOPBACK, free_port, is_free
-from starter.temporal_server import JAVA_OPTIONS, StartServer, download, find_cli, find_test_server, start_dev_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -203,7 +210,7 @@ def test_where_no_test_server_can_be_made_it_is_told(
 def test_a_named_server_needs_no_other(tmp_path: Path) -> None:
     """With TEMPORAL_ADDRESS nothing is looked for, fetched or built."""
     environ = {"PATH": str(tmp_path), "FAILOVER_CACHE": str(tmp_path / "cache"), "TEMPORAL_ADDRESS": "temporal:7233"}
-    command = [sys.executable, "-m", "starter.temporal_server"]
+    command = [sys.executable, "-m", "starter.embedded.temporal_server"]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "cache").exists()

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from starter.processes import ready, start
-from starter.users import Got, Users
+from starter.demo.users import Got, Users
+from starter.embedded.processes import ready, start
 
 MODEL = "small"
 

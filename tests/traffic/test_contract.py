@@ -25,7 +25,7 @@ from gateway.process import listening
 from gateway.redis_store import RedisStore
 from gateway.store import FileStore, PolicyStore
 from providers.memory import MemoryClient
-from starter.stack import demo_config, load
+from starter.configuration import demo_config, load
 from traffic.gateway import GatewayPlane
 from traffic.memory import MemoryPlane
 

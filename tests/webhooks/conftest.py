@@ -12,7 +12,6 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
-import worker as composition
 from activities.board import VerdictBoard
 from activities.deploys import DeployLog
 from activities.evidence import EvidenceStore
@@ -24,6 +23,7 @@ from failover.health import Verdict
 from failover.ports import TrafficPlane
 from gateway.process import listening
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from starter.console.readiness import Sheet
 from starter.webhooks.app import Parts, WebhookServer
 from starter.webhooks.sns import Sns

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from starter.processes import Child, ready, start
-from starter.stack import PATIENCE, demo_config
+from starter.configuration import demo_config
+from starter.embedded.processes import Child, ready, start
+from starter.embedded.stack import PATIENCE
 
 
 @asynccontextmanager

@@ -8,11 +8,11 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
 from failover.config.procedures import Procedures
 from failover.driving import Answer
 from failover.incident import Outcome
 from failover.requests import RunResult
+from starter import worker_parts as composition
 from traffic.memory import MemoryPlane
 
 Run = WorkflowHandle[Any, RunResult]

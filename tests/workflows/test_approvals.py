@@ -7,10 +7,10 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from failover.driving import Answer
 from failover.incident import Outcome
+from starter import worker_parts as composition
 from tests.workflows.conftest import FOUND, Ramps, Run, details, ended, order, said, until, until_details
 from traffic.memory import MemoryPlane
 

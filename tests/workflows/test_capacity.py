@@ -1,8 +1,8 @@
 """No write sends a provider more than it can take by the demand of that moment; and nothing at all moves in a pause."""
 
-import worker as composition
 from failover.config.providers import Capacity
 from failover.incident import Outcome
+from starter import worker_parts as composition
 from tests.workflows.conftest import FOUND, Ramps, details, ended, order, outcome_of, said, until, until_details
 from traffic.memory import MemoryPlane
 

@@ -17,7 +17,6 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-import worker as composition
 from activities.channels.memory import MemoryChannel
 from activities.notifiers.memory import MemoryNotifier
 from failover.communications import (
@@ -39,6 +38,7 @@ from failover.policy import Change, ChangedBy
 from failover.requests import RunResult
 from gateway.process import listening
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from starter.channels import channels
 from starter.settings import Settings
 from tests.workflows.conftest import SHORT

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import worker as composition
 from failover.config.procedures import Procedures
 from failover.incident import Outcome
+from starter import worker_parts as composition
 from tests.workflows.conftest import SHORT, Ramps, ended, order, said, until, until_details
 from traffic.memory import MemoryPlane
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from failover.failure import FailureKind
 from failover.incident import Outcome
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from tests.workflows.conftest import FOUND, Ramps, Run, details, ended, order, said, until, until_details
 from traffic.memory import MemoryPlane
 

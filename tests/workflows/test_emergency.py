@@ -9,7 +9,6 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from failover.config.emergency import Emergency
 from failover.config.procedures import Immediate, Procedures
@@ -19,6 +18,7 @@ from failover.incident import Outcome
 from failover.policy import Change, ChangedBy, Mode
 from failover.requests import RunResult
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from tests.workflows.conftest import FOUND, SHORT, Run, ended, order, said, until
 from traffic.memory import MemoryPlane
 

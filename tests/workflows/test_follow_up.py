@@ -12,7 +12,6 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from failover.aftercare import CareItem
 from failover.config.follow_up import FollowUp as Settings
@@ -20,6 +19,7 @@ from failover.config.procedures import Procedures
 from failover.driving import Answer
 from failover.incident import Outcome
 from failover.requests import RunResult
+from starter import worker_parts as composition
 from tests.workflows.conftest import SHORT
 from traffic.memory import MemoryPlane
 from workflows.follow_up import FollowUp, FollowUpResult

@@ -12,7 +12,6 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError
 
-import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from failover.config.procedures import Immediate, Procedures
 from failover.failure import FailureKind
@@ -20,6 +19,7 @@ from failover.incident import Outcome
 from failover.policy import Change, ChangedBy, Mode, Revision
 from failover.requests import RunResult
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from traffic.memory import MemoryPlane
 
 Run = WorkflowHandle[Any, RunResult]

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
+from starter import worker_parts as composition
 from traffic.memory import MemoryPlane
 
 SECRET = "hunter2"

@@ -11,7 +11,6 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
 from activities.notifiers.memory import MemoryNotifier
 from failover.config.procedures import Procedures
 from failover.incident import Outcome
@@ -19,6 +18,7 @@ from failover.messages import IncidentMessage, MessageRef
 from failover.policy import ChangeResult
 from failover.requests import RunResult
 from failover.telemetry import Telemetry
+from starter import worker_parts as composition
 from tests.workflows.conftest import (
     FOUND,
     SHORT,

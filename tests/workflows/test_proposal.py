@@ -10,7 +10,6 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-import worker as composition
 from activities.hold import HeldAutomation
 from activities.notifiers.memory import MemoryNotifier
 from failover.automation import Hold
@@ -21,6 +20,7 @@ from failover.failure import FailureKind
 from failover.incident import Outcome
 from failover.requests import RunResult
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from tests.workflows.conftest import SHORT, Run, ended, order, until_details
 from traffic.memory import MemoryPlane
 

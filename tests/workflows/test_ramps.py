@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
 from failover.config.providers import Capacity
 from failover.failure import FailureKind
 from failover.health import Condition, Verdict
 from failover.incident import Outcome
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from tests.workflows.conftest import FOUND, Ramps, ended, order, said, until, until_details
 from traffic.memory import MemoryPlane
 

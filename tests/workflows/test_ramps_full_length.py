@@ -10,7 +10,6 @@ import pytest
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-import worker as composition
 from failover.config.emergency import Emergency
 from failover.config.procedures import Gating, Procedures
 from failover.distribution import Distribution
@@ -20,6 +19,7 @@ from failover.policy import Mode
 from failover.requests import RunResult
 from failover.telemetry import Telemetry
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
 from traffic.memory import MemoryPlane
 
 Run = WorkflowHandle[Any, RunResult]

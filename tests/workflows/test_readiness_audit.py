@@ -12,7 +12,6 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-import worker as composition
 from activities.accuracy import BaselineStore, Examiner
 from activities.certificates import FileReadinessStore
 from activities.notifiers.memory import MemoryNotifier
@@ -25,9 +24,10 @@ from failover.incident import Outcome
 from failover.readiness import Audit, Check, Standing
 from failover.requests import ReadinessAuditRequest, RunResult
 from providers.memory import MemoryClient
+from starter import worker_parts as composition
+from starter.configuration import demo_config, load
 from starter.golden import load_prompt_sets
 from starter.readiness import start_audit
-from starter.stack import demo_config, load
 from tests.workflows.conftest import SHORT
 from traffic.memory import MemoryPlane
 from workflows.readiness_audit import AuditResult

@@ -7,12 +7,12 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from temporalio.client import Client
 
-import worker as composition
 from failover.incident import Outcome, RunRecord, Trigger
 from failover.policy import Mode
 from failover.reports.incident import incident
 from failover.reports.markdown import markdown
 from failover.reports.plan import taken
+from starter import worker_parts as composition
 from starter.recovering import made_anew
 from tests.workflows.conftest import FOUND, Ramps, ended, order, outcome_of, until, until_details
 from traffic.memory import MemoryPlane

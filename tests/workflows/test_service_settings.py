@@ -8,11 +8,11 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-import worker as composition
 from failover.config.procedures import Immediate, Procedures
 from failover.incident import Outcome
 from failover.policy import Change, ChangedBy
 from failover.requests import RunResult
+from starter import worker_parts as composition
 from tests.workflows.conftest import SHORT, Run, ended
 from traffic.memory import MemoryPlane
 

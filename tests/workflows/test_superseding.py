@@ -6,11 +6,11 @@ import pytest
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-import worker as composition
 from failover.failure import FailureKind
 from failover.incident import Outcome
 from failover.policy import Change, ChangedBy
 from failover.requests import RunResult
+from starter import worker_parts as composition
 from tests.workflows.conftest import FOUND, Ramps, Run, ended, order, outcome_of, said, until, until_details
 from traffic.memory import MemoryPlane
 from workflows.journal import OUTCOME, PROCEDURE, PROVIDER, ROUTES

@@ -17,10 +17,10 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-import worker as composition
 from failover.health import Condition, Verdict
 from failover.roles import hashed
-from starter.temporal_server import start_dev_server
+from starter.embedded.temporal_server import start_dev_server
+from starter.search_attributes import register_search_attributes
 from tests.webhooks.conftest import PATIENCE, MakeServer, Server
 from workflows.payloads import data_converter
 
@@ -39,7 +39,7 @@ async def temporal_client(temporal_cli: Path, tmp_path_factory: pytest.TempPathF
     log = tmp_path_factory.mktemp("temporal") / "server.log"
     server = await start_dev_server(temporal_cli, ui_port=None, db=None, log=log)
     client = await Client.connect(server.address, data_converter=data_converter)
-    await composition.register_search_attributes(client)
+    await register_search_attributes(client)
     yield client
     await server.stop()
 

@@ -12,22 +12,17 @@ from rich.text import Text
 
 from failover.config.kpis import Kpis
 from failover.distribution import render
-from failover.health import Health, Verdict
+from failover.health import Verdict
 from failover.units import milliseconds
-from starter.observer import Snapshot
-from starter.users import Experience
+from starter.demo.observer import Snapshot
+from starter.demo.users import Experience
+from starter.runs.picture import COLOURS, GLYPHS, HEALTH_STYLE
 
 BAR_WIDTH = 50
-COLOURS = ("blue", "green", "magenta", "cyan", "yellow")
-GLYPHS = ("█", "▓", "▒", "░", "▚")
-"""A bar must be readable without colours too."""
-
 SHOWN_STEPS = 12
 
 EXPERIENCE_EVERY = timedelta(seconds=5)
 """How often plain lines tell what users get."""
-
-HEALTH_STYLE = {Health.HEALTHY: "green", Health.UNHEALTHY: "bold red", Health.UNKNOWN: "yellow"}
 
 
 class View(Protocol):

@@ -12,17 +12,18 @@ from failover.distribution import users_of
 from failover.errors import FailoverError, RequestError
 from failover.health import Verdict
 from failover.incident import RunRecord
-from starter.conclusion import Result, conclude, tell
+from starter.configuration import demo_config, load, simulated
 from starter.connection import Http, connect
-from starter.expectations import Expectation, Seen, expected, injected_kind, known
+from starter.demo.conclusion import Result, conclude, tell
+from starter.demo.expectations import Expectation, Seen, expected, injected_kind, known
+from starter.demo.live import View, view
+from starter.demo.observer import Observer, Snapshot
+from starter.demo.users import Users
+from starter.embedded.stack import ANY_PORTS, RunningStack, StackPlan, running, temporal_cli
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
-from starter.live import View, view
-from starter.observer import Observer, Snapshot
 from starter.parts import EVIDENCE, closing, plane_of
 from starter.running import DEFAULT_HOME
 from starter.settings import Settings
-from starter.stack import ANY_PORTS, RunningStack, StackPlan, demo_config, load, running, simulated, temporal_cli
-from starter.users import Users
 
 BASELINE = timedelta(seconds=10)
 """Steady traffic before the fault: what is normal, to judge degradation by."""

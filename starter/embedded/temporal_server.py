@@ -1,6 +1,6 @@
 """Temporal's own servers: found on this machine, fetched, or built once into the cache; and run as children.
 
-python -m starter.temporal_server [--test-server]      make sure that they are there
+python -m starter.embedded.temporal_server [--test-server]      make sure that they are there
 """
 
 import argparse
@@ -26,8 +26,8 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from failover.errors import TemporalUnavailable
+from starter.embedded.processes import Child, last_lines, start
 from starter.ports import LOOPBACK, free_port, is_free
-from starter.processes import Child, last_lines, start
 from starter.settings import Settings
 
 CLI_MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"

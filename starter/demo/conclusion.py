@@ -9,12 +9,12 @@ from failover.incident import RunRecord, TimelineEntry
 from failover.kpis import Kpi, measure
 from failover.reports.incident import as_figures, incident
 from failover.reports.markdown import markdown
-from starter.expectations import Check, Expectation, Seen, judge
+from starter.demo.expectations import Check, Expectation, Seen, judge
+from starter.demo.users import Experience, Got
 from starter.output import as_json, table
 from starter.reporting import write
 from starter.running import Addresses
 from starter.runs.following import web_link
-from starter.users import Experience, Got
 
 MET = {True: "met", False: "MISSED", None: "unknown"}
 

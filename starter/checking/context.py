@@ -16,15 +16,14 @@ from failover.policy import Mode, TrafficPolicy
 from failover.ports import ProviderClient, TrafficPlane
 from failover.telemetry import Telemetry
 from starter.arguments import route_of
+from starter.configuration import in_force
 from starter.parts import closing, evidence_store, plane_of, provider_clients
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
-from starter.showing import named
-from starter.stack import load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CheckContext:
     settings: Settings
     stack: Stack
     loaded: LoadedConfig
@@ -32,7 +31,7 @@ class Place:
     @classmethod
     def find(cls, settings: Settings, state: Path | None) -> Self:
         stack = find(settings, state)
-        loaded = load(stack.config or named(settings, None))
+        loaded = in_force(settings, stack)
         return cls(settings=replace(settings, state=state or settings.state), stack=stack, loaded=loaded)
 
     @property

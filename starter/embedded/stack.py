@@ -5,7 +5,6 @@ ends by itself, so does the stack.
 """
 
 import asyncio
-import importlib.resources
 import os
 import shutil
 import sys
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from failover.config import Config
-from failover.config.providers import SIMULATOR
-from failover.config_file import LoadedConfig, parse
-from failover.errors import ConfigError
+from failover.config_file import LoadedConfig
+from starter.configuration import load, simulated
+from starter.embedded.processes import Child, first_to_end, ready, start
+from starter.embedded.temporal_server import find_cli, start_dev_server
 from starter.ports import LOOPBACK, choose
-from starter.processes import Child, first_to_end, ready, start
 from starter.running import Addresses, Occupancy, Stack, api_token
 from starter.settings import Settings
-from starter.temporal_server import find_cli, start_dev_server
 from workflows.queue import TASK_QUEUE
 
 NAMESPACE = "default"
@@ -70,26 +68,6 @@ def temporal_cli(settings: Settings, say: Say) -> Path | None:
     Blocks for minutes the first time; call it before there is an event loop, so that Ctrl-C works as ever.
     """
     return None if settings.temporal_address else find_cli(settings.cache_directory(), say)
-
-
-def demo_config() -> Path:
-    """The configuration that is run when none is named: three simulated providers."""
-    return Path(str(importlib.resources.files("starter") / "configs" / "demo.yaml"))
-
-
-def load(path: Path) -> LoadedConfig:
-    """ConfigError where the file cannot be read or says what it may not."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"The configuration {path} cannot be read: {why}.") from error
-    return parse(text, str(path))
-
-
-def simulated(config: Config) -> dict[str, str]:
-    """Provider → kind, of those that the configuration points at the simulator."""
-    return {key: provider.kind for key, provider in config.providers.items() if provider.endpoint == SIMULATOR}
 
 
 class RunningStack:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from failover.errors import FailoverError
+from starter.configuration import demo_config, load
+from starter.embedded.stack import RunningStack, StackPlan, running, temporal_cli
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.output import say, table
 from starter.running import DEFAULT_HOME, write_atomically
 from starter.settings import Settings
-from starter.stack import RunningStack, StackPlan, demo_config, load, running, temporal_cli
 
 
 def run_dev(

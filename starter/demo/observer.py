@@ -9,6 +9,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.service import RPCError
 
+from failover import kinds
 from failover.errors import FailoverError
 from failover.health import Verdict
 from failover.incident import Moments, TimelineEntry
@@ -16,10 +17,10 @@ from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.requests import RunStatus
 from failover.telemetry import Telemetry
+from starter.demo.users import Experience, Users
 from starter.running import Stack
 from starter.runs.following import root_cause
 from starter.status import verdicts
-from starter.users import Experience, Users
 
 WINDOW = timedelta(seconds=3)
 """Over which the live shares and the users' experience are counted."""
@@ -51,7 +52,7 @@ class Observer:
         self._plane = plane
         self._users = users
         self._route = route
-        self._run = client.get_workflow_handle(f"failover/{provider}")
+        self._run = client.get_workflow_handle(kinds.run_id(kinds.IMMEDIATE, provider))
         self._status: RunStatus | None = None
 
     async def look(self) -> Snapshot:
@@ -62,14 +63,14 @@ class Observer:
             at=telemetry.at,
             verdicts=found,
             policy=policies[0],
-            first_tries=first_tries(telemetry, self._route),
+            first_tries=telemetry.first_tries(self._route),
             experience=self._users.experience(telemetry.at - WINDOW),
             timeline=status.timeline if status else (),
             moments=status.moments if status else None,
         )
 
     async def first_tries_since(self, since: datetime) -> Mapping[str, int]:
-        return first_tries(await self.telemetry(since=since), self._route)
+        return (await self.telemetry(since=since)).first_tries(self._route)
 
     async def why_run_failed(self) -> str | None:
         """In the run's own words; None where it did not fail, or there was none."""
@@ -99,7 +100,3 @@ class Observer:
         except RPCError:
             pass
         return self._status
-
-
-def first_tries(telemetry: Telemetry, route: str) -> Mapping[str, int]:
-    return {window.provider: window.first_tries for window in telemetry.providers if window.route == route}

@@ -1,0 +1,1 @@
+"""The demo: one real incident on an embedded stack, from steady traffic to the report."""
