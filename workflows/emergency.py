@@ -22,7 +22,7 @@ from failover.messages import MessageRef
 from failover.policy import Mode
 from failover.requests import EmergencyRequest, RunResult
 from failover.units import render_duration
-from workflows import data_plane
+from workflows import data_plane, failures
 from workflows.degrading import Degrading, EmergencyState, Service, Unproved
 from workflows.driven import Driven, carried_by, continue_with, grown_long
 from workflows.ending import PATIENCE, Ended, close, unreadable, within
@@ -189,7 +189,7 @@ class MultiProviderEmergency(Driven):
                 Probing.candidates, order, summary="probe every provider", **candidates(order.timeout)
             )
         except ActivityError as error:
-            self.journal.note(f"The providers could not be probed: {data_plane.why(error)}")
+            self.journal.note(f"The providers could not be probed: {failures.why(error)}")
             return
         known, now = {verdict.provider: verdict for verdict in verdicts}, workflow.now()
         for index, standing in enumerate(state.standings):
@@ -261,7 +261,7 @@ class MultiProviderEmergency(Driven):
                 Ecosystem.demand, self.journal.routes, summary="demand", **READ
             )
         except ActivityError as error:
-            self.journal.note(f"The demand is not known: {data_plane.why(error)}")
+            self.journal.note(f"The demand is not known: {failures.why(error)}")
             return [Headroom() for _ in self.journal.routes]
 
     def _ordered_on(self, able: Sequence[str]) -> bool:

@@ -31,14 +31,14 @@ from failover.policy import Change, ChangedBy
 from failover.ramp import why_not_rise
 from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
-from workflows import data_plane
-from workflows.claimed_route import me
+from workflows import data_plane, failures, other_runs
 from workflows.driven import Driven
-from workflows.ending import Ended, close, unreadable, within
+from workflows.ending import Ended, close, stop, unreadable, within
 from workflows.herald import Herald
 from workflows.immediate_failover import NAME as IMMEDIATE
 from workflows.journal import Journal
 from workflows.options import HELPER, READ, standing
+from workflows.signing import me
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class FailoverDrill(Driven):
                 why = "; ".join(look.down.values()) or "somebody changed it since the drill was planned"
                 raise Ended(Outcome.REJECTED, f"Route {route} is not as it was: {why}. Nothing was broken.")
             if look.claim not in (None, me(), evict):
-                if await data_plane.is_open(look.claim or ""):
+                if await other_runs.is_open(look.claim or ""):
                     said = f"Route {route} is claimed by {look.claim}, which is running. Nothing was broken."
                     raise Ended(Outcome.REJECTED, said)
                 evict = look.claim
@@ -153,7 +153,7 @@ class FailoverDrill(Driven):
         try:
             return await workflow.execute_activity_method(Drilling.look, route, summary=f"look at {route}", **READ)
         except ActivityError as error:
-            why = f"The route could not be read: {data_plane.why(error)}"
+            why = f"The route could not be read: {failures.why(error)}"
             raise Ended(Outcome.NEEDS_HUMAN, why, self._command()) from error
 
     async def _write(
@@ -189,8 +189,8 @@ class FailoverDrill(Driven):
         """The exercise, unless the guard finds a reason to stop it at once."""
         brief = self._known()
         route, now = brief.wanted.route, workflow.now()
-        stop = brief.settings.stop if brief.wanted.is_live else None
-        guard = self._standing(Drilling.guard, GuardOrder(route=route, drill=me(), since=now, stop=stop), "guard")
+        limits = brief.settings.stop if brief.wanted.is_live else None
+        guard = self._standing(Drilling.guard, GuardOrder(route=route, drill=me(), since=now, stop=limits), "guard")
         work = asyncio.create_task(self._exercise())
         try:
             await workflow.wait(
@@ -202,9 +202,9 @@ class FailoverDrill(Driven):
                 return self._stopped_by(guard.result())
             return Ended(Outcome.FAILED, "It was not over by its deadline.")
         except ActivityError as error:
-            return Ended(Outcome.FAILED, f"Nobody could guard the drill any more: {data_plane.why(error)}")
+            return Ended(Outcome.FAILED, f"Nobody could guard the drill any more: {failures.why(error)}")
         finally:
-            await _stop(work, guard)
+            await stop(work, guard)
 
     def _practised(self, work: asyncio.Task[Ended]) -> Ended:
         try:
@@ -240,7 +240,7 @@ class FailoverDrill(Driven):
             others = await self._detect(watches)
             await self._fail_over(others)
         finally:
-            await _stop(keep, *watches.values())
+            await stop(keep, *watches.values())
         return Ended(Outcome.COMPLETED, "")
 
     async def _baseline(self, watches: Mapping[str, asyncio.Task[Verdict | None]]) -> None:
@@ -274,7 +274,7 @@ class FailoverDrill(Driven):
         try:
             at = await workflow.execute_activity_method(Drilling.inject, fault, summary="inject the fault", **READ)
         except ActivityError as error:
-            raise Ended(Outcome.FAILED, f"Nothing could be broken: {data_plane.why(error)}") from error
+            raise Ended(Outcome.FAILED, f"Nothing could be broken: {failures.why(error)}") from error
         # From when it was in force, which is before anybody could see it: no figure is better than it was.
         self.journal.mark(first_bad=at)
         kind = fault.kind.value.replace("_", " ")
@@ -287,7 +287,7 @@ class FailoverDrill(Driven):
         try:
             verdict = await watches[provider]
         except ActivityError as error:
-            raise Ended(Outcome.FAILED, f"Nobody could watch {provider}: {data_plane.why(error)}") from error
+            raise Ended(Outcome.FAILED, f"Nobody could watch {provider}: {failures.why(error)}") from error
         if verdict is None:
             raise Ended(Outcome.FAILED, f"{provider} failed, and nobody noticed.")
         self._verdict = replace(verdict, first_bad_at=moments.first_bad if moments else None)
@@ -364,7 +364,7 @@ class FailoverDrill(Driven):
             )
             self.journal.announce("heal", "The fault is removed.")
         except ActivityError as error:
-            self.journal.note(f"The fault could not be removed: {data_plane.why(error)}. It ends by itself.")
+            self.journal.note(f"The fault could not be removed: {failures.why(error)}. It ends by itself.")
 
     async def _return(self, ended: Ended) -> None:
         """The weights that were found, and the claim released, in one write; or what somebody real made of it."""
@@ -546,15 +546,3 @@ class FailoverDrill(Driven):
         return asyncio.create_task(workflow.execute_activity_method(activity, order, summary=summary, **options))
 
     request: FailoverDrillRequest
-
-
-async def _stop(*tasks: "asyncio.Task[Any] | None") -> None:
-    """Nothing of them goes on once this returns."""
-    running = [task for task in tasks if task is not None]
-    for task in running:
-        task.cancel()
-    if running:
-        await workflow.wait(running)
-    for task in running:
-        if not task.cancelled():
-            task.exception()  # Looked at, so that nobody complains that it was not.

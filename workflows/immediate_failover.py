@@ -25,8 +25,8 @@ from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
 from failover.starting import uncertified_order
 from failover.units import render_duration
-from workflows import data_plane
-from workflows.ending import Ended, close, is_bad_input, undisturbed, unreadable, within
+from workflows import data_plane, failures, other_runs
+from workflows.ending import Ended, close, undisturbed, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
 from workflows.options import GLANCE, READ, candidates
@@ -143,9 +143,9 @@ class ImmediateFailover(Visible):
             glance: Brief = await workflow.execute_local_activity_method(Traffic.brief, request, **GLANCE)
             return glance
         except FailureError as error:
-            if is_bad_input(error):
+            if failures.is_bad_input(error):
                 raise unreadable(error, immediate.command(request)) from error
-            self.journal.note(f"The policies could not be read at once: {data_plane.why(error)}")
+            self.journal.note(f"The policies could not be read at once: {failures.why(error)}")
         try:
             look: Brief = await workflow.execute_activity_method(Traffic.brief, request, **READ)
             return look
@@ -164,7 +164,7 @@ class ImmediateFailover(Visible):
                 Probing.candidates, order, summary=summary, **candidates(order.timeout)
             )
         except ActivityError as error:
-            self.journal.note(f"The candidates could not be probed: {data_plane.why(error)}")
+            self.journal.note(f"The candidates could not be probed: {failures.why(error)}")
             return {}
         return {verdict.provider: verdict for verdict in probed}
 
@@ -411,7 +411,7 @@ class ImmediateFailover(Visible):
         self._asked, why = {}, next(iter(routes.values()))
         order = uncertified_order(request, sorted(routes))
         asking = proposal(order, request.failed_provider, sorted(routes), why, request.requested_by, brief.automation)
-        failed = await data_plane.start(asking)
+        failed = await other_runs.start(asking)
         said = f"People are asked by the run {asking.workflow_id}"
         self._unasked = f"People could not be asked about {', '.join(sorted(routes))}: {failed}." if failed else ""
         self.journal.remark(self._unasked or f"{said}: {why}")
@@ -435,7 +435,7 @@ class ImmediateFailover(Visible):
             },
             summary=f"no provider is left for {immediate.count(len(self._forsaken), 'route')}",
         )
-        why = await data_plane.start(order)
+        why = await other_runs.start(order)
         if why is not None:
             return Ended(ended.outcome, f"{ended.reason} The emergency could not be declared: {why}.", ended.command)
         self.journal.note(f"The emergency procedure has begun: {EMERGENCY_ID}.")
@@ -463,7 +463,7 @@ class ImmediateFailover(Visible):
                 },
                 summary=f"{route}: back to {request.failed_provider}",
             )
-            if (why := await data_plane.start(order)) is not None:
+            if (why := await other_runs.start(order)) is not None:
                 workflow.logger.warning("the failback watch did not start", extra={"route": route, "why": why})
 
     async def _record(self, request: ImmediateFailoverRequest, ended: Ended) -> RunRecord:

@@ -15,7 +15,7 @@ from failover.health import Condition, Verdict
 from failover.incident import Outcome, RunRecord, Trigger
 from failover.requests import RunResult
 from failover.units import render_duration
-from workflows import data_plane
+from workflows import data_plane, other_runs
 from workflows.driven import Driven, plain_approval, reference
 from workflows.ending import Ended, close
 from workflows.herald import Herald
@@ -116,7 +116,7 @@ class Proposal(Driven):
             request={**request.request, **changes},
             summary=request.summary,
         )
-        failed = await data_plane.start(order)
+        failed = await other_runs.start(order)
         if failed is not None:
             command = f"failoverctl failover --failed-provider {request.provider}"
             return Ended(Outcome.NEEDS_HUMAN, f"{request.workflow_id} could not be started: {failed}.", command)

@@ -12,11 +12,11 @@ from failover.incident import PlannedStep, RouteShift, RunRecord
 from failover.ramp import describe
 from failover.requests import RampRequest
 from failover.units import render_duration
-from workflows.claimed_route import me
 from workflows.driven import plain_approval
 from workflows.ending import Ended
 from workflows.journal import Journal
 from workflows.ramp_state import RampState
+from workflows.signing import me
 
 
 def approve_command(asked: ApprovalRequest) -> str:
