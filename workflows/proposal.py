@@ -127,27 +127,14 @@ class Proposal(Driven):
         return Ended(Outcome.ABORTED, "The proposal was withdrawn. Nothing was started.")
 
     def _record(self, ended: Ended) -> RunRecord:
-        info, request = workflow.info(), self.request
-        return RunRecord(
-            procedure=NAME,
-            workflow_id=info.workflow_id,
-            run_id=info.run_id,
-            trigger=Trigger.AUTOMATIC,
-            requested_by=request.requested_by,
-            request_reason=request.reason,
-            provider=request.provider,
-            verdict=None,
-            outcome=ended.outcome,
-            reason=ended.reason,
-            command=ended.command,
-            moments=self.journal.close(ended.outcome, ended.reason),
-            waited_for_people=workflow.now() - info.start_time,
-            timeline=self.journal.timeline,
-            notes=self.journal.notes,
+        request = self.request
+        self.journal.close(ended.outcome, ended.reason)
+        return replace(
+            self.journal.record(request, ended.outcome, ended.reason, ended.command),
+            waited_for_people=workflow.now() - workflow.info().start_time,
             subject=f"Proposal: {request.summary or request.workflow_id}",
             plan=[f"start {request.procedure} as {request.workflow_id}"],
             digest=request.digest,
-            concerns=request.routes,
         )
 
     def _details(self) -> dict[str, Any]:

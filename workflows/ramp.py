@@ -360,7 +360,7 @@ class Ramp(Asking):
     def record(self, ended: Ended) -> RunRecord:
         """Closes the run, and says all of it."""
         self.driving.stage = Stage.CLOSED
-        return ramp_telling.record(self.request, self.provider, self.state, self.journal, ended)
+        return ramp_telling.record(self.request, self.state, self.journal, ended)
 
     async def continue_as_new_if_long(self) -> None:
         if not grown_long():

@@ -1,5 +1,6 @@
 """ServiceSettings: a route's cache and queue, set by people under the same fence as everything else."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -165,30 +166,12 @@ class ServiceSettings(Visible):
         return Ended(Outcome.NEEDS_HUMAN, "Cancelled, but the route changes all the time.", self._command())
 
     def _record(self, ended: Ended) -> RunRecord:
-        moments = self.journal.close(ended.outcome, ended.reason)
-        info, look = workflow.info(), self._looked
+        self.journal.close(ended.outcome, ended.reason)
+        record = self.journal.record(self.request, ended.outcome, ended.reason, ended.command)
+        look = self._looked
         shares = dict(look.found.distribution) if look else {}
         shift = RouteShift(route=self.request.route, before=shares, after=shares, target=None, revision="")
-        return RunRecord(
-            procedure=service.NAME,
-            workflow_id=info.workflow_id,
-            run_id=info.run_id,
-            trigger=self.request.trigger,
-            requested_by=self.request.requested_by,
-            request_reason=self.request.reason,
-            provider="",
-            subject=f"{self.request.route}: cache and queue",
-            verdict=None,
-            outcome=ended.outcome,
-            reason=ended.reason,
-            command=ended.command,
-            moments=moments,
-            routes=[shift] if look else [],
-            timeline=self.journal.timeline,
-            notes=self.journal.notes,
-            concerns=[self.request.route],
-            writes=self.journal.writes,
-        )
+        return replace(record, subject=f"{self.request.route}: cache and queue", routes=[shift] if look else [])
 
     def _command(self) -> str:
         return f"failoverctl restore {self.request.route} --yes"
