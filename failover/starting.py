@@ -7,9 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from failover import kinds
 from failover.health import Condition, Verdict
 from failover.incident import Trigger
-from failover.requests import CanaryFailoverRequest, FailbackRequest, GradualFailoverRequest, ImmediateFailoverRequest
+from failover.requests import (
+    CanaryFailoverRequest,
+    EmergencyRequest,
+    FailbackRequest,
+    GradualFailoverRequest,
+    ImmediateFailoverRequest,
+)
+
+EMERGENCY_ID = "emergency"
+"""One emergency at a time: while it is open, another failover without a candidate joins it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +75,7 @@ def _immediate(
         verdicts=[verdict, *others],
     )
     return StartOrder(
-        procedure="ImmediateFailover",
+        procedure=kinds.IMMEDIATE,
         workflow_id=failover_id(verdict.provider),
         request=request.model_dump(mode="json"),
         summary=f"{verdict.provider} is {verdict.condition.value.replace('_', ' ')}",
@@ -82,7 +92,7 @@ def _gradual(route: str, verdict: Verdict, requested_by: str) -> StartOrder:
         requested_by=requested_by,
         trigger=Trigger.AUTOMATIC,
     )
-    return _ramp("GradualFailover", "gradual", request, verdict)
+    return _ramp(kinds.GRADUAL, "gradual", request, verdict)
 
 
 def _canary(route: str, target: str, verdict: Verdict, requested_by: str) -> StartOrder:
@@ -94,7 +104,7 @@ def _canary(route: str, target: str, verdict: Verdict, requested_by: str) -> Sta
         requested_by=requested_by,
         trigger=Trigger.AUTOMATIC,
     )
-    return _ramp("CanaryFailover", "canary", request, verdict)
+    return _ramp(kinds.CANARY, "canary", request, verdict)
 
 
 def _ramp(
@@ -115,7 +125,7 @@ def uncertified_order(request: ImmediateFailoverRequest, routes: Sequence[str]) 
     """
     agreed = request.model_copy(update={"routes": list(routes), "uncertified": True, "verdicts": []})
     return StartOrder(
-        procedure="ImmediateFailover",
+        procedure=kinds.IMMEDIATE,
         workflow_id=f"{failover_id(request.failed_provider)}/uncertified",
         request=agreed.model_dump(mode="json"),
         summary=f"{request.failed_provider} failed, and no certified target is known to be well",
@@ -132,9 +142,43 @@ def failback_order(route: str, provider: str, reason: str, requested_by: str) ->
         requested_by=requested_by,
         trigger=Trigger.AUTOMATIC,
     )
+    return _failback(request)
+
+
+def _failback(request: FailbackRequest) -> StartOrder:
     return StartOrder(
-        procedure="Failback",
-        workflow_id=f"failback/{route}",
+        procedure=kinds.FAILBACK,
+        workflow_id=f"failback/{request.route}",
         request=request.model_dump(mode="json"),
-        summary=f"{route}: back to {provider}",
+        summary=f"{request.route}: back to {request.original_provider}",
+    )
+
+
+def failback_watch_order(
+    failover: ImmediateFailoverRequest, route: str, *, workflow_id: str, run_id: str, auto: bool
+) -> StartOrder:
+    """The return from a failover, which is that run's: by itself once the provider is well, or when people agree."""
+    request = FailbackRequest(
+        route=route,
+        original_provider=failover.failed_provider,
+        auto=auto,
+        undoes_workflow_id=workflow_id,
+        undoes_run_id=run_id,
+        requested_by=failover.requested_by,
+        trigger=Trigger.AUTOMATIC,
+        reason=f"after the failover of {failover.failed_provider}",
+    )
+    return _failback(request)
+
+
+def emergency_order(failover: ImmediateFailoverRequest, routes: Sequence[str], reason: str) -> StartOrder:
+    """Degraded service for routes that nobody can take over."""
+    request = EmergencyRequest(
+        routes=list(routes), reason=reason[:1000], requested_by=failover.requested_by, trigger=failover.trigger
+    )
+    return StartOrder(
+        procedure=kinds.EMERGENCY,
+        workflow_id=EMERGENCY_ID,
+        request=request.model_dump(mode="json"),
+        summary=f"no provider is left for {len(routes)} route{'' if len(routes) == 1 else 's'}",
     )
