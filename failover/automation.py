@@ -16,6 +16,7 @@ from failover import kinds
 from failover.config import Config
 from failover.config.automation import Automation, Level
 from failover.health import DOWN, Condition
+from failover.incident import Trigger
 from failover.requests import Request
 from failover.section import Name
 from failover.starting import StartOrder
@@ -180,6 +181,11 @@ class ProposalRequest(Request):
     requested_by: str = Field(default="", max_length=200)
     deadline_seconds: PositiveSeconds
     at_deadline: Literal["nothing", "act"] = "nothing"
+
+    @property
+    def trigger(self) -> Trigger:
+        """Nobody proposes by hand."""
+        return Trigger.AUTOMATIC
 
     @property
     def digest(self) -> str:

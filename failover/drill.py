@@ -51,8 +51,8 @@ class FailoverDrillRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A request with everything filled in."""
+class Scenario:
+    """Who fails on which route, and how: a request with everything filled in."""
 
     route: str
     provider: str
@@ -82,7 +82,7 @@ class DrillBrief:
     providers of the route.
     """
 
-    wanted: Wanted
+    wanted: Scenario
     revision: Revision
     found: Shares
     mode: Mode
@@ -126,7 +126,7 @@ class DrillPlan:
         return hashlib.sha256("\n".join([self.subject, *self.steps]).encode()).hexdigest()[:12]
 
 
-def wanted(request: FailoverDrillRequest, config: Config) -> Wanted | str:
+def wanted(request: FailoverDrillRequest, config: Config) -> Scenario | str:
     """The request with what the schedule or the configuration says filled in; or why it cannot be meant."""
     schedule: DrillSchedule | None = None
     if request.schedule is not None:
@@ -140,7 +140,7 @@ def wanted(request: FailoverDrillRequest, config: Config) -> Wanted | str:
         return no_drill_route(config)
     if provider is None:
         return "A drill needs a provider whose failure is practised."
-    found = Wanted(
+    found = Scenario(
         route=route,
         provider=provider,
         fault=schedule.fault if schedule else request.fault,
@@ -193,26 +193,26 @@ def why_not_inject(config: Config, route: str, provider: str, percent: float | N
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """Why a drill does not begin, and how it ends for that."""
+class DrillEnd:
+    """How a drill ends, and why."""
 
     outcome: Outcome
     reason: str
 
 
-def why_not_begin(request: FailoverDrillRequest, brief: DrillBrief, workflow_id: str) -> Refused | None:
+def why_not_begin(request: FailoverDrillRequest, brief: DrillBrief, workflow_id: str) -> DrillEnd | None:
     """Why nothing may be broken now; None where it may."""
     if not is_drill(workflow_id) and not request.dry_run:
         said = f"The workflow id of a drill begins with {DRILL}, by which everybody knows its claim; this is {workflow_id}."
-        return Refused(outcome=Outcome.REJECTED, reason=f"{said} Nothing was broken.")
+        return DrillEnd(outcome=Outcome.REJECTED, reason=f"{said} Nothing was broken.")
     due = request.schedule is not None
     if brief.blackout is not None and not request.despite_blackout:
         reason = f"No drill begins in {brief.blackout}. Nothing was broken."
-        return Refused(outcome=Outcome.SKIPPED if due else Outcome.REJECTED, reason=reason)
+        return DrillEnd(outcome=Outcome.SKIPPED if due else Outcome.REJECTED, reason=reason)
     if due and brief.hold is not None:
-        return Refused(outcome=Outcome.SKIPPED, reason=f"{brief.hold}. Nothing was broken.")
+        return DrillEnd(outcome=Outcome.SKIPPED, reason=f"{brief.hold}. Nothing was broken.")
     why = _why_unfit(brief)
-    return None if why is None else Refused(outcome=Outcome.REJECTED, reason=f"{why} Nothing was broken.")
+    return None if why is None else DrillEnd(outcome=Outcome.REJECTED, reason=f"{why} Nothing was broken.")
 
 
 def _why_unfit(brief: DrillBrief) -> str | None:
@@ -303,12 +303,12 @@ REQUIRED = ("detection", "execution", "restoration", "total", "request loss", "u
 """Indicators that a drill must meet; what is not known is not met."""
 
 
-def judge(record: RunRecord, failover: Outcome | None, why: str, after: str | None) -> Refused:
+def judge(record: RunRecord, failover: Outcome | None, why: str, after: str | None) -> DrillEnd:
     """PASSED or FAILED, and why. `failover`: how the practised one ended; `after`: what was wrong once all was put back."""
     if failover is not Outcome.COMPLETED:
-        return Refused(outcome=Outcome.FAILED, reason=f"The failover did not save the route: {why}")
+        return DrillEnd(outcome=Outcome.FAILED, reason=f"The failover did not save the route: {why}")
     if after is not None:
-        return Refused(outcome=Outcome.FAILED, reason=f"The route was not well once all was put back: {after}")
+        return DrillEnd(outcome=Outcome.FAILED, reason=f"The route was not well once all was put back: {after}")
     kpis = {kpi.name: kpi for kpi in measure(record)}
     missed = [
         f"{name} {kpis[name].render()}, target {kpis[name].render_target()}"
@@ -316,6 +316,6 @@ def judge(record: RunRecord, failover: Outcome | None, why: str, after: str | No
         if kpis[name].met is not True
     ]
     if missed:
-        return Refused(outcome=Outcome.FAILED, reason=f"Targets were missed: {'; '.join(missed)}.")
+        return DrillEnd(outcome=Outcome.FAILED, reason=f"Targets were missed: {'; '.join(missed)}.")
     told = ", ".join(f"{name} {kpis[name].render()}" for name in REQUIRED[:4])
-    return Refused(outcome=Outcome.PASSED, reason=f"Noticed, moved, proved and put back: {told}.")
+    return DrillEnd(outcome=Outcome.PASSED, reason=f"Noticed, moved, proved and put back: {told}.")

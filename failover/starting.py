@@ -10,7 +10,13 @@ from typing import Any
 from failover import kinds
 from failover.health import Condition, Verdict
 from failover.incident import Trigger
-from failover.requests import CanaryFailoverRequest, FailbackRequest, GradualFailoverRequest, ImmediateFailoverRequest
+from failover.requests import (
+    CanaryFailoverRequest,
+    EmergencyRequest,
+    FailbackRequest,
+    GradualFailoverRequest,
+    ImmediateFailoverRequest,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +132,43 @@ def failback_order(route: str, provider: str, reason: str, requested_by: str) ->
         requested_by=requested_by,
         trigger=Trigger.AUTOMATIC,
     )
+    return _failback(request)
+
+
+def _failback(request: FailbackRequest) -> StartOrder:
     return StartOrder(
         procedure=kinds.FAILBACK,
-        workflow_id=kinds.run_id(kinds.FAILBACK, route),
+        workflow_id=kinds.run_id(kinds.FAILBACK, request.route),
         request=request.model_dump(mode="json"),
-        summary=f"{route}: back to {provider}",
+        summary=f"{request.route}: back to {request.original_provider}",
+    )
+
+
+def failback_watch_order(
+    failover: ImmediateFailoverRequest, route: str, *, workflow_id: str, run_id: str, auto: bool
+) -> StartOrder:
+    """The return from a failover, which is that run's: by itself once the provider is well, or when people agree."""
+    request = FailbackRequest(
+        route=route,
+        original_provider=failover.failed_provider,
+        auto=auto,
+        undoes_workflow_id=workflow_id,
+        undoes_run_id=run_id,
+        requested_by=failover.requested_by,
+        trigger=Trigger.AUTOMATIC,
+        reason=f"after the failover of {failover.failed_provider}",
+    )
+    return _failback(request)
+
+
+def emergency_order(failover: ImmediateFailoverRequest, routes: Sequence[str], reason: str) -> StartOrder:
+    """Degraded service for routes that nobody can take over."""
+    request = EmergencyRequest(
+        routes=list(routes), reason=reason[:1000], requested_by=failover.requested_by, trigger=failover.trigger
+    )
+    return StartOrder(
+        procedure=kinds.EMERGENCY,
+        workflow_id=kinds.run_id(kinds.EMERGENCY),
+        request=request.model_dump(mode="json"),
+        summary=f"no provider is left for {len(routes)} route{'' if len(routes) == 1 else 's'}",
     )

@@ -125,7 +125,7 @@ def test_the_composition_root_is_nobodys_part() -> None:
             assert not [line for line in lines if line.startswith(("import worker", "from worker "))], file
 
 
-NAMING = [ROOT / name for name in ("failover/kinds.py", "failover/drill.py", "workflows/immediate_failover.py")]
+NAMING = [ROOT / name for name in ("failover/kinds.py", "failover/drill.py")]
 
 
 def test_the_name_of_a_procedure_is_written_once() -> None:

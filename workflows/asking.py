@@ -25,13 +25,14 @@ from failover.ramp import Fallback, Step, describe, in_doubt, rising
 from failover.requests import RampRequest
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.claimed_route import ClaimedRoute, me
+from workflows.claimed_route import ClaimedRoute
 from workflows.driven import Driven, reference
 from workflows.ending import Ended
 from workflows.gate_watch import GateWatch
 from workflows.ramp_ends import RampEnds
 from workflows.ramp_state import Place, RampState, Stopping
 from workflows.ramp_telling import approve_command
+from workflows.signing import me
 
 PUT_BACK = "put-back"
 """What people approve by, where no step is meant but the way back."""

@@ -2,28 +2,22 @@
 
 from collections.abc import Sequence
 
-from temporalio import workflow
-
 from activities.ramping import RouteLook
 from activities.traffic import Written
 from failover.distribution import Distribution, render
 from failover.health import Verdict
 from failover.incident import Outcome
-from failover.policy import Change, ChangedBy, ChangeStatus, Revision, is_drill
+from failover.policy import Change, ChangeStatus, Revision, is_drill
 from failover.ramp import Step, may_write, rising, why_not_rise
 from failover.requests import RampRequest
 from failover.restoration import Expectation
-from workflows import data_plane
+from workflows import data_plane, other_runs
 from workflows.ending import Ended
 from workflows.journal import Journal
 from workflows.ramp_state import RampState
+from workflows.signing import key, me, signature
 
 WRITE_ATTEMPTS = 5
-
-
-def me() -> str:
-    """Who this run is to others: its workflow id."""
-    return workflow.info().workflow_id
 
 
 def command(request: RampRequest) -> str:
@@ -53,7 +47,7 @@ class ClaimedRoute:
             holder = written.claim
             if holder is None or holder == me() or written.revision != state.plan.found.revision:
                 return False
-            if evict == holder or (not is_drill(holder) and await data_plane.is_open(holder)):
+            if evict == holder or (not is_drill(holder) and await other_runs.is_open(holder)):
                 raise Ended(
                     Outcome.REJECTED,
                     f"Route {state.plan.route} is claimed by {holder}, which is running. Nothing was changed; "
@@ -75,24 +69,19 @@ class ClaimedRoute:
 
         Raises data_plane.WriteFailed; whether it was applied is not known then.
         """
-        state, info = self._state, workflow.info()
+        state = self._state
         for _ in range(WRITE_ATTEMPTS):
             state.writes += 1
             change = Change(
                 route=state.plan.route,
                 decided_on=state.revision,
-                key=f"{info.workflow_id}/{info.run_id}/{state.writes}",
+                key=key(state.writes),
                 distribution=dict(distribution),
                 mode=state.plan.found.mode if step == "put-back" else None,
                 degraded=state.plan.found.degraded if step == "put-back" else None,
                 claim=claim,
                 evict_claim=evict,
-                changed_by=ChangedBy(
-                    actor=self._request.requested_by or "failover",
-                    workflow_id=info.workflow_id,
-                    run_id=info.run_id,
-                    step=step,
-                ),
+                changed_by=signature(self._request.requested_by, step),
                 reason=self._request.reason or f"{state.plan.procedure} {step}",
             )
             before, state.written = state.written, True

@@ -28,7 +28,7 @@ from failover.communications import (
 from failover.driving import Answer
 from failover.told import lines_of
 from failover.units import render_duration
-from workflows import data_plane
+from workflows import failures, other_runs
 from workflows.doors import by_signal, by_update
 from workflows.driven import grown_long
 from workflows.options import HELPER, delivering
@@ -145,7 +145,7 @@ class Communications:
             await workflow.sleep(wait, summary=f"{channel.name.value}: until the next round")
 
     def _why(self, error: ActivityError) -> str:
-        why = data_plane.why(error)
+        why = failures.why(error)
         if isinstance(error.cause, NoAnswer):
             return f"It did not answer within {render_duration(self._request.timeout)}."
         return error.cause.message if isinstance(error.cause, ApplicationError) else why
@@ -164,7 +164,7 @@ class Communications:
                 )
             except TimeoutError:
                 self._leaving = self._leaving or grown_long()
-                if not await data_plane.is_open(incident.workflow_id):
+                if not await other_runs.is_open(incident.workflow_id):
                     text = f"{incident.workflow_id} is over, and did not say how it ended. Look at its routes."
                     self._hear(News(stage=Stage.CLOSED, text=text, at=workflow.now(), urgent=True))
 
@@ -197,7 +197,7 @@ class Communications:
                     Communicating.keep, self._state, summary="keep what was told", **HELPER
                 )
             except ActivityError as error:
-                workflow.logger.error("what was told could not be kept", extra={"why": data_plane.why(error)})
+                workflow.logger.error("what was told could not be kept", extra={"why": failures.why(error)})
             self._kept = seen
 
     def _changed(self) -> None:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from activities.ramping import BriefOrder, GateSampleOrder, LookOrder, Ramping, RouteLook
 from activities.restoration import ImpactOrder, Restoration, SampleOrder
-from activities.runs import Runs, StartOrder
 from activities.traffic import Traffic, Verification, VerifyOrder, Written
 from failover.gates import GateSample
 from failover.immediate import RouteNow
@@ -18,6 +17,7 @@ from failover.policy import Change
 from failover.ramp import RampBrief
 from failover.requests import ImmediateFailoverRequest
 from failover.restoration import Expectation
+from workflows import failures
 from workflows.options import READ, SAMPLE, WRITE
 
 BATCH = 500
@@ -38,7 +38,7 @@ async def write(changes: Sequence[Change], summary: str) -> list[Written]:
     results = await asyncio.gather(*batches, return_exceptions=True)
     for error in results:
         if isinstance(error, ActivityError):
-            raise WriteFailed(why(error)) from error
+            raise WriteFailed(failures.why(error)) from error
         if isinstance(error, BaseException):
             raise error
     return [written for batch in results if not isinstance(batch, BaseException) for written in batch]
@@ -67,7 +67,7 @@ async def verify(expected: Sequence[Expectation], timeout: timedelta) -> Verific
             **options,
         )
     except ActivityError as error:
-        return Verification(verified=None, reason=why(error), in_force=[], at=workflow.now())
+        return Verification(verified=None, reason=failures.why(error), in_force=[], at=workflow.now())
 
 
 async def sample(order: SampleOrder) -> Sample | str:
@@ -76,7 +76,7 @@ async def sample(order: SampleOrder) -> Sample | str:
     try:
         return await workflow.execute_activity_method(Restoration.sample, order, summary="sample", **options)
     except ActivityError as error:
-        return f"no sample could be taken: {why(error)}"
+        return f"no sample could be taken: {failures.why(error)}"
 
 
 async def impact(routes: Sequence[str], first_bad: datetime, in_force: datetime, restored: datetime) -> Impact | None:
@@ -86,7 +86,7 @@ async def impact(routes: Sequence[str], first_bad: datetime, in_force: datetime,
     try:
         return await workflow.execute_activity_method(Restoration.impact, order, summary="impact on users", **options)
     except ActivityError as error:
-        workflow.logger.warning("the impact on users is not known", extra={"why": why(error)})
+        workflow.logger.warning("the impact on users is not known", extra={"why": failures.why(error)})
         return None
 
 
@@ -104,7 +104,7 @@ async def look(route: str, providers: Sequence[str]) -> RouteLook | str:
     try:
         return await workflow.execute_activity_method(Ramping.look, order, summary=f"look at {route}", **READ)
     except ActivityError as error:
-        return why(error)
+        return failures.why(error)
 
 
 async def gate_sample(order: GateSampleOrder) -> GateSample | str:
@@ -112,33 +112,4 @@ async def gate_sample(order: GateSampleOrder) -> GateSample | str:
     try:
         return await workflow.execute_activity_method(Ramping.sample, order, summary="sample", **SAMPLE)
     except ActivityError as error:
-        return f"no sample could be taken: {why(error)}"
-
-
-async def start(order: StartOrder) -> str | None:
-    """Start a procedure that follows from this one, or find it open; → why that did not work, or None."""
-    options = {**READ, "schedule_to_close_timeout": timedelta(seconds=10)}
-    try:
-        await workflow.execute_activity_method(Runs.start, order, summary=f"start {order.workflow_id}"[:200], **options)
-    except ActivityError as error:
-        return why(error)
-    return None
-
-
-async def is_open(workflow_id: str) -> bool:
-    """Whether a run of that id is open; where Temporal does not say, it is taken to be."""
-    try:
-        found: bool = await workflow.execute_activity_method(
-            Runs.is_open, workflow_id, summary=f"is {workflow_id} open?"[:200], **READ
-        )
-    except ActivityError as error:
-        workflow.logger.warning("the holder of a claim is not known", extra={"why": why(error)})
-        return True
-    return found
-
-
-def why(error: FailureError) -> str:
-    """The sentence of what went wrong in an activity. A cancellation is not an answer: it goes on upwards."""
-    if is_cancelled_exception(error):
-        raise error
-    return str(error.cause or error)
+        return f"no sample could be taken: {failures.why(error)}"

@@ -14,13 +14,14 @@ from failover.distribution import Distribution
 from failover.emergency import EmergencyBrief, EmergencyRoute, ProviderWatch
 from failover.immediate import count
 from failover.incident import Outcome, Sample
-from failover.policy import Change, ChangedBy, Mode
+from failover.policy import Change, Mode
 from failover.requests import EmergencyRequest
 from failover.restoration import Expectation
-from workflows import data_plane
+from workflows import data_plane, failures
 from workflows.ending import Ended
 from workflows.journal import Journal
 from workflows.options import READ
+from workflows.signing import key, me, signature
 
 WRITE_ATTEMPTS = 5
 
@@ -92,12 +93,12 @@ class Degrading:
                 Ecosystem.look, list(routes), summary="read the routes", **READ
             )
         except ActivityError as error:
-            raise Unproved(f"the routes could not be read: {data_plane.why(error)}") from error
+            raise Unproved(f"the routes could not be read: {failures.why(error)}") from error
 
     def _is_ours(self, route: EmergencyRoute) -> bool:
         """Degraded, or last written by this run, or not touched yet: a write of ours that comes late is refused then."""
         found = {one.route: one.found.revision for one in self._state.brief.routes}
-        mine = route.author == workflow.info().workflow_id
+        mine = route.author == me()
         return route.found.mode is Mode.DEGRADED or mine or route.found.revision == found[route.route]
 
     async def _refused(self, step: str, changes: Sequence[Change]) -> list[str]:
@@ -121,22 +122,16 @@ class Degrading:
 
     def _change(self, route: EmergencyRoute, step: str, service: Service) -> Change:
         self._writes += 1
-        info = workflow.info()
         distribution = route.found.distribution if service.distribution is None else service.distribution
         return Change(
             route=route.route,
             decided_on=route.found.revision,
-            key=f"{info.workflow_id}/{info.run_id}/{self._writes}",
+            key=key(self._writes),
             distribution=dict(distribution),
             mode=service.mode,
             degraded=service.settings,
             claim="",
-            changed_by=ChangedBy(
-                actor=self._request.requested_by or "failover",
-                workflow_id=info.workflow_id,
-                run_id=info.run_id,
-                step=step,
-            ),
+            changed_by=signature(self._request.requested_by, step),
             reason=self._request.reason or f"{emergency.NAME} {step}",
         )
 

@@ -1,7 +1,7 @@
 """MultiProviderEmergency: degraded service while nobody serves; the first provider back gets traffic, then all is normal."""
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from failover.messages import MessageRef
 from failover.policy import Mode
 from failover.requests import EmergencyRequest, RunResult
 from failover.units import render_duration
-from workflows import data_plane
+from workflows import data_plane, failures
 from workflows.degrading import Degrading, EmergencyState, Service, Unproved
 from workflows.driven import Driven, carried_by, continue_with, grown_long
 from workflows.ending import PATIENCE, Ended, close, unreadable, within
@@ -189,7 +189,7 @@ class MultiProviderEmergency(Driven):
                 Probing.candidates, order, summary="probe every provider", **candidates(order.timeout)
             )
         except ActivityError as error:
-            self.journal.note(f"The providers could not be probed: {data_plane.why(error)}")
+            self.journal.note(f"The providers could not be probed: {failures.why(error)}")
             return
         known, now = {verdict.provider: verdict for verdict in verdicts}, workflow.now()
         for index, watched in enumerate(state.standings):
@@ -261,7 +261,7 @@ class MultiProviderEmergency(Driven):
                 Ecosystem.demand, self.journal.routes, summary="demand", **READ
             )
         except ActivityError as error:
-            self.journal.note(f"The demand is not known: {data_plane.why(error)}")
+            self.journal.note(f"The demand is not known: {failures.why(error)}")
             return [Headroom() for _ in self.journal.routes]
 
     def _ordered_on(self, able: Sequence[str]) -> bool:
@@ -365,29 +365,15 @@ class MultiProviderEmergency(Driven):
 
     def _record(self, ended: Ended) -> RunRecord:
         self.driving.stage = Stage.CLOSED
-        moments = self.journal.close(ended.outcome, ended.reason)
-        state, info = self.state, workflow.info()
-        return RunRecord(
-            procedure=emergency.NAME,
-            workflow_id=info.workflow_id,
-            run_id=info.run_id,
-            trigger=self.request.trigger,
-            requested_by=self.request.requested_by,
-            request_reason=self.request.reason,
-            provider="",
+        self.journal.close(ended.outcome, ended.reason)
+        record = self.journal.record(self.request, ended.outcome, ended.reason, ended.command)
+        state = self.state
+        return replace(
+            record,
             subject="emergency",
-            verdict=None,
-            outcome=ended.outcome,
-            reason=ended.reason,
-            command=ended.command,
-            moments=moments,
             waited_for_people=state.waited if state else timedelta(0),
             routes=[self._route_shift(route) for route in state.brief.routes] if state else [],
-            timeline=self.journal.timeline,
             samples=state.samples if state else [],
-            notes=self.journal.notes,
-            concerns=self.journal.routes,
-            writes=self.journal.writes,
             contacts=state.brief.contacts if state else {},
         )
 

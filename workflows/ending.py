@@ -14,10 +14,9 @@ from activities.aftercare import Aftercare
 from activities.course import CourseOfUse, CourseOrder
 from activities.evidence import Evidence, EvidenceRef
 from failover.aftercare import FOLLOWED, request_about
-from failover.errors import NON_RETRYABLE
 from failover.incident import Outcome, RunRecord, Slice
 from failover.requests import RunResult
-from workflows import data_plane
+from workflows import failures
 from workflows.herald import Herald
 from workflows.journal import LISTED_ROUTES
 from workflows.options import BEGIN, COUNTED, HELPER
@@ -42,10 +41,10 @@ async def within(timeout: timedelta, work: Coroutine[Any, Any, T]) -> T:
     try:
         await workflow.wait([task], timeout=timeout.total_seconds())
     except asyncio.CancelledError:
-        await _stopped(task)
+        await stop(task)
         raise
     if not task.done():
-        await _stopped(task)
+        await stop(task)
         raise TimeoutError
     return task.result()
 
@@ -61,33 +60,27 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
                 return task.result()
 
 
-async def _stopped(task: asyncio.Task[T]) -> None:
-    task.cancel()
-    await workflow.wait([task])
-    if not task.cancelled():
-        task.exception()  # Looked at, so that nobody complains that it was not.
-
-
-def is_bad_input(error: FailureError) -> bool:
-    """Whether trying again could not help: what was asked for cannot be meant."""
-    told = _told(error)
-    return isinstance(told, ApplicationError) and told.type in NON_RETRYABLE
+async def stop(*tasks: asyncio.Task[Any] | None) -> None:
+    """Nothing of them goes on once this returns."""
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    if running:
+        await workflow.wait(running)
+    for task in running:
+        if not task.cancelled():
+            task.exception()  # Looked at, so that nobody complains that it was not.
 
 
 def unreadable(error: FailureError, command: str) -> ApplicationError | Ended:
     """A run that could not even begin: it asked for what is not there, or the data plane could not be read."""
     if is_cancelled_exception(error):
         raise error
-    told = _told(error)
-    if isinstance(told, ApplicationError) and is_bad_input(error):
+    told = failures.told(error)
+    if isinstance(told, ApplicationError) and failures.is_bad_input(error):
         return ApplicationError(f"{told.message} Nothing was changed.", type=told.type, non_retryable=True)
-    reason = f"The traffic policies could not be read, so nothing was changed: {data_plane.why(error)}"
+    reason = f"The traffic policies could not be read, so nothing was changed: {failures.why(error)}"
     return Ended(Outcome.NEEDS_HUMAN, reason, command)
-
-
-def _told(error: FailureError) -> BaseException | None:
-    """What the activity itself raised: a local one raises it bare, a regular one wrapped."""
-    return error.cause if isinstance(error, ActivityError) else error
 
 
 PATIENCE = timedelta(seconds=10)
@@ -140,7 +133,7 @@ async def _course(record: RunRecord) -> tuple[Sequence[Slice], str | None]:
             CourseOfUse.taken, order, summary="what was counted", **COUNTED
         )
     except ActivityError as error:
-        return (), f"What was counted over the run could not be read: {data_plane.why(error)}"
+        return (), f"What was counted over the run could not be read: {failures.why(error)}"
     return course, None
 
 
@@ -150,7 +143,7 @@ async def _keep(record: RunRecord) -> str:
             Evidence.keep, record, summary="keep the evidence", **HELPER
         )
     except ActivityError as error:
-        workflow.logger.error("the evidence could not be kept", extra={"why": data_plane.why(error)})
+        workflow.logger.error("the evidence could not be kept", extra={"why": failures.why(error)})
         return ""
     return kept.path
 
@@ -164,7 +157,7 @@ async def _begin_after_care(record: RunRecord) -> None:
             Aftercare.begin, request_about(record), summary="begin the after-care", **BEGIN
         )
     except ActivityError as error:
-        workflow.logger.error("the after-care could not be begun", extra={"why": data_plane.why(error)})
+        workflow.logger.error("the after-care could not be begun", extra={"why": failures.why(error)})
     except ValidationError:
         # Ids and names by hand may be what no request takes; nothing about them may hold a run up.
         workflow.logger.error("the after-care could not be begun: what the run is called cannot be asked about")

@@ -16,7 +16,7 @@ from failover.incident import Outcome
 from failover.ramp import RampBrief, RampPlan
 from failover.requests import FailbackRequest, RunResult
 from failover.units import render_duration
-from workflows import data_plane
+from workflows import failures
 from workflows.ending import Ended
 from workflows.options import PROBE
 from workflows.ramp import Planner, Ramp
@@ -106,7 +106,7 @@ class Failback(Ramp):
                 Ramping.recovery, provider, summary=f"probe {provider}", **PROBE
             )
         except ActivityError as error:
-            return RecoveryProbe(at=workflow.now(), healthy=False, reason=data_plane.why(error))
+            return RecoveryProbe(at=workflow.now(), healthy=False, reason=failures.why(error))
         # Windows are counted on the clock that waits, which leaps in rehearsals.
         return replace(probe, at=workflow.now())
 
@@ -117,5 +117,5 @@ class Failback(Ramp):
                 Ramping.comprehensive, provider, summary=f"validate {provider}", **PROBE
             )
         except ActivityError as error:
-            return data_plane.why(error)
+            return failures.why(error)
         return why

@@ -17,7 +17,7 @@ from failover.aftercare import Assign, Care, CareItem, FollowUpRequest, ItemOrde
 from failover.driving import Answer
 from failover.health import Condition
 from failover.incident import Outcome, Sample
-from workflows import data_plane
+from workflows import data_plane, failures
 from workflows.doors import by_signal, by_update, order_in
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
@@ -123,7 +123,7 @@ class FollowUp(Visible):
         try:
             result = await self._works()[item.key]()
         except ActivityError as error:
-            result = ItemResult(done=False, said=f"It could not be done by itself: {data_plane.why(error)}")
+            result = ItemResult(done=False, said=f"It could not be done by itself: {failures.why(error)}")
         self.journal.note(f"{item.title}: {result.said}")
         return result
 
@@ -208,7 +208,7 @@ class FollowUp(Visible):
         try:
             await workflow.execute_activity_method(Aftercare.keep, record, summary="keep the after-care", **HELPER)
         except ActivityError as error:
-            self.journal.note(f"The after-care could not be kept beside the evidence: {data_plane.why(error)}")
+            self.journal.note(f"The after-care could not be kept beside the evidence: {failures.why(error)}")
 
     async def _end(self) -> FollowUpResult:
         items = self.care.items

@@ -11,9 +11,10 @@ from failover.policy import Revision
 from failover.ramp import Step
 from failover.requests import RampRequest
 from workflows import data_plane
-from workflows.claimed_route import ClaimedRoute, me
+from workflows.claimed_route import ClaimedRoute
 from workflows.journal import Journal
 from workflows.ramp_state import RampState
+from workflows.signing import me
 
 KEPT_SAMPLES = 100
 """Samples kept for the report; a longer run keeps every other one, and so on."""

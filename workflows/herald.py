@@ -12,7 +12,7 @@ from activities.notify import Notify
 from failover.communications import Incident, News, Stage, news_of
 from failover.incident import Outcome, RunRecord
 from failover.messages import Asked, IncidentMessage, MessageRef, closing, marked, opening, progress
-from workflows import data_plane
+from workflows import failures, signing
 from workflows.options import HELPER
 from workflows.outward import Outward
 
@@ -112,8 +112,7 @@ class Herald:
 
     def _post(self, build: MessageBuilder) -> None:
         self._count += 1
-        key = f"{workflow.info().workflow_id}/{workflow.info().run_id}/{self._count}"
-        self._last = asyncio.create_task(self._after(self._last, key, build))
+        self._last = asyncio.create_task(self._after(self._last, signing.key(self._count), build))
 
     async def _after(self, before: asyncio.Task[None] | None, key: str, build: MessageBuilder) -> None:
         if before is not None:
@@ -123,7 +122,7 @@ class Herald:
                 Notify.post, build(key), summary="tell people", **HELPER
             )
         except ActivityError as error:
-            self._unfinished.append(f"A message was not delivered: {data_plane.why(error)}")
+            self._unfinished.append(f"A message was not delivered: {failures.why(error)}")
 
 
 def _incident(subject: str, text: str, *, is_drill: bool) -> Incident:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdate
 
-from failover.incident import Moments, Outcome, PolicyWrite, TimelineEntry
+from failover.incident import Moments, Outcome, PolicyWrite, RunRecord, TimelineEntry, Trigger
 from failover.policy import Change, Revision
 from failover.requests import Note, RunStatus
 from workflows.payloads import understand
@@ -37,6 +37,19 @@ KEPT_ENTRIES = 500
 
 KEPT_WRITES = 1_000
 """Bound of the policy over time, in the same way: an emergency may write for days."""
+
+
+class Asked(Protocol):
+    """What every request says: what started the run, who asked for it, and why."""
+
+    @property
+    def trigger(self) -> Trigger: ...
+
+    @property
+    def requested_by(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
 
 
 class Journal:
@@ -134,6 +147,29 @@ class Journal:
         self._upsert([OUTCOME.value_set(outcome.value), PHASE.value_set(self.phase)])
         assert self.moments is not None
         return self.moments
+
+    def record(self, asked: Asked, outcome: Outcome, reason: str, command: str | None) -> RunRecord:
+        """What is kept of every run; a procedure adds what it alone knows."""
+        info = workflow.info()
+        assert self.moments is not None
+        return RunRecord(
+            procedure=self.procedure,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            trigger=asked.trigger,
+            requested_by=asked.requested_by,
+            request_reason=asked.reason,
+            provider=self.provider,
+            verdict=None,
+            outcome=outcome,
+            reason=reason,
+            command=command,
+            moments=self.moments,
+            timeline=self.timeline,
+            notes=self.notes,
+            concerns=self.routes,
+            writes=self.writes,
+        )
 
     def status(self) -> RunStatus:
         return RunStatus(

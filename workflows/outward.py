@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, FailureError
 
 from activities.communications import Communicating
 from failover.communications import Incident, News
-from workflows import data_plane
+from workflows import failures
 from workflows.options import HELPER
 
 OPENING = {**HELPER, "schedule_to_close_timeout": timedelta(minutes=5)}
@@ -49,7 +49,7 @@ class Outward:
                 Communicating.open, incident, summary="tell outside", **OPENING
             )
         except ActivityError as error:
-            self.failed.append(f"Nobody outside was told: {data_plane.why(error)}")
+            self.failed.append(f"Nobody outside was told: {failures.why(error)}")
             return
         self.workflow_id = opened.workflow_id
         if opened.question:

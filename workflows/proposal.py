@@ -16,7 +16,7 @@ from failover.health import Condition, Verdict
 from failover.incident import Outcome, RunRecord, Trigger
 from failover.requests import RunResult
 from failover.units import render_duration
-from workflows import data_plane
+from workflows import data_plane, other_runs
 from workflows.driven import Driven, plain_approval, reference
 from workflows.ending import Ended, close
 from workflows.herald import Herald
@@ -117,7 +117,7 @@ class Proposal(Driven):
             request={**request.request, **changes},
             summary=request.summary,
         )
-        failed = await data_plane.start(order)
+        failed = await other_runs.start(order)
         if failed is not None:
             command = f"failoverctl failover --failed-provider {request.provider}"
             return Ended(Outcome.NEEDS_HUMAN, f"{request.workflow_id} could not be started: {failed}.", command)
@@ -128,27 +128,14 @@ class Proposal(Driven):
         return Ended(Outcome.ABORTED, "The proposal was withdrawn. Nothing was started.")
 
     def _record(self, ended: Ended) -> RunRecord:
-        info, request = workflow.info(), self.request
-        return RunRecord(
-            procedure=NAME,
-            workflow_id=info.workflow_id,
-            run_id=info.run_id,
-            trigger=Trigger.AUTOMATIC,
-            requested_by=request.requested_by,
-            request_reason=request.reason,
-            provider=request.provider,
-            verdict=None,
-            outcome=ended.outcome,
-            reason=ended.reason,
-            command=ended.command,
-            moments=self.journal.close(ended.outcome, ended.reason),
-            waited_for_people=workflow.now() - info.start_time,
-            timeline=self.journal.timeline,
-            notes=self.journal.notes,
+        request = self.request
+        self.journal.close(ended.outcome, ended.reason)
+        return replace(
+            self.journal.record(request, ended.outcome, ended.reason, ended.command),
+            waited_for_people=workflow.now() - workflow.info().start_time,
             subject=f"Proposal: {request.summary or request.workflow_id}",
             plan=[f"start {request.procedure} as {request.workflow_id}"],
             digest=request.digest,
-            concerns=request.routes,
         )
 
     def _details(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from failover.requests import RampRequest, RunResult
 from failover.units import render_duration
 from workflows import data_plane, ramp_telling
 from workflows.asking import Asking
-from workflows.claimed_route import ClaimedRoute, command, me
+from workflows.claimed_route import ClaimedRoute, command
 from workflows.driven import carried_by, continue_with, grown_long
 from workflows.ending import PATIENCE, Ended, close, unreadable
 from workflows.gate_watch import GateWatch
@@ -31,6 +31,7 @@ from workflows.herald import Herald
 from workflows.journal import Journal
 from workflows.ramp_ends import RampEnds
 from workflows.ramp_state import Carried, Place, RampState
+from workflows.signing import me
 
 CLAIM_ATTEMPTS = 5
 
@@ -359,7 +360,7 @@ class Ramp(Asking):
     def record(self, ended: Ended) -> RunRecord:
         """Closes the run, and says all of it."""
         self.driving.stage = Stage.CLOSED
-        return ramp_telling.record(self.request, self.provider, self.state, self.journal, ended)
+        return ramp_telling.record(self.request, self.state, self.journal, ended)
 
     async def continue_as_new_if_long(self) -> None:
         if not grown_long():

@@ -1,9 +1,8 @@
 """What a ramp tells of itself: the checklist of the Web UI, the details that tools read, and the record of its end."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-
-from temporalio import workflow
 
 from failover.config.kpis import Kpis
 from failover.driving import ApprovalRequest, Driving, Stage
@@ -12,11 +11,11 @@ from failover.incident import PlannedStep, RouteShift, RunRecord
 from failover.ramp import describe
 from failover.requests import RampRequest
 from failover.units import render_duration
-from workflows.claimed_route import me
 from workflows.driven import plain_approval
 from workflows.ending import Ended
 from workflows.journal import Journal
 from workflows.ramp_state import RampState
+from workflows.signing import me
 
 
 def approve_command(asked: ApprovalRequest) -> str:
@@ -84,40 +83,25 @@ def details(state: RampState | None, driving: Driving) -> dict[str, Any]:
     }
 
 
-def record(request: RampRequest, provider: str, state: RampState | None, journal: Journal, ended: Ended) -> RunRecord:
+def record(request: RampRequest, state: RampState | None, journal: Journal, ended: Ended) -> RunRecord:
     """The whole run, closed now."""
-    moments = journal.close(ended.outcome, ended.reason)
-    info = workflow.info()
+    journal.close(ended.outcome, ended.reason)
     notes = [*journal.notes, *(state.notes if state else [])]
     if state:
         gates = state.plan.steps[min(state.index, len(state.plan.steps) - 1)].gates
         notes += would_have_failed(gates, {one.name: one for one in state.gates}) if state.gates else []
-    return RunRecord(
-        procedure=journal.procedure,
-        workflow_id=info.workflow_id,
-        run_id=info.run_id,
-        trigger=request.trigger,
-        requested_by=request.requested_by,
-        request_reason=request.reason,
-        provider=provider,
+    return replace(
+        journal.record(request, ended.outcome, ended.reason, ended.command),
         subject=state.plan.subject if state else request.route,
-        verdict=next((v for v in state.verdicts if v.provider == provider), None) if state else None,
-        outcome=ended.outcome,
-        reason=ended.reason,
-        command=ended.command,
-        moments=moments,
+        verdict=next((v for v in state.verdicts if v.provider == journal.provider), None) if state else None,
         waited_for_people=state.waited if state else timedelta(0),
         routes=_route_shifts(state),
-        timeline=journal.timeline,
         samples=state.samples if state else [],
-        impact=None,
         notes=notes,
         kpis=state.brief.kpis if state else Kpis(),
         plan=state.plan.describe() if state else [],
         digest=state.plan.digest if state else "",
         undoes=state.brief.origin.workflow_id if state and state.brief.origin else "",
-        concerns=[request.route],
-        writes=journal.writes,
         steps=[
             PlannedStep(name=step.name, shares=dict(step.distribution), hold=step.settle + step.hold)
             for step in state.plan.steps

@@ -27,7 +27,7 @@ from failover.findings import Finding, Health, unknown
 from failover.messages import readiness_changed
 from failover.readiness import Check, Looked, Standing, pair, prompts
 from failover.requests import ReadinessAuditRequest
-from workflows import data_plane
+from workflows import failures
 from workflows.options import HELPER, READ
 
 NAME = kinds.READINESS_AUDIT
@@ -162,7 +162,7 @@ class ReadinessAudit:
                 retry_policy=TRIES,
             )
         except ActivityError as error:
-            return Unseen(data_plane.why(error))
+            return Unseen(failures.why(error))
         finally:
             self._done, self._last = self._done + 1, about
 
@@ -175,7 +175,7 @@ class ReadinessAudit:
             await workflow.execute_activity_method(Notify.post, message, summary="tell people", **HELPER)
             await workflow.execute_activity_method(Auditing.told, kept.picture, summary="remember it", **HELPER)
         except ActivityError as error:
-            workflow.logger.warning("the audit could not be told", extra={"why": data_plane.why(error)})
+            workflow.logger.warning("the audit could not be told", extra={"why": failures.why(error)})
             return False
         return True
 

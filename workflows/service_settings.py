@@ -1,5 +1,6 @@
 """ServiceSettings: a route's cache and queue, set by people under the same fence as everything else."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -12,15 +13,16 @@ from failover.degraded import DegradedService
 from failover.emergency import EmergencyBrief
 from failover.errors import RequestError
 from failover.incident import Outcome, RouteShift, RunRecord
-from failover.policy import Change, ChangedBy, Mode
+from failover.policy import Change, Mode
 from failover.requests import EmergencyRequest, RunResult
 from failover.restoration import Expectation
 from failover.service import ServiceSettingsRequest
-from workflows import data_plane
+from workflows import data_plane, other_runs
 from workflows.ending import Ended, close, unreadable, within
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
 from workflows.options import READ
+from workflows.signing import key, me, signature
 
 STEPS = ("observe", "set", "verify", "report")
 
@@ -94,7 +96,7 @@ class ServiceSettings(Visible):
 
     async def _refuse_under_a_ramp(self, look: RouteLook) -> None:
         """Its next write would be refused, and the ramp end for the sake of a cache."""
-        if look.claim and await data_plane.is_open(look.claim):
+        if look.claim and await other_runs.is_open(look.claim):
             raise Ended(
                 Outcome.REJECTED,
                 f"Route {self.request.route} is claimed by {look.claim}, which is running. Nothing was changed; "
@@ -103,21 +105,15 @@ class ServiceSettings(Visible):
 
     async def _write(self, look: RouteLook, wanted: DegradedService, step: str) -> bool:
         """Whether it is in force now; False where somebody else was faster."""
-        info = workflow.info()
         self._written += 1
         self.journal.announce(step, f"{self.request.route}: {service.describe(wanted)}")
         change = Change(
             route=self.request.route,
             decided_on=look.found.revision,
-            key=f"{info.workflow_id}/{info.run_id}/{self._written}",
+            key=key(self._written),
             distribution=dict(look.found.distribution),
             degraded=wanted.as_settings(),
-            changed_by=ChangedBy(
-                actor=self.request.requested_by or "failover",
-                workflow_id=info.workflow_id,
-                run_id=info.run_id,
-                step=step,
-            ),
+            changed_by=signature(self.request.requested_by, step),
             reason=self.request.reason or f"{service.NAME} {step}",
         )
         try:
@@ -136,7 +132,7 @@ class ServiceSettings(Visible):
             raise Ended(Outcome.NEEDS_HUMAN, f"It is not in force: {verification.reason}.", self._command())
         back = await self._look()
         if back.found.degraded != wanted.as_settings():
-            if back.found.revision == look.found.revision or back.author == workflow.info().workflow_id:
+            if back.found.revision == look.found.revision or back.author == me():
                 why = "The data plane took the change, and reads back without it."
                 raise Ended(Outcome.NEEDS_HUMAN, why, self._command())
             raise Ended(Outcome.SUPERSEDED, f"{back.author} changed the route since; it is theirs now.")
@@ -162,7 +158,7 @@ class ServiceSettings(Visible):
         found = DegradedService.model_validate(dict(self._looked.found.degraded))
         for _ in range(WRITE_ATTEMPTS):
             look = await self._look()
-            if look.author != workflow.info().workflow_id and look.found.revision != self._looked.found.revision:
+            if look.author != me() and look.found.revision != self._looked.found.revision:
                 return Ended(Outcome.SUPERSEDED, f"Cancelled; {look.author} changed the route since. It is theirs now.")
             if await self._write(look, found, "put back"):
                 await self._verify(look, found, timeout)
@@ -170,30 +166,12 @@ class ServiceSettings(Visible):
         return Ended(Outcome.NEEDS_HUMAN, "Cancelled, but the route changes all the time.", self._command())
 
     def _record(self, ended: Ended) -> RunRecord:
-        moments = self.journal.close(ended.outcome, ended.reason)
-        info, look = workflow.info(), self._looked
+        self.journal.close(ended.outcome, ended.reason)
+        record = self.journal.record(self.request, ended.outcome, ended.reason, ended.command)
+        look = self._looked
         shares = dict(look.found.distribution) if look else {}
         shift = RouteShift(route=self.request.route, before=shares, after=shares, target=None, revision="")
-        return RunRecord(
-            procedure=service.NAME,
-            workflow_id=info.workflow_id,
-            run_id=info.run_id,
-            trigger=self.request.trigger,
-            requested_by=self.request.requested_by,
-            request_reason=self.request.reason,
-            provider="",
-            subject=f"{self.request.route}: cache and queue",
-            verdict=None,
-            outcome=ended.outcome,
-            reason=ended.reason,
-            command=ended.command,
-            moments=moments,
-            routes=[shift] if look else [],
-            timeline=self.journal.timeline,
-            notes=self.journal.notes,
-            concerns=[self.request.route],
-            writes=self.journal.writes,
-        )
+        return replace(record, subject=f"{self.request.route}: cache and queue", routes=[shift] if look else [])
 
     def _command(self) -> str:
         return f"failoverctl restore {self.request.route} --yes"

@@ -14,7 +14,7 @@ from failover.config.drills import Blackout, DrillSchedule, Stop
 from failover.config_file import parse
 from failover.drill import (
     FailoverDrillRequest,
-    Wanted,
+    Scenario,
     as_practised,
     judge,
     wanted,
@@ -61,10 +61,10 @@ def config() -> Config:
 def test_a_schedule_fills_in_what_the_request_leaves_out(config: Config) -> None:
     """Provider, fault, route and percent; the only drill route where it names none."""
     found = wanted(FailoverDrillRequest(schedule="weekly"), config)
-    assert isinstance(found, Wanted)
+    assert isinstance(found, Scenario)
     assert (found.route, found.provider, found.fault, found.is_live) == ("practice", "a", "timeout", False)
     little = wanted(FailoverDrillRequest(schedule="little"), config)
-    assert isinstance(little, Wanted) and (little.route, little.percent) == ("chat", 2)
+    assert isinstance(little, Scenario) and (little.route, little.percent) == ("chat", 2)
 
 
 def test_without_a_drill_route_one_is_told_how_to_have_one(config: Config) -> None:

@@ -262,6 +262,20 @@ async def test_an_automatic_failover_starts_its_failback_watch(
     assert (asked["original_provider"], asked["auto"], asked["undoes_workflow_id"]) == ("bedrock", False, run.id)
 
 
+async def test_a_run_whose_id_no_request_takes_ends_as_any_other(
+    temporal_client: Client, failover_worker: str, plane: MemoryPlane
+) -> None:
+    """By hand it may be called anything; only the watch for its failback does not start."""
+    run = await temporal_client.start_workflow(
+        "ImmediateFailover",
+        {"failed_provider": "bedrock", "trigger": "automatic"},
+        id=f"run-{failover_worker}-{'x' * 200}",
+        task_queue=failover_worker,
+        result_type=RunResult,
+    )
+    assert (await asyncio.wait_for(run.result(), 20)).outcome is Outcome.COMPLETED
+
+
 async def test_a_named_target_that_is_down_is_rejected(
     start: Start, plane: MemoryPlane, parts: composition.Parts
 ) -> None:
