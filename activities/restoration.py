@@ -15,7 +15,7 @@ from failover.incident import Impact, Sample
 from failover.policy import Mode
 from failover.ports import TrafficPlane
 from failover.restoration import Asked
-from failover.telemetry import Telemetry
+from failover.telemetry import Telemetry, floored
 
 ASKED_ROUTES = 5
 """How many routes get a question of their own a sample; more would be load, not evidence."""
@@ -85,10 +85,10 @@ class Restoration:
     @activity.defn(name="validate.impact")
     async def impact(self, order: ImpactOrder) -> Impact | None:
         """What users felt, from the data plane's counters; None where it does not count."""
-        minute = timedelta(minutes=1)
+        minute, began = timedelta(minutes=1), floored(order.first_bad)
         during, before, after = await asyncio.gather(
-            self._plane.observe(since=order.first_bad, until=order.restored),
-            self._plane.observe(since=order.first_bad - minute, until=order.first_bad),
+            self._plane.observe(since=began, until=order.restored),
+            self._plane.observe(since=began - minute, until=began),
             # What was begun before the change still suffered from what the change cured.
             self._plane.observe(since=max(order.in_force, order.restored - timedelta(seconds=10))),
         )

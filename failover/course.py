@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from failover.incident import Slice
 from failover.restoration import worst_p95
-from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
+from failover.telemetry import ProviderWindow, RouteWindow, Telemetry, floored
 
 FINEST = timedelta(seconds=1)
 
 
 def cuts(since: datetime, until: datetime, *, most: int) -> list[tuple[datetime, datetime]]:
     """The window in equal slices: as fine as `most` of them allow, on whole seconds, the last one perhaps shorter."""
-    since = since.replace(microsecond=0)  # A counter's tick that is cut in two would be counted nowhere.
+    since = floored(since, FINEST)
     if until <= since:
         return []
     width = max(FINEST, timedelta(seconds=-(-(until - since) // (most * FINEST))))

@@ -2,9 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from failover.failure import FailureKind
+
+TICK = timedelta(milliseconds=100)
+"""The finest that is counted. A window holds whole ticks: one that its beginning cuts in two is left out."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def floored(moment: datetime, width: timedelta = TICK) -> datetime:
+    """Where the tick (or the `width`) that a moment lies in begins: a window from there on holds what happened then."""
+    return moment - (moment - _EPOCH) % width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from failover.degraded import Source
 from failover.failure import FailureKind
-from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
+from failover.telemetry import TICK, ProviderWindow, RouteWindow, Telemetry
 
 KEPT = timedelta(minutes=15)
-TICKS_A_SECOND = 10
+TICKS_A_SECOND = timedelta(seconds=1) // TICK
 _STEP = math.log(1.04)
 _SHORTEST, _LONGEST = timedelta(microseconds=10), timedelta(hours=1)
 _CLASSES, _OFFSET, _UNTIMED = 1024, 200, 0
