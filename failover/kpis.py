@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from failover.incident import Impact, RunRecord
+from failover.kinds import IMMEDIATE
 from failover.units import render_duration
 
 
@@ -37,10 +38,23 @@ class Clocks:
     waiting_for_people: timedelta
 
 
+def binds(record: RunRecord) -> bool:
+    """Whether the targets are a run's: they are of immediate failovers, and of drills, which practise one.
+
+    A ramp has its own plan, and an emergency is over when a provider comes back.
+    """
+    return record.procedure == IMMEDIATE or record.is_drill
+
+
+def counts(record: RunRecord) -> bool:
+    """Whether how a run did is told among others: nothing was really wrong in a drill."""
+    return binds(record) and not record.is_drill
+
+
 def measure(record: RunRecord) -> list[Kpi]:
     """Every indicator, in the runbook's order. What did not happen, or was not counted, is unknown: never met."""
     moments, targets = record.moments, record.kpis
-    execution = targets.immediate_execution if record.procedure == "ImmediateFailover" else targets.execution
+    execution = targets.immediate_execution if record.procedure == IMMEDIATE else targets.execution
     return [
         _time("detection", moments.first_bad, moments.unhealthy, targets.detection, "first bad sample → unhealthy"),
         _time("execution", moments.decided, moments.verified, execution, "decided → in force and verified"),

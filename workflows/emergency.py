@@ -13,6 +13,7 @@ from activities.probing import CandidateProbe, Probing
 from activities.restoration import SampleOrder
 from failover import emergency
 from failover.capacity import Headroom
+from failover.config.kpis import Kpis
 from failover.distribution import Distribution, render, same
 from failover.driving import Driving, Stage, Verb
 from failover.emergency import EmergencyRoute, Standing
@@ -386,6 +387,7 @@ class MultiProviderEmergency(Driven):
             timeline=self.journal.timeline,
             samples=state.samples if state else [],
             notes=self.journal.notes,
+            kpis=state.brief.kpis if state else Kpis(),
             concerns=self.journal.routes,
             writes=self.journal.writes,
             contacts=state.brief.contacts if state else {},

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from failover.distribution import Distribution, percent, render
 from failover.immediate import count
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
-from failover.kpis import Kpi, clocks, measure
+from failover.kpis import Kpi, binds, clocks, measure
 from failover.reports.document import (
     Block,
     Bullets,
@@ -127,10 +127,12 @@ def _cause(record: RunRecord) -> Paragraph:
 
 
 def _measured(record: RunRecord) -> Section:
-    """The indicators bind immediate failovers; a ramp is measured against its own plan."""
-    if record.procedure not in RAMPS:
+    """The indicators where they bind; a ramp is measured against its own plan, and of others the time is told."""
+    if binds(record):
         return Section("Key performance indicators", [kpi_table(measure(record)), _clocks(record)])
-    return Section("Against its plan", [*plan_blocks(record), _clocks(record)])
+    if record.procedure in RAMPS:
+        return Section("Against its plan", [*plan_blocks(record), _clocks(record)])
+    return Section("Time", [_clocks(record)])
 
 
 def plan_blocks(record: RunRecord) -> list[Block]:

@@ -514,5 +514,26 @@ def test_many_runs_make_a_trend() -> None:
     assert as_html(report).count("<svg ") == 1
 
 
+@pytest.mark.parametrize("procedure", ["MultiProviderEmergency", "ServiceSettings", "Proposal"])
+def test_the_indicators_of_a_failover_judge_nothing_else(procedure: str) -> None:
+    """An emergency lasts until somebody comes back: its hours are no restoration that was missed."""
+    hours = Moments(decided=at(0), in_force=at(1), verified=at(2), restored=at(7200), closed=at(7201))
+    other = failover(procedure=procedure, workflow_id="other", moments=hours, impact=None)
+    told = markdown(incident(other))
+    assert "indicator" not in told and "MISSED" not in told and "| total | 7201.0 s |" in told
+    told = markdown(effect(other, failover()))
+    assert "| restoration | 3.0 s | 3.0 s | < 2m | 1 of 1 |" in told and "MISSED" not in told
+    assert "indicator" not in markdown(effect(other)).split("## The latest")[1]
+
+
+def test_a_drill_is_judged_in_its_own_report_alone() -> None:
+    """It practises a failover, and counts among none that was needed."""
+    drill = failover(is_drill=True, workflow_id="drill/bedrock")
+    assert "## Key performance indicators" in markdown(incident(drill))
+    assert "No immediate failover is among the runs" in markdown(effect(drill))
+    assert "| restoration | 3.0 s |" in markdown(effect(drill)).split("## The latest")[1]
+    assert as_html(effect(drill, failover())).count("<svg ") == 0
+
+
 def test_every_metric_is_an_indicator() -> None:
     assert {name for names in METRICS.values() for name in names} == {kpi.name for kpi in measure(failover())}
