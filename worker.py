@@ -35,6 +35,7 @@ from activities.drilling import Drilling, PassedDrills
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
+from activities.measuring_again import Remeasurer
 from activities.notifiers.slack import SlackNotifier
 from activities.notify import Notifier, Notify
 from activities.probing import Prober, Probing
@@ -205,7 +206,10 @@ def build_worker(
     auditing = Auditing(_audit_parts(parts, prober))
     ecosystem = Ecosystem(parts.config, parts.plane)
     reporter = RunReporter(parts.evidence, parts.config)
-    aftercare = Aftercare(parts.config, client, task_queue, parts.evidence, reporter, parts.samples, parts.analysing)
+    remeasurer = Remeasurer(restoration, parts.plane, parts.evidence)
+    aftercare = Aftercare(
+        parts.config, client, task_queue, parts.evidence, reporter, parts.samples, parts.analysing, remeasurer
+    )
     telling = Communicating(parts.config, parts.channels, parts.evidence, client, task_queue)
     drilling = Drilling(parts.config, parts.plane, parts.drills, parts.board, prober, hold)
     activities: list[Callable[..., Any]] = [

@@ -31,6 +31,7 @@ def slice_of(telemetry: Telemetry, since: datetime, until: datetime, routes: Col
         failed=sum(window.failed for window in windows),
         lost=sum(window.lost for window in windows),
         empty=sum(window.empty for window in windows),
+        pending=sum(window.pending for window in windows),
         latency_p50=_worst_p50(windows),
         latency_p95=worst_p95(windows),
         providers=added_up(window for window in telemetry.providers if window.route in routes),

@@ -53,7 +53,8 @@ class RouteWindow:
 
     `failed` got an error, `lost` were accepted and never usefully answered (failed after all tries, refused by a queue or
     expired in it, a stream that was cut after bytes were sent, or a template's words), `empty` were answered with no
-    content. Latencies are of answered requests; `tokens` went in and out, 0 where nobody counts them. How those of degraded
+    content. `pending` began in the window and have not ended: how they will is not known, and they are none of `requests`.
+    Latencies are of answered requests; `tokens` went in and out, 0 where nobody counts them. How those of degraded
     service were answered: `cached` by a remembered answer, `stale` by one past its time, `queued` by a provider after they
     had waited, `templates` by static words.
     """
@@ -70,6 +71,7 @@ class RouteWindow:
     stale: int = 0
     queued: int = 0
     templates: int = 0
+    pending: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -348,7 +348,7 @@ class FailoverDrill(Driven):
             await self._return(ended)
             if ended.outcome is Outcome.COMPLETED and not self._lost:
                 self._clean = await self._why_not_well()
-            await self._measure()
+            await self._measure(judged=ended.outcome is Outcome.COMPLETED and not self._lost)
         except Ended as stuck:
             return stuck
         finally:
@@ -443,14 +443,15 @@ class FailoverDrill(Driven):
             self._samples.append(sample)
         return sample
 
-    async def _measure(self) -> None:
-        """What users felt from the moment of the fault on."""
+    async def _measure(self, *, judged: bool) -> None:
+        """What users felt from the moment of the fault on; where it is judged, once the requests of that time have ended."""
         moments = self.journal.moments
         if moments is None or moments.first_bad is None:
             return
         now = workflow.now()
         self._impact = await data_plane.impact(
-            [self._known().wanted.route], moments.first_bad, moments.in_force or now, moments.restored or now
+            *([self._known().wanted.route], moments.first_bad, moments.in_force or now, moments.restored or now),
+            to_the_end=judged,
         )
 
     async def _dismiss(self) -> None:

@@ -109,7 +109,18 @@ def _users(found: Sequence[Phase]) -> Table:
     for phase in found:
         one = phase.users
         rows.append((phase.name, f"{clock(phase.since)} to {phase.until:%H:%M:%S}", *_tally(one), _slower(one, first)))
-    head = ("phase", "time (UTC)", "requests", "failed", "error rate", "lost", "median", "P95", "P95 to before")
+    head = (
+        "phase",
+        "time (UTC)",
+        "requests",
+        "failed",
+        "error rate",
+        "lost",
+        "not ended",
+        "median",
+        "P95",
+        "P95 to before",
+    )
     return Table(head, rows)
 
 
@@ -120,6 +131,7 @@ def _tally(one: Tally) -> tuple[str, ...]:
         str(bad),
         percent_of(bad, one.requests),
         str(one.lost),
+        str(one.pending),
         latency(one.latency_p50),
         latency(one.latency_p95),
     )
@@ -215,6 +227,7 @@ def _tally_figures(one: Tally) -> Mapping[str, Any]:
         "failed": one.failed,
         "lost": one.lost,
         "empty": one.empty,
+        "pending": one.pending,
         "error_percent": one.error_percent,
         "p50_ms": _ms(one.latency_p50),
         "p95_ms": _ms(one.latency_p95),
