@@ -23,7 +23,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.accuracy import Accuracy, Examiner
 from activities.aftercare import Aftercare
 from activities.analyzing import LOGS, Analysing, Gatherer, Sources, places_of
-from activities.baselines import BaselineRecorder, PerformanceBaselines
+from activities.baselines import BaselineRecorder, KeptBaselines, PerformanceBaselines
 from activities.board import VerdictBoard
 from activities.certificates import Certificates
 from activities.checks.people import Outside
@@ -201,7 +201,11 @@ def build_worker(
         practised=PassedDrills(parts.evidence) if demanded else None,
         clock=parts.clock,
     )
-    evidence = Evidence(parts.evidence, parts.metrics.closed if parts.metrics else None)
+    evidence = Evidence(
+        parts.evidence,
+        parts.metrics.closed if parts.metrics else None,
+        KeptBaselines(parts.evidence, parts.config).keep,
+    )
     ramping = Ramping(parts.config, parts.plane, parts.board, prober, parts.evidence, certificates, parts.clock)
     auditing = Auditing(_audit_parts(parts, prober))
     ecosystem = Ecosystem(parts.config, parts.plane)

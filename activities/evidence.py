@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 
 from activities.archive import DirectoryArchive
-from failover.errors import RequestError, Unavailable
+from failover.errors import FailoverError, RequestError, Unavailable
 from failover.immediate import count
 from failover.incident import MeasuredAgain, RunRecord
 from failover.ports import Archive
@@ -28,6 +28,9 @@ RECORD = "record.json"
 
 AGAIN = "measured-again.json"
 """Beside a record, which never changes: the figures that were not settled when the run closed."""
+
+PATIENCE = timedelta(seconds=5)
+"""With what lies beside a record."""
 
 _RECORD = TypeAdapter(RunRecord)
 _AGAIN = TypeAdapter(MeasuredAgain)
@@ -184,15 +187,32 @@ def _parsed(content: bytes | None) -> Any:
 
 
 class Evidence:
-    """The activity that keeps it; `closed` is told of every run that ended, whatever becomes of the files."""
+    """The activity that keeps it; `closed` is told of every run that ended, whatever becomes of the files.
 
-    def __init__(self, store: EvidenceStore, closed: Callable[[RunRecord], None] | None = None) -> None:
+    `beside` keeps what else there is to keep of it; that it fails, or takes long, loses no record.
+    """
+
+    def __init__(
+        self,
+        store: EvidenceStore,
+        closed: Callable[[RunRecord], None] | None = None,
+        beside: Callable[[RunRecord], None] | None = None,
+    ) -> None:
         self._store = store
         self._closed = closed
+        self._beside = beside
 
     @activity.defn(name="evidence.keep")
     async def keep(self, record: RunRecord) -> EvidenceRef:
         """Keep a run's record and write its report."""
         if self._closed is not None and activity.info().attempt == 1:
             self._closed(record)
-        return await asyncio.to_thread(self._store.keep, record)
+        kept = await asyncio.to_thread(self._store.keep, record)
+        if self._beside is not None:
+            try:
+                await asyncio.wait_for(asyncio.to_thread(self._beside, record), PATIENCE.total_seconds())
+            except (TimeoutError, FailoverError) as error:
+                log.warning(
+                    "not all could be kept beside a record", run=record.workflow_id, why=str(error) or "no answer"
+                )
+        return kept

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from failover.baselines import PerformanceBaseline, age, is_stale
+from failover.baselines import PerformanceBaseline, age, is_stale, is_younger
 from failover.incident import RunRecord
 from failover.kinds import FAILOVERS
 from failover.kpis import Kpi, measure
@@ -27,7 +27,6 @@ class Performance:
 
     runs: Sequence[RunRecord]
     said: str
-    now: datetime
     file_name: str
     baselines: Sequence[PerformanceBaseline] | None = None
     stale_after: timedelta = timedelta(days=7)
@@ -188,11 +187,14 @@ def _compared(record: RunRecord, found: Sequence[Phase], asked: Performance) -> 
         if one.route not in record.concerns or not found:
             continue
         tally = found[-1].provider(one.provider) if one.provider else found[-1].users
-        p95 = tally.latency_p95
+        p95, then = tally.latency_p95, zero_of(record)
+        if is_younger(one, record):
+            rows.append((one, p95, None, f"of {clock(one.at)}, YOUNGER than the incident: it tells nothing", True))
+            continue
         percent = 100 * (p95 / one.latency_p95 - 1) if p95 is not None else None
         worse = percent is not None and percent >= record.kpis.degradation_percent
-        bad = worse or is_stale(one, asked.now, asked.stale_after)
-        rows.append((one, p95, percent, age(one, asked.now, asked.stale_after), bad))
+        bad = worse or is_stale(one, then, asked.stale_after)
+        rows.append((one, p95, percent, age(one, then, asked.stale_after), bad))
     return rows
 
 

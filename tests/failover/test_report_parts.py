@@ -298,7 +298,7 @@ def test_a_ramp_reports_against_its_own_plan() -> None:
 
 
 def performance(*runs: RunRecord, **changes: Any) -> Report:
-    given: dict[str, Any] = {"runs": runs, "said": "x", "now": at(100), "file_name": "f"} | changes
+    given: dict[str, Any] = {"runs": runs, "said": "x", "file_name": "f"} | changes
     return performance_impact(Performance(**given))
 
 
@@ -345,10 +345,17 @@ def test_a_comparison_needs_something_to_compare_with() -> None:
     """Said, and not read as good; with one, the difference and its age."""
     assert "No baseline" in markdown(performance(failover(), baselines=[]))
     told = markdown(performance(failover(), baselines=[BASELINE]))
-    assert "google (gemini) on route chat | 200 ms | 300 ms | +50.0 % | 61m old" in told
+    assert "google (gemini) on route chat | 200 ms | 300 ms | +50.0 % | 60m old" in told
     old = markdown(performance(failover(), baselines=[BASELINE], stale_after=timedelta(minutes=5)))
     assert "OLDER than 5m" in old
     assert "baseline" not in markdown(performance(failover())).lower().replace("before", "")
+
+
+def test_a_baseline_from_after_the_incident_is_no_comparison() -> None:
+    """Of what was normal before it, it says nothing."""
+    told = performance(failover(), baselines=[replace(BASELINE, at=at(3600))])
+    assert "200 ms | 300 ms | – | of 2026-01-31 13:00:00, YOUNGER than the incident" in markdown(told)
+    assert told.figures["runs"][0]["baselines"][0]["percent"] is None
 
 
 KINDS: list[Callable[[RunRecord], Report]] = [
