@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from activities.communications import kept_in
 from activities.evidence import EvidenceStore
+from activities.measuring_again import Remeasurer
 from activities.runs import start_or_join
 from activities.samples import SampleLog
 from failover import aftercare, suggestions
@@ -73,6 +74,7 @@ class Aftercare:
         reporter: Reporter,
         samples: SampleLog | None,
         analyst: Analyst | None = None,
+        remeasurer: Remeasurer | None = None,
     ) -> None:
         self._config = config
         self._client = client
@@ -81,6 +83,7 @@ class Aftercare:
         self._reporter = reporter
         self._samples = samples
         self._analyst = analyst
+        self._remeasurer = remeasurer
 
     @activity.defn(name="aftercare.begin")
     async def begin(self, request: FollowUpRequest) -> str:
@@ -98,15 +101,17 @@ class Aftercare:
 
     @activity.defn(name="aftercare.report")
     async def report(self, order: ReportOrder) -> ItemResult:
-        """Make a report and keep it as HTML beside the run's record."""
-        return await asyncio.to_thread(self._report, order)
-
-    def _report(self, order: ReportOrder) -> ItemResult:
+        """Make a report and keep it as HTML beside the run's record; what had not ended when it closed is measured first."""
         request = order.request
-        folder = self._evidence.find(request.workflow_id, request.run_id)
+        folder = await asyncio.to_thread(self._evidence.find, request.workflow_id, request.run_id)
         if folder is None:
             return ItemResult(done=False, said="There is no record of the run to make it of.")
-        report = self._reporter.made(order.kind, request.run_id, datetime.now(UTC))
+        if self._remeasurer is not None:
+            await self._remeasurer.settle(folder)
+        return await asyncio.to_thread(self._report, order, folder)
+
+    def _report(self, order: ReportOrder, folder: str) -> ItemResult:
+        report = self._reporter.made(order.kind, order.request.run_id, datetime.now(UTC))
         where = self._evidence.attach(folder, f"{report.file_name}.html", html(report).encode())
         return ItemResult(done=True, said=f"{report.title}.", file=where)
 

@@ -9,8 +9,16 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from activities.board import VerdictBoard
-from failover.baselines import PerformanceBaseline, measured, why_no_time_for_baselines
+from activities.evidence import EvidenceStore, folder_of
+from failover.baselines import (
+    USERS,
+    PerformanceBaseline,
+    is_younger,
+    measured,
+    why_no_time_for_baselines,
+)
 from failover.config import Config
+from failover.incident import RunRecord
 from failover.ports import Archive, TrafficPlane
 
 log = structlog.get_logger(__name__)
@@ -18,9 +26,15 @@ log = structlog.get_logger(__name__)
 FOLDER = "performance-baselines"
 """Beside the folders of runs, where the evidence is."""
 
+BESIDE = "baselines.json"
+"""Beside a run's record: those of its routes from before it began."""
+
+KEPT_ROUTES = 20
+
 TRY_EVERY = timedelta(minutes=1)
 
 _BASELINE = TypeAdapter(PerformanceBaseline)
+_BASELINES = TypeAdapter(list[PerformanceBaseline])
 
 
 class PerformanceBaselines:
@@ -42,6 +56,38 @@ class PerformanceBaselines:
         except ValidationError as error:
             log.warning("a baseline cannot be read", route=route, provider=provider, errors=error.error_count())
             return None
+
+    def of(self, config: Config, routes: Sequence[str]) -> list[PerformanceBaseline]:
+        """What is recorded of these routes, and of the models that the providers are configured with now."""
+        models = {USERS: "", **{name: config.model_id(name) for name in config.providers}}
+        found = (self.find(route, name, model) for route in routes for name, model in models.items())
+        return [one for one in found if one is not None]
+
+
+class KeptBaselines:
+    """What was normal when a run began, beside its record: the baselines themselves go on. Blocking."""
+
+    def __init__(self, evidence: EvidenceStore, config: Config) -> None:
+        self._evidence = evidence
+        self._config = config
+
+    def keep(self, record: RunRecord) -> None:
+        """Those from before it began; nothing where there are none."""
+        recorded = PerformanceBaselines(self._evidence.archive).of(self._config, record.concerns[:KEPT_ROUTES])
+        older = [one for one in recorded if not is_younger(one, record)]
+        folder = folder_of(record.moments.decided, record.workflow_id, record.run_id)
+        if older:
+            self._evidence.attach(folder, BESIDE, _BASELINES.dump_json(older, indent=2))
+
+
+def kept_beside(evidence: EvidenceStore, record: RunRecord) -> list[PerformanceBaseline]:
+    """Those that were kept of a run; none of runs from before any were kept."""
+    content = evidence.read(folder_of(record.moments.decided, record.workflow_id, record.run_id), BESIDE)
+    try:
+        return _BASELINES.validate_json(content or b"[]")
+    except ValidationError as error:
+        log.warning("the baselines of a run cannot be read", run=record.workflow_id, errors=error.error_count())
+        return []
 
 
 def _key(route: str, provider: str, model: str) -> str:

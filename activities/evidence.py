@@ -4,8 +4,8 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from temporalio import activity
 
 from activities.archive import DirectoryArchive
-from failover.errors import RequestError, Unavailable
-from failover.incident import RunRecord
+from failover.errors import FailoverError, RequestError, Unavailable
+from failover.immediate import count
+from failover.incident import MeasuredAgain, RunRecord
 from failover.ports import Archive
 from failover.reports.incident import incident
 from failover.reports.markdown import markdown
@@ -25,7 +26,14 @@ log = structlog.get_logger(__name__)
 
 RECORD = "record.json"
 
+AGAIN = "measured-again.json"
+"""Beside a record, which never changes: the figures that were not settled when the run closed."""
+
+PATIENCE = timedelta(seconds=5)
+"""With what lies beside a record."""
+
 _RECORD = TypeAdapter(RunRecord)
+_AGAIN = TypeAdapter(MeasuredAgain)
 _FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
@@ -102,11 +110,29 @@ class EvidenceStore:
         return sorted((folder for folder in folders if first <= folder < last), reverse=True)
 
     def load(self, folder: str) -> RunRecord:
-        """RequestError where there is none; ValueError where it cannot be read."""
+        """As it was measured last. RequestError where there is none; ValueError where it cannot be read."""
         content = self._archive.get(f"{folder}/{RECORD}")
         if content is None:
             raise RequestError(f"There is no record in {self._archive.where(folder)}.")
-        return _RECORD.validate_json(content)
+        record = _RECORD.validate_json(content)
+        return record if record.impact is None or record.impact.settled else self._measured_last(folder, record)
+
+    def _measured_last(self, folder: str, record: RunRecord) -> RunRecord:
+        content = self._archive.get(f"{folder}/{AGAIN}")
+        if content is None:
+            return record
+        again = _AGAIN.validate_json(content)
+        return replace(record, impact=again.impact, course=again.course)
+
+    def measured_again(self, folder: str, again: MeasuredAgain) -> None:
+        """From now on these figures are the run's."""
+        left = again.impact.pending
+        said = f"{count(left, 'request')} had not ended even then" if left else "every request had ended"
+        lines = [
+            f"Not every request of its time had ended when the run closed; measured again at {again.at:%H:%M:%S}: {said}."
+        ]
+        told = {**_AGAIN.dump_python(again, mode="json"), "report": {"title": "Measured again", "lines": lines}}
+        self.attach(folder, AGAIN, json.dumps(told, indent=2).encode())
 
     def records(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[tuple[str, RunRecord]]:
         """Folder and record of the runs decided then, newest first; what cannot be read is left out, and logged."""
@@ -161,15 +187,32 @@ def _parsed(content: bytes | None) -> Any:
 
 
 class Evidence:
-    """The activity that keeps it; `closed` is told of every run that ended, whatever becomes of the files."""
+    """The activity that keeps it; `closed` is told of every run that ended, whatever becomes of the files.
 
-    def __init__(self, store: EvidenceStore, closed: Callable[[RunRecord], None] | None = None) -> None:
+    `beside` keeps what else there is to keep of it; that it fails, or takes long, loses no record.
+    """
+
+    def __init__(
+        self,
+        store: EvidenceStore,
+        closed: Callable[[RunRecord], None] | None = None,
+        beside: Callable[[RunRecord], None] | None = None,
+    ) -> None:
         self._store = store
         self._closed = closed
+        self._beside = beside
 
     @activity.defn(name="evidence.keep")
     async def keep(self, record: RunRecord) -> EvidenceRef:
         """Keep a run's record and write its report."""
         if self._closed is not None and activity.info().attempt == 1:
             self._closed(record)
-        return await asyncio.to_thread(self._store.keep, record)
+        kept = await asyncio.to_thread(self._store.keep, record)
+        if self._beside is not None:
+            try:
+                await asyncio.wait_for(asyncio.to_thread(self._beside, record), PATIENCE.total_seconds())
+            except (TimeoutError, FailoverError) as error:
+                log.warning(
+                    "not all could be kept beside a record", run=record.workflow_id, why=str(error) or "no answer"
+                )
+        return kept

@@ -15,7 +15,7 @@ from failover.incident import Impact, Sample
 from failover.policy import Mode
 from failover.ports import TrafficPlane
 from failover.restoration import Asked
-from failover.telemetry import Telemetry
+from failover.telemetry import TICK, Telemetry, floored
 
 ASKED_ROUTES = 5
 """How many routes get a question of their own a sample; more would be load, not evidence."""
@@ -34,12 +34,24 @@ class SampleOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpactOrder:
-    """From the first bad sample on; `in_force` is when the change was, `restored` when the users' side was good again."""
+    """From the first bad sample on; `in_force` is when the change was, `restored` when the users' side was good again.
+
+    `to_the_end`: the requests of that time are waited for until they have ended, not only for a moment.
+    """
 
     routes: Sequence[str]
     first_bad: datetime
     in_force: datetime
     restored: datetime
+    to_the_end: bool = False
+
+
+MINUTE = timedelta(minutes=1)
+
+A_MOMENT, AT_MOST = timedelta(seconds=2), timedelta(seconds=90)
+"""How long requests that have not ended are waited for: those of a well service end in a moment, none lasts for ever."""
+
+TURN = timedelta(milliseconds=500)
 
 
 class Restoration:
@@ -85,12 +97,28 @@ class Restoration:
     @activity.defn(name="validate.impact")
     async def impact(self, order: ImpactOrder) -> Impact | None:
         """What users felt, from the data plane's counters; None where it does not count."""
-        minute = timedelta(minutes=1)
+        loop = asyncio.get_running_loop()
+        patience = min(self._config.gateway.request_timeout, AT_MOST) if order.to_the_end else A_MOMENT
+        end = loop.time() + patience.total_seconds()
+        while (found := await self._felt(order)) is not None and not found.settled and loop.time() < end:
+            activity.heartbeat()
+            await asyncio.sleep(TURN.total_seconds())
+        return found
+
+    async def is_remembered(self, since: datetime) -> bool:
+        """Whether the data plane still knows what it counted then."""
+        told = await self._plane.observe(since=since, until=since + TICK)
+        return told is not None and told.since <= since
+
+    async def _felt(self, order: ImpactOrder) -> Impact | None:
+        began = floored(order.first_bad)
         during, before, after = await asyncio.gather(
-            self._plane.observe(since=order.first_bad, until=order.restored),
-            self._plane.observe(since=order.first_bad - minute, until=order.first_bad),
+            self._plane.observe(since=began, until=order.restored),
+            self._plane.observe(since=began - MINUTE, until=began),
             # What was begun before the change still suffered from what the change cured.
-            self._plane.observe(since=max(order.in_force, order.restored - timedelta(seconds=10))),
+            self._plane.observe(
+                since=max(order.in_force, order.restored - timedelta(seconds=10)), until=order.restored
+            ),
         )
         if during is None or after is None:
             return None

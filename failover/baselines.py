@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from failover.config.baselines import Baselines
 from failover.gates import Judgement
 from failover.health import Condition, Verdict
+from failover.incident import RunRecord
 from failover.policy import Mode, TrafficPolicy
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 from failover.units import milliseconds, render_duration
@@ -154,6 +155,11 @@ def _roughly(span: timedelta) -> str:
         if span >= 2 * unit:
             return f"{span // unit}{name}"
     return f"{span // timedelta(seconds=1)}s"
+
+
+def is_younger(baseline: PerformanceBaseline, record: RunRecord) -> bool:
+    """Whether it was taken after the run's trouble began: of what was normal before that it says nothing."""
+    return baseline.at > (record.moments.first_bad or record.moments.decided)
 
 
 def is_stale(baseline: PerformanceBaseline, now: datetime, stale_after: timedelta) -> bool:

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from failover.incident import Slice
 from failover.restoration import worst_p95
-from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
+from failover.telemetry import ProviderWindow, RouteWindow, Telemetry, floored
 
 FINEST = timedelta(seconds=1)
 
 
 def cuts(since: datetime, until: datetime, *, most: int) -> list[tuple[datetime, datetime]]:
     """The window in equal slices: as fine as `most` of them allow, on whole seconds, the last one perhaps shorter."""
-    since = since.replace(microsecond=0)  # A counter's tick that is cut in two would be counted nowhere.
+    since = floored(since, FINEST)
     if until <= since:
         return []
     width = max(FINEST, timedelta(seconds=-(-(until - since) // (most * FINEST))))
@@ -31,6 +31,7 @@ def slice_of(telemetry: Telemetry, since: datetime, until: datetime, routes: Col
         failed=sum(window.failed for window in windows),
         lost=sum(window.lost for window in windows),
         empty=sum(window.empty for window in windows),
+        pending=sum(window.pending for window in windows),
         latency_p50=_worst_p50(windows),
         latency_p95=worst_p95(windows),
         providers=added_up(window for window in telemetry.providers if window.route in routes),

@@ -311,7 +311,7 @@ def judge(record: RunRecord, failover: Outcome | None, why: str, after: str | No
         return DrillEnd(outcome=Outcome.FAILED, reason=f"The route was not well once all was put back: {after}")
     kpis = {kpi.name: kpi for kpi in measure(record)}
     missed = [
-        f"{name} {kpis[name].render()}, target {kpis[name].render_target()}"
+        f"{name} {kpis[name].render()}, target {kpis[name].render_target()}, {kpis[name].explanation}"
         for name in REQUIRED
         if kpis[name].met is not True
     ]

@@ -66,6 +66,7 @@ class Slice:
     """What was counted in one stretch of a run, its routes together, on the data plane's clock.
 
     Latencies are of answered requests, the worst route's; None without any. `providers` are tries, with `route` "".
+    `pending` had not ended when it was read, and are none of `requests`.
     """
 
     since: datetime
@@ -77,6 +78,7 @@ class Slice:
     latency_p50: timedelta | None = None
     latency_p95: timedelta | None = None
     providers: Sequence[ProviderWindow] = ()
+    pending: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +107,33 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impact:
-    """What users felt between the first bad sample and the restoration, and latency before and after."""
+    """What users felt between the first bad sample and the restoration, and latency before and after.
+
+    `pending` of that time had not ended when it was measured, and are none of `requests`. A P95 that those which had not
+    ended could change is None; `untimed` says how many they were.
+    """
 
     requests: int
     failed: int
     lost: int
     baseline_p95: timedelta | None
     after_p95: timedelta | None
+    pending: int = 0
+    untimed: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Nothing that is still to end could change it."""
+        return not self.pending and not self.untimed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredAgain:
+    """What the data plane counted of a run, read anew at `at`: requests that had not ended before have."""
+
+    at: datetime
+    impact: Impact
+    course: Sequence[Slice]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

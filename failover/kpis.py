@@ -38,6 +38,19 @@ class Clocks:
     waiting_for_people: timedelta
 
 
+def binds(record: RunRecord) -> bool:
+    """Whether the targets are a run's: they are of immediate failovers, and of drills, which practise one.
+
+    A ramp has its own plan, and an emergency is over when a provider comes back.
+    """
+    return record.procedure == kinds.IMMEDIATE or record.is_drill
+
+
+def counts(record: RunRecord) -> bool:
+    """Whether how a run did is told among others: nothing was really wrong in a drill."""
+    return binds(record) and not record.is_drill
+
+
 def measure(record: RunRecord) -> list[Kpi]:
     """Every indicator, in the runbook's order. What did not happen, or was not counted, is unknown: never met."""
     moments, targets = record.moments, record.kpis
@@ -58,18 +71,30 @@ def _time(name: str, start: datetime | None, end: datetime | None, target: timed
 
 def _impact(impact: Impact | None, record: RunRecord) -> list[Kpi]:
     targets = record.kpis
-    requests = impact.requests if impact else 0
-    lost = 100 * impact.lost / requests if impact and requests else None
-    failed = 100 * impact.failed / requests if impact and requests else None
+    loss, errors = targets.request_loss_percent, targets.user_error_rate_percent
+    lost = _at_least(impact.lost, impact, loss) if impact else None
+    failed = _at_least(impact.failed, impact, errors) if impact else None
+    pending, untimed = (impact.pending, impact.untimed) if impact else (0, 0)
+    slower, allowed = _degradation(impact), targets.degradation_percent
     return [
-        _share("request loss", lost, targets.request_loss_percent, "accepted and never usefully answered"),
-        _share("user error rate", failed, targets.user_error_rate_percent, "errors to users while it lasted"),
-        _share("degradation", _degradation(impact), targets.degradation_percent, "P95 after against the minute before"),
+        _share("request loss", lost, loss, "accepted and never usefully answered", pending),
+        _share("user error rate", failed, errors, "errors to users while it lasted", pending),
+        _share("degradation", slower, allowed, "P95 after against the minute before", untimed),
     ]
 
 
-def _share(name: str, value: float | None, target: float, explanation: str) -> Kpi:
-    return Kpi(name=name, value=value, target=target, unit="%", explanation=explanation)
+def _at_least(bad: int, impact: Impact, target: float) -> float | None:
+    """The share that is known to be bad, in percent; None where those that have not ended could still change the verdict."""
+    requests = impact.requests + impact.pending
+    if not requests:
+        return None
+    least, most = 100 * bad / requests, 100 * (bad + impact.pending) / requests
+    return None if least < target <= most else least
+
+
+def _share(name: str, value: float | None, target: float, explanation: str, pending: int) -> Kpi:
+    more = f"; {pending} requests of that time had not ended" if pending else ""
+    return Kpi(name=name, value=value, target=target, unit="%", explanation=f"{explanation}{more}")
 
 
 def _degradation(impact: Impact | None) -> float | None:

@@ -88,13 +88,25 @@ def impact(during: Telemetry, before: Telemetry | None, after: Telemetry, routes
     def of(telemetry: Telemetry | None) -> list[RouteWindow]:
         return [window for window in telemetry.routes if window.route in routes] if telemetry else []
 
+    untimed = {when: _untimed(of(telemetry)) for when, telemetry in (("before", before), ("after", after))}
     return Impact(
         requests=sum(window.requests for window in of(during)),
         failed=sum(window.failed for window in of(during)),
         lost=sum(window.lost for window in of(during)),
-        baseline_p95=worst_p95(of(before)),
-        after_p95=worst_p95(of(after)),
+        baseline_p95=None if untimed["before"] else worst_p95(of(before)),
+        after_p95=None if untimed["after"] else worst_p95(of(after)),
+        pending=sum(window.pending for window in of(during)),
+        untimed=sum(untimed.values()),
     )
+
+
+P95_SLACK = 0.05
+"""Of all requests: so many that have not ended may yet be the slowest, and the P95 still be among those that have."""
+
+
+def _untimed(windows: Sequence[RouteWindow]) -> int:
+    """How many have not ended of the routes whose P95 they could change."""
+    return sum(one.pending for one in windows if one.pending > P95_SLACK * (one.requests + one.pending))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from failover.failure import FailureKind
+
+TICK = timedelta(milliseconds=100)
+"""The finest that is counted. A window holds whole ticks: one that its beginning cuts in two is left out."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def floored(moment: datetime, width: timedelta = TICK) -> datetime:
+    """Where the tick (or the `width`) that a moment lies in begins: a window from there on holds what happened then."""
+    return moment - (moment - _EPOCH) % width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +53,8 @@ class RouteWindow:
 
     `failed` got an error, `lost` were accepted and never usefully answered (failed after all tries, refused by a queue or
     expired in it, a stream that was cut after bytes were sent, or a template's words), `empty` were answered with no
-    content. Latencies are of answered requests; `tokens` went in and out, 0 where nobody counts them. How those of degraded
+    content. `pending` began in the window and have not ended: how they will is not known, and they are none of `requests`.
+    Latencies are of answered requests; `tokens` went in and out, 0 where nobody counts them. How those of degraded
     service were answered: `cached` by a remembered answer, `stale` by one past its time, `queued` by a provider after they
     had waited, `templates` by static words.
     """
@@ -60,6 +71,7 @@ class RouteWindow:
     stale: int = 0
     queued: int = 0
     templates: int = 0
+    pending: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

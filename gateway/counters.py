@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from failover.degraded import Source
 from failover.failure import FailureKind
-from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
+from failover.telemetry import TICK, ProviderWindow, RouteWindow, Telemetry
 
 KEPT = timedelta(minutes=15)
-TICKS_A_SECOND = 10
+TICKS_A_SECOND = timedelta(seconds=1) // TICK
 _STEP = math.log(1.04)
 _SHORTEST, _LONGEST = timedelta(microseconds=10), timedelta(hours=1)
 _CLASSES, _OFFSET, _UNTIMED = 1024, 200, 0
@@ -59,11 +59,15 @@ class _Request(NamedTuple):
 
 @dataclass(slots=True)
 class _Tick:
-    """A tenth of a second. An event is one number, so that a window is added up without a loop in Python."""
+    """A tenth of a second. An event is one number, so that a window is added up without a loop in Python.
+
+    `open` are the users' requests that began then and have not ended: number → route.
+    """
 
     events: "array[int]" = field(default_factory=lambda: array("q"))
     first_failures: dict[_Failing, datetime] = field(default_factory=dict)
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
+    open: dict[int, str] = field(default_factory=dict)
 
 
 class _Window:
@@ -94,6 +98,7 @@ class Counters:
         self._ticks: dict[int, _Tick] = {}
         self._kinds: list[_Try | _Request] = []
         self._numbers: dict[_Try | _Request, int] = {}
+        self._begun = 0
 
     def count_try(
         self,
@@ -120,20 +125,34 @@ class Counters:
         """What one try of a user's request took and gave."""
         self._tick(started).tokens[provider, route] += tokens
 
+    def begin_request(self, route: str, *, started: datetime) -> int:
+        """A request of a user is there; → its number, by which it ends. Until then it is pending."""
+        self._begun += 1
+        self._tick(started).open[self._begun] = route
+        return self._begun
+
+    def drop_request(self, number: int, *, started: datetime) -> None:
+        """It is over, and counts as nothing: the user's own mistake, say. One that was counted stays counted."""
+        if (tick := self._ticks.get(_index(started))) is not None:
+            tick.open.pop(number, None)
+
     def count_request(
         self,
         route: str,
+        number: int,
         *,
         started: datetime,
         outcome: RequestOutcome,
         latency: timedelta,
         source: Source = Source.LIVE,
     ) -> None:
-        """One request of a user; `source` of those that were answered."""
+        """How a request of a user ended; `number` from its beginning, `source` of those that were answered."""
         if self._heard is not None:
             self._heard(route, outcome, latency)
         counted = latency if outcome is RequestOutcome.ANSWERED else None
-        self._tick(started).events.append(self._event(_Request(route, outcome, source), counted))
+        tick = self._tick(started)
+        tick.open.pop(number, None)
+        tick.events.append(self._event(_Request(route, outcome, source), counted))
 
     def _event(self, kind: _Try | _Request, latency: timedelta | None) -> int:
         number = self._numbers.get(kind)
@@ -147,9 +166,11 @@ class Counters:
         events: Counter[int] = Counter()
         firsts: dict[tuple[str, str], dict[FailureKind, datetime]] = defaultdict(dict)
         tokens: Counter[tuple[str, str]] = Counter()
+        pending: Counter[str] = Counter()
         for tick in self._between(since, until or now + timedelta(seconds=1)):
             events.update(tick.events)
             tokens.update(tick.tokens)
+            pending.update(tick.open.values())
             for (provider, route, kind), at in tick.first_failures.items():
                 known = firsts[provider, route]
                 known[kind] = min(known.get(kind, at), at)
@@ -157,7 +178,7 @@ class Counters:
         for (_, route), count in tokens.items():
             used[route] += count
         tries: dict[tuple[str, str], _Window] = defaultdict(_Window)
-        requests: dict[str, _Window] = defaultdict(_Window)
+        requests: dict[str, _Window] = defaultdict(_Window, {route: _Window() for route in pending})
         for event, count in events.items():
             number, index = divmod(event, _CLASSES)
             what = self._kinds[number]
@@ -171,7 +192,10 @@ class Counters:
             providers=[
                 _provider(*key, window, firsts[key], tokens[key]) for key, window in sorted(tries.items(), key=_key)
             ],
-            routes=[_route(route, window, used[route]) for route, window in sorted(requests.items(), key=_key)],
+            routes=[
+                _route(route, window, used[route], pending[route])
+                for route, window in sorted(requests.items(), key=_key)
+            ],
         )
 
     def _tick(self, started: datetime) -> _Tick:
@@ -233,7 +257,7 @@ def _provider(
     )
 
 
-def _route(route: str, window: _Window, tokens: int) -> RouteWindow:
+def _route(route: str, window: _Window, tokens: int, pending: int) -> RouteWindow:
     outcomes: Counter[RequestOutcome] = Counter()
     answered: Counter[Source] = Counter()
     for kind, count in window.events.items():
@@ -255,6 +279,7 @@ def _route(route: str, window: _Window, tokens: int) -> RouteWindow:
         queued=answered[Source.QUEUE],
         templates=outcomes[RequestOutcome.TEMPLATE],
         tokens=tokens,
+        pending=pending,
     )
 
 

@@ -14,7 +14,8 @@ class Question:
     """One request: what is asked of which route, and when it came.
 
     `key`: under which its answer is remembered, None where it never is. `size`: bytes that it holds while it waits.
-    `only`: the one provider that is asked, whatever the weights say; a drill's probe.
+    `only`: the one provider that is asked, whatever the weights say; a drill's probe. `number`: under which its end is
+    counted, of a user's request that is being answered.
     """
 
     route: str
@@ -26,6 +27,7 @@ class Question:
     priority: Priority = Priority.NORMAL
     size: int = 0
     only: str | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

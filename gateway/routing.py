@@ -255,6 +255,7 @@ class Router:
         if not question.synthetic:
             self._counters.count_request(
                 question.route,
+                question.number,
                 started=question.began,
                 outcome=outcome,
                 latency=self._clock() - question.began,

@@ -5,7 +5,7 @@ failed while degraded service was switched on is not told so, but has its share 
 """
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -114,6 +114,8 @@ class Sources:
         if question.synthetic:
             # Asked to learn how the providers do: nothing but a provider's own answer, now, tells that.
             return await self._from_provider(question, AT_ONCE)
+        number = self._counters.begin_request(question.route, started=question.began)
+        question = replace(question, number=number)
         source: Source | None = None
         try:
             reply = await self._best(_Asking(question, gone))
@@ -125,6 +127,9 @@ class Sources:
             raise
         except (AllFailed, Refused):
             self._count(question, RequestOutcome.FAILED)
+            raise
+        except BaseException:
+            self._counters.drop_request(number, started=question.began)
             raise
         finally:
             self._looked_up(question, source)
@@ -245,6 +250,7 @@ class Sources:
     def _count(self, question: Question, outcome: RequestOutcome, source: Source = Source.LIVE) -> None:
         self._counters.count_request(
             question.route,
+            question.number,
             started=question.began,
             outcome=outcome,
             latency=self._clock() - question.began,

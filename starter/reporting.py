@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from activities.baselines import PerformanceBaselines
+from activities.baselines import PerformanceBaselines, kept_beside
 from activities.evidence import EvidenceStore
-from failover.baselines import USERS, PerformanceBaseline
+from failover.baselines import PerformanceBaseline
 from failover.config import Config
 from failover.config.baselines import Baselines
 from failover.config.kpis import Kpis
@@ -107,14 +107,12 @@ class _Archives:
     def settings(self) -> Baselines:
         return self.config.baselines if self.config else Baselines()
 
-    def baselines(self, routes: Sequence[str]) -> list[PerformanceBaseline]:
-        """What is recorded of these routes, and of the models that the providers are configured with now."""
-        if self.config is None:
-            return []
-        store, config = PerformanceBaselines(self.evidence.archive), self.config
-        models = {USERS: "", **{name: config.model_id(name) for name in config.providers}}
-        found = (store.find(route, name, model) for route in routes for name, model in models.items())
-        return [one for one in found if one is not None]
+    def baselines(self, record: RunRecord) -> list[PerformanceBaseline]:
+        """What was kept of the run; of one from before any were kept, what is recorded now."""
+        kept = kept_beside(self.evidence, record)
+        if kept or self.config is None:
+            return kept
+        return PerformanceBaselines(self.evidence.archive).of(self.config, record.concerns)
 
 
 class RunReporter:
@@ -146,14 +144,12 @@ def _incident(archives: _Archives, asked: Asked, period: Period, now: datetime) 
 
 def _performance(archives: _Archives, asked: Asked, period: Period, now: datetime) -> Report:
     runs = _runs(archives, asked, period)
-    routes = list(dict.fromkeys(route for record in runs[:1] for route in record.concerns))
     return performance_impact(
         Performance(
             runs=runs,
             said=_said(runs, period),
-            now=now,
             file_name=_file_name("performance-impact", runs, period),
-            baselines=archives.baselines(routes) if asked.compare else None,
+            baselines=(archives.baselines(runs[0]) if runs else []) if asked.compare else None,
             stale_after=archives.settings.stale_after,
         )
     )

@@ -13,7 +13,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.accuracy import Accuracy, Examiner
 from activities.aftercare import Aftercare
 from activities.analyzing import Analysing
-from activities.baselines import BaselineRecorder, PerformanceBaselines
+from activities.baselines import BaselineRecorder, KeptBaselines, PerformanceBaselines
 from activities.board import VerdictBoard
 from activities.certificates import Certificates
 from activities.checks.people import Outside
@@ -24,6 +24,7 @@ from activities.drilling import Drilling, PassedDrills
 from activities.emergency import Ecosystem
 from activities.evidence import Evidence, EvidenceStore
 from activities.hold import HeldAutomation
+from activities.measuring_again import Remeasurer
 from activities.notify import Notifier, Notify
 from activities.probing import Prober, Probing
 from activities.ramping import Ramping
@@ -160,20 +161,24 @@ def _capable(client: Client, parts: Parts, task_queue: str) -> Sequence[object]:
     responder: Responder = TemporalResponder(client, task_queue, parts.notifier, config, certificates)
     if parts.statuses is not None:
         responder = AskingResponder(responder, parts.statuses)
-    reporter = RunReporter(parts.evidence, config)
+    restoration = Restoration(config, plane, prober)
     return [
         Traffic(config, plane, parts.board, certificates, parts.clock),
-        Restoration(config, plane, prober),
+        restoration,
         _watching(parts, prober, certificates, hold, runs, responder),
         Ramping(config, plane, parts.board, prober, parts.evidence, certificates, parts.clock),
         runs,
         Drilling(config, plane, parts.drills, parts.board, prober, hold),
         Ecosystem(config, plane),
-        Aftercare(config, client, task_queue, parts.evidence, reporter, parts.samples, parts.analysing),
+        _aftercare(client, parts, task_queue, restoration),
         Probing(prober),
         Notify(parts.notifier),
         CourseOfUse(plane),
-        Evidence(parts.evidence, parts.metrics.closed if parts.metrics else None),
+        Evidence(
+            parts.evidence,
+            parts.metrics.closed if parts.metrics else None,
+            KeptBaselines(parts.evidence, config).keep,
+        ),
         Communicating(config, parts.channels, parts.evidence, client, task_queue),
         *([Accuracy(parts.examiner)] if parts.examiner else ()),
         Auditing(_audit_parts(parts, prober)),
@@ -201,6 +206,19 @@ def _watching(
         certificates=certificates,
         practised=PassedDrills(parts.evidence) if demanded else None,
         clock=parts.clock,
+    )
+
+
+def _aftercare(client: Client, parts: Parts, task_queue: str, restoration: Restoration) -> Aftercare:
+    return Aftercare(
+        parts.config,
+        client,
+        task_queue,
+        parts.evidence,
+        RunReporter(parts.evidence, parts.config),
+        parts.samples,
+        parts.analysing,
+        Remeasurer(restoration, parts.plane, parts.evidence),
     )
 
 

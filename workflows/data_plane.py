@@ -18,7 +18,7 @@ from failover.ramp import RampBrief
 from failover.requests import ImmediateFailoverRequest
 from failover.restoration import Expectation
 from workflows import failures
-from workflows.options import READ, SAMPLE, WRITE
+from workflows.options import READ, SAMPLE, TO_THE_END, WRITE
 
 BATCH = 500
 """Changes a payload; more would come near Temporal's limit for one."""
@@ -79,10 +79,14 @@ async def sample(order: SampleOrder) -> Sample | str:
         return f"no sample could be taken: {failures.why(error)}"
 
 
-async def impact(routes: Sequence[str], first_bad: datetime, in_force: datetime, restored: datetime) -> Impact | None:
-    """What users felt; None where the data plane cannot tell."""
-    order = ImpactOrder(routes=list(routes), first_bad=first_bad, in_force=in_force, restored=restored)
-    options = {**READ, "schedule_to_close_timeout": timedelta(seconds=10)}
+async def impact(
+    routes: Sequence[str], first_bad: datetime, in_force: datetime, restored: datetime, *, to_the_end: bool = False
+) -> Impact | None:
+    """What users felt; None where the data plane cannot tell. `to_the_end`: once the requests of that time have ended."""
+    order = ImpactOrder(
+        routes=list(routes), first_bad=first_bad, in_force=in_force, restored=restored, to_the_end=to_the_end
+    )
+    options = TO_THE_END if to_the_end else {**READ, "schedule_to_close_timeout": timedelta(seconds=10)}
     try:
         return await workflow.execute_activity_method(Restoration.impact, order, summary="impact on users", **options)
     except ActivityError as error:

@@ -13,6 +13,7 @@ from activities.probing import CandidateProbe, Probing
 from activities.restoration import SampleOrder
 from failover import emergency
 from failover.capacity import Headroom
+from failover.config.kpis import Kpis
 from failover.distribution import Distribution, render, same
 from failover.driving import Driving, Stage, Verb
 from failover.emergency import EmergencyRoute, ProviderWatch
@@ -374,6 +375,7 @@ class MultiProviderEmergency(Driven):
             waited_for_people=state.waited if state else timedelta(0),
             routes=[self._route_shift(route) for route in state.brief.routes] if state else [],
             samples=state.samples if state else [],
+            kpis=state.brief.kpis if state else Kpis(),
             contacts=state.brief.contacts if state else {},
         )
 

@@ -108,7 +108,7 @@ class FailoverDrill(Driven):
             await route.give_back()
             if ended.outcome is Outcome.COMPLETED and not route.lost:
                 self._unwell = await self._why_not_well()
-            await self._measure()
+            await self._measure(judged=ended.outcome is Outcome.COMPLETED and not route.lost)
         except Ended as stuck:
             return stuck
         finally:
@@ -126,14 +126,15 @@ class FailoverDrill(Driven):
             if workflow.now() - began >= settings.validate_timeout:
                 return sample if isinstance(sample, str) else sample.reason
 
-    async def _measure(self) -> None:
-        """What users felt from the moment of the fault on."""
+    async def _measure(self, *, judged: bool) -> None:
+        """What users felt from the moment of the fault on; where it is judged, once the requests of that time have ended."""
         moments = self.journal.moments
         if moments is None or moments.first_bad is None:
             return
         now = workflow.now()
         self._impact = await data_plane.impact(
-            [self._known().wanted.route], moments.first_bad, moments.in_force or now, moments.restored or now
+            *([self._known().wanted.route], moments.first_bad, moments.in_force or now, moments.restored or now),
+            to_the_end=judged,
         )
 
     def _judged(self, ended: Ended) -> Ended:

@@ -37,6 +37,14 @@ SAMPLE: dict[str, Any] = {
 }
 """One look at the counters: a look that fails is a finding, and the next one comes soon."""
 
+TO_THE_END: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=100),
+    "schedule_to_close_timeout": timedelta(seconds=110),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": BRISK,
+}
+"""Waits until what was begun has ended."""
+
 GLANCE: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=2),
     "schedule_to_close_timeout": timedelta(seconds=3),

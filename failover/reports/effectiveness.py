@@ -10,7 +10,7 @@ from failover.errors import RequestError
 from failover.immediate import count
 from failover.incident import Outcome, RunRecord
 from failover.kinds import RAMPS
-from failover.kpis import Kpi, measure
+from failover.kpis import Kpi, binds, counts, measure
 from failover.reports.document import Block, Line, Plot, Report, Section, Table, Tone, text
 from failover.reports.incident import as_figures, clock_figures, plan_blocks
 from failover.reports.rates import FAILED, Rate, success_rates
@@ -113,7 +113,7 @@ def _judged(rate: Rate) -> str:
 
 def _indicators(measured: Sequence[tuple[RunRecord, Sequence[Kpi]]]) -> list[Block]:
     """Each indicator over all immediate failovers: how often its target was met, and how bad it was."""
-    bound = [kpis for record, kpis in measured if record.procedure not in RAMPS]
+    bound = [kpis for record, kpis in measured if counts(record)]
     if not bound:
         return [text("No immediate failover is among the runs; the indicators bind only those.")]
     rows, tones = [], {}
@@ -129,7 +129,7 @@ def _indicators(measured: Sequence[tuple[RunRecord, Sequence[Kpi]]]) -> list[Blo
 
 
 def _trend(measured: Sequence[tuple[RunRecord, Sequence[Kpi]]]) -> list[Block]:
-    bound = [(record, kpis) for record, kpis in reversed(measured) if record.procedure not in RAMPS]
+    bound = [(record, kpis) for record, kpis in reversed(measured) if counts(record)]
     if len(bound) < 2:
         return []
     names = [kpi.name for kpi in bound[0][1] if kpi.unit == "s"]
@@ -158,8 +158,8 @@ def _runs(measured: Sequence[tuple[RunRecord, Sequence[Kpi]]]) -> Table:
 
 
 def _found(record: RunRecord, kpi: Kpi) -> str:
-    """A ramp is not bound by the indicators: its plan has its own times."""
-    if record.procedure in RAMPS:
+    """Only where the indicators bind: a ramp's plan has its own times."""
+    if not binds(record):
         return "–"
     return f"{kpi.render()}{' MISSED' if kpi.met is False else ''}"
 
@@ -175,7 +175,7 @@ def _one(record: RunRecord, kpis: Sequence[Kpi]) -> Section:
     title = f"The latest: {record.workflow_id}, {record.outcome.value}"
     if record.procedure in RAMPS:
         return Section(title, [text(record.reason), *plan_blocks(record)])
-    return Section(title, [text(record.reason), kpi_table(kpis)])
+    return Section(title, [text(record.reason), *([kpi_table(kpis)] if binds(record) else [])])
 
 
 def _rate_figures(rate: Rate) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from failover.distribution import Distribution, percent, render
 from failover.immediate import count
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
 from failover.kinds import RAMPS
-from failover.kpis import Kpi, clocks, measure
+from failover.kpis import Kpi, binds, clocks, measure
 from failover.reports.document import (
     Block,
     Bullets,
@@ -128,10 +128,12 @@ def _cause(record: RunRecord) -> Paragraph:
 
 
 def _measured(record: RunRecord) -> Section:
-    """The indicators bind immediate failovers; a ramp is measured against its own plan."""
-    if record.procedure not in RAMPS:
+    """The indicators where they bind; a ramp is measured against its own plan, and of others the time is told."""
+    if binds(record):
         return Section("Key performance indicators", [kpi_table(measure(record)), _clocks(record)])
-    return Section("Against its plan", [*plan_blocks(record), _clocks(record)])
+    if record.procedure in RAMPS:
+        return Section("Against its plan", [*plan_blocks(record), _clocks(record)])
+    return Section("Time", [_clocks(record)])
 
 
 def plan_blocks(record: RunRecord) -> list[Block]:
@@ -166,18 +168,20 @@ def _owed(record: RunRecord) -> list[Block]:
     """What users got while it moved, against what the route owes."""
     targets = record.targets
     moved = [phase.users for phase in phases(record) if phase.name in ("settling", "while it moved", "after")]
-    requests = sum(one.requests for one in moved)
+    requests, pending = sum(one.requests for one in moved), sum(one.pending for one in moved)
     if targets is None or not requests:
         return []
     good = requests - sum(one.failed + one.empty for one in moved)
-    success = 100 * good / requests
+    served = 100 * good / (requests + pending) >= targets.success_percent
+    could_be = 100 * (good + pending) / (requests + pending) >= targets.success_percent
+    waiting = f", {pending} have not ended" if pending else ""
     slowest = max((one.latency_p95 for one in moved if one.latency_p95 is not None), default=None)
     quick = None if slowest is None else slowest <= targets.response_time
     rows = [
-        ("success rate", percent_of(good, requests), f"at least {targets.success_percent:g} %"),
+        ("success rate", f"{percent_of(good, requests)}{waiting}", f"at least {targets.success_percent:g} %"),
         ("P95, mean over slices", latency(slowest), f"at most {latency(targets.response_time)}"),
     ]
-    told = [success >= targets.success_percent, quick]
+    told = [served if served == could_be else None, quick]
     return [
         Table(
             ("while it moved", "users got", "target", ""),

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from failover.baselines import PerformanceBaseline, age, is_stale
+from failover.baselines import PerformanceBaseline, age, is_stale, is_younger
 from failover.incident import RunRecord
 from failover.kinds import FAILOVERS
 from failover.kpis import Kpi, measure
@@ -27,7 +27,6 @@ class Performance:
 
     runs: Sequence[RunRecord]
     said: str
-    now: datetime
     file_name: str
     baselines: Sequence[PerformanceBaseline] | None = None
     stale_after: timedelta = timedelta(days=7)
@@ -109,7 +108,18 @@ def _users(found: Sequence[Phase]) -> Table:
     for phase in found:
         one = phase.users
         rows.append((phase.name, f"{clock(phase.since)} to {phase.until:%H:%M:%S}", *_tally(one), _slower(one, first)))
-    head = ("phase", "time (UTC)", "requests", "failed", "error rate", "lost", "median", "P95", "P95 to before")
+    head = (
+        "phase",
+        "time (UTC)",
+        "requests",
+        "failed",
+        "error rate",
+        "lost",
+        "not ended",
+        "median",
+        "P95",
+        "P95 to before",
+    )
     return Table(head, rows)
 
 
@@ -120,6 +130,7 @@ def _tally(one: Tally) -> tuple[str, ...]:
         str(bad),
         percent_of(bad, one.requests),
         str(one.lost),
+        str(one.pending),
         latency(one.latency_p50),
         latency(one.latency_p95),
     )
@@ -176,11 +187,14 @@ def _compared(record: RunRecord, found: Sequence[Phase], asked: Performance) -> 
         if one.route not in record.concerns or not found:
             continue
         tally = found[-1].provider(one.provider) if one.provider else found[-1].users
-        p95 = tally.latency_p95
+        p95, then = tally.latency_p95, zero_of(record)
+        if is_younger(one, record):
+            rows.append((one, p95, None, f"of {clock(one.at)}, YOUNGER than the incident: it tells nothing", True))
+            continue
         percent = 100 * (p95 / one.latency_p95 - 1) if p95 is not None else None
         worse = percent is not None and percent >= record.kpis.degradation_percent
-        bad = worse or is_stale(one, asked.now, asked.stale_after)
-        rows.append((one, p95, percent, age(one, asked.now, asked.stale_after), bad))
+        bad = worse or is_stale(one, then, asked.stale_after)
+        rows.append((one, p95, percent, age(one, then, asked.stale_after), bad))
     return rows
 
 
@@ -215,6 +229,7 @@ def _tally_figures(one: Tally) -> Mapping[str, Any]:
         "failed": one.failed,
         "lost": one.lost,
         "empty": one.empty,
+        "pending": one.pending,
         "error_percent": one.error_percent,
         "p50_ms": _ms(one.latency_p50),
         "p95_ms": _ms(one.latency_p95),

@@ -10,7 +10,10 @@ from failover.incident import RunRecord, Slice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Counts added up. `latency_p95` is the mean over the slices, each weighted by its requests; None without any."""
+    """Counts added up; `pending` had not ended when they were read, and are none of `requests`.
+
+    `latency_p95` is the mean over the slices, each weighted by its requests; None without any.
+    """
 
     requests: int = 0
     failed: int = 0
@@ -18,6 +21,7 @@ class Tally:
     empty: int = 0
     latency_p50: timedelta | None = None
     latency_p95: timedelta | None = None
+    pending: int = 0
 
     @property
     def error_percent(self) -> float | None:
@@ -42,6 +46,7 @@ class Phase:
             empty=sum(one.empty for one in self.slices),
             latency_p50=mean([(one.latency_p50, one.requests) for one in self.slices]),
             latency_p95=mean([(one.latency_p95, one.requests) for one in self.slices]),
+            pending=sum(one.pending for one in self.slices),
         )
 
     def provider(self, name: str) -> Tally:

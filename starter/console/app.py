@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from failover.errors import BadInput, Unavailable
-from failover.kpis import measure
+from failover.kpis import binds, measure
 from failover.reports.html import html
 from failover.reports.markdown import markdown
 from failover.reports.rates import success_rates
@@ -224,7 +224,7 @@ class Console:
             active="past",
             one=incident(name, record),
             fillings=self._pages.fillings,
-            kpis=measure(record),
+            kpis=measure(record) if binds(record) else [],
             html_reports=await self._incidents.pages(name),
         )
 

@@ -9,6 +9,7 @@ from failover.incident import RunRecord, TimelineEntry
 from failover.kpis import Kpi, measure
 from failover.reports.incident import as_figures, incident
 from failover.reports.markdown import markdown
+from failover.reports.performance import impact_kpis
 from starter.demo.expectations import Check, Expectation, Seen, judge
 from starter.demo.users import Experience, Got
 from starter.output import as_json, table
@@ -59,12 +60,21 @@ def conclude(
         fault_at=fault_at,
         checks=judge(expectation, seen),
         kpis=measure(record) if record and expectation.moves else [],
-        excused={kpi.value: why for kpi, why in expectation.excused.items()},
+        excused=excused(expectation, record),
         users=users,
         record=record,
         report=report,
         links=_links(addresses, record),
     )
+
+
+def excused(expectation: Expectation, record: RunRecord | None) -> dict[str, str]:
+    """Indicators that are not held against the run, and why: out of its reach, or not known until all requests end."""
+    out_of_reach = {kpi.value: why for kpi, why in expectation.excused.items()}
+    if record is None or record.impact is None or record.impact.settled:
+        return out_of_reach
+    unknown = [kpi.name for kpi in impact_kpis(record) if kpi.met is None]
+    return {**dict.fromkeys(unknown, "requests of that time had not ended when the run closed"), **out_of_reach}
 
 
 def _links(addresses: Addresses, record: RunRecord | None) -> dict[str, str]:

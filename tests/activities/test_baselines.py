@@ -1,16 +1,20 @@
 """Recording baselines over the data plane in memory: what is kept, when, and that nothing is taken in bad time."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities.archive import DirectoryArchive
-from activities.baselines import BaselineRecorder, PerformanceBaselines
+from activities.baselines import BaselineRecorder, KeptBaselines, PerformanceBaselines, kept_beside
+from activities.evidence import Evidence, EvidenceStore
 from failover.config.baselines import Baselines
 from failover.errors import Unavailable
 from failover.health import Condition, Verdict
+from failover.incident import Moments, Outcome, RunRecord, Trigger
 from starter import worker_parts as composition
 from traffic.memory import MemoryPlane
 
@@ -25,6 +29,7 @@ class Recorder:
         self.parts, self.plane = parts, parts.plane
         self.plane.requests = 1000
         self.plane.skew = timedelta(minutes=1)  # Long after the routes were first set.
+        self.archive = directory
         self.store = PerformanceBaselines(DirectoryArchive(directory))
         self.open: Sequence[str] = ()
         self.recorder = BaselineRecorder(parts.config, parts.plane, parts.board, self.store, self.runs)
@@ -101,3 +106,53 @@ def test_a_baseline_that_cannot_be_read_counts_as_missing(tmp_path: Path) -> Non
     archive = DirectoryArchive(tmp_path)
     archive.put("performance-baselines/chat--users--all.json", b"{")
     assert PerformanceBaselines(archive).find("chat", "", "") is None
+
+
+def run_of(began: datetime) -> RunRecord:
+    return RunRecord(
+        procedure="ImmediateFailover",
+        workflow_id="failover/bedrock",
+        run_id="run-1",
+        trigger=Trigger.AUTOMATIC,
+        requested_by="health-check",
+        request_reason="",
+        provider="bedrock",
+        verdict=None,
+        outcome=Outcome.COMPLETED,
+        reason="Done.",
+        command=None,
+        moments=Moments(first_bad=began, decided=began + timedelta(seconds=10)),
+        concerns=["chat"],
+    )
+
+
+async def test_what_was_normal_is_kept_with_a_run(found: Recorder) -> None:
+    """The baselines go on, and one that was taken once the trouble had begun is none of the run's."""
+    found.well("bedrock", "google", "meta")
+    before = {one.subject: one for one in await found.recorder.record()}
+    store, began = EvidenceStore(found.archive), next(iter(before.values())).at + timedelta(seconds=1)
+    late = before.pop("users of route chat")
+    found.store.keep(replace(late, at=began + timedelta(hours=1)))
+    evidence = Evidence(store, None, KeptBaselines(store, found.parts.config).keep)
+    await ActivityEnvironment().run(evidence.keep, run_of(began))
+    for one in before.values():
+        found.store.keep(replace(one, at=began + timedelta(hours=1)))
+    assert {one.subject: one for one in kept_beside(store, run_of(began))} == before
+
+
+class Full(DirectoryArchive):
+    """Holds records, and takes nothing else."""
+
+    def put(self, key: str, content: bytes) -> None:
+        if key.endswith("/baselines.json"):
+            raise Unavailable("full")
+        super().put(key, content)
+
+
+async def test_baselines_that_cannot_be_kept_lose_no_record(found: Recorder) -> None:
+    """And a run without any has none."""
+    found.well("bedrock", "google", "meta")
+    await found.recorder.record()
+    store, run = EvidenceStore(Full(found.archive)), run_of(datetime.now(UTC) + timedelta(hours=1))
+    await ActivityEnvironment().run(Evidence(store, None, KeptBaselines(store, found.parts.config).keep).keep, run)
+    assert store.latest() is not None and kept_beside(store, run) == []

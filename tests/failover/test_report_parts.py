@@ -298,7 +298,7 @@ def test_a_ramp_reports_against_its_own_plan() -> None:
 
 
 def performance(*runs: RunRecord, **changes: Any) -> Report:
-    given: dict[str, Any] = {"runs": runs, "said": "x", "now": at(100), "file_name": "f"} | changes
+    given: dict[str, Any] = {"runs": runs, "said": "x", "file_name": "f"} | changes
     return performance_impact(Performance(**given))
 
 
@@ -345,10 +345,17 @@ def test_a_comparison_needs_something_to_compare_with() -> None:
     """Said, and not read as good; with one, the difference and its age."""
     assert "No baseline" in markdown(performance(failover(), baselines=[]))
     told = markdown(performance(failover(), baselines=[BASELINE]))
-    assert "google (gemini) on route chat | 200 ms | 300 ms | +50.0 % | 61m old" in told
+    assert "google (gemini) on route chat | 200 ms | 300 ms | +50.0 % | 60m old" in told
     old = markdown(performance(failover(), baselines=[BASELINE], stale_after=timedelta(minutes=5)))
     assert "OLDER than 5m" in old
     assert "baseline" not in markdown(performance(failover())).lower().replace("before", "")
+
+
+def test_a_baseline_from_after_the_incident_is_no_comparison() -> None:
+    """Of what was normal before it, it says nothing."""
+    told = performance(failover(), baselines=[replace(BASELINE, at=at(3600))])
+    assert "200 ms | 300 ms | – | of 2026-01-31 13:00:00, YOUNGER than the incident" in markdown(told)
+    assert told.figures["runs"][0]["baselines"][0]["percent"] is None
 
 
 KINDS: list[Callable[[RunRecord], Report]] = [
@@ -512,6 +519,27 @@ def test_many_runs_make_a_trend() -> None:
     assert "| detection | 21.5 s | 40.0 s | < 30s | 1 of 2 |" in told
     assert "MISSED" in told and "canary" not in told.split("## Indicators")[1].split("## Runs")[0]
     assert as_html(report).count("<svg ") == 1
+
+
+@pytest.mark.parametrize("procedure", ["MultiProviderEmergency", "ServiceSettings", "Proposal"])
+def test_the_indicators_of_a_failover_judge_nothing_else(procedure: str) -> None:
+    """An emergency lasts until somebody comes back: its hours are no restoration that was missed."""
+    hours = Moments(decided=at(0), in_force=at(1), verified=at(2), restored=at(7200), closed=at(7201))
+    other = failover(procedure=procedure, workflow_id="other", moments=hours, impact=None)
+    told = markdown(incident(other))
+    assert "indicator" not in told and "MISSED" not in told and "| total | 7201.0 s |" in told
+    told = markdown(effect(other, failover()))
+    assert "| restoration | 3.0 s | 3.0 s | < 2m | 1 of 1 |" in told and "MISSED" not in told
+    assert "indicator" not in markdown(effect(other)).split("## The latest")[1]
+
+
+def test_a_drill_is_judged_in_its_own_report_alone() -> None:
+    """It practises a failover, and counts among none that was needed."""
+    drill = failover(is_drill=True, workflow_id="drill/bedrock")
+    assert "## Key performance indicators" in markdown(incident(drill))
+    assert "No immediate failover is among the runs" in markdown(effect(drill))
+    assert "| restoration | 3.0 s |" in markdown(effect(drill)).split("## The latest")[1]
+    assert as_html(effect(drill, failover())).count("<svg ") == 0
 
 
 def test_every_metric_is_an_indicator() -> None:

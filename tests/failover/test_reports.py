@@ -124,6 +124,37 @@ def test_what_is_unknown_is_neither_met_nor_missed(changes: dict[str, Any], name
     assert {kpi.name: kpi.met for kpi in measure(record(**changes))}[name] is met
 
 
+@pytest.mark.parametrize(
+    ("lost", "pending", "value", "met"),
+    [
+        (0, 0, 0.0, True),
+        (0, 52, None, None),
+        (0, 9, 0.0, True),
+        (5, 4, 500 / 1004, True),
+        (5, 6, None, None),
+        (20, 500, 2000 / 1500, False),
+        (0, 10, 0.0, True),
+        (0, 11, None, None),
+    ],
+)
+def test_requests_that_have_not_ended_are_not_called_good(
+    lost: int, pending: int, value: float | None, met: bool | None
+) -> None:
+    """Met is what is met even if all of them are lost, missed what is missed without them; all else is unknown."""
+    impact = Impact(requests=1000, failed=lost, lost=lost, baseline_p95=None, after_p95=None, pending=pending)
+    loss = {kpi.name: kpi for kpi in measure(record(impact=impact))}["request loss"]
+    assert (loss.value, loss.met) == (pytest.approx(value) if value else value, met)
+    told = f"{pending} requests of that time had not ended" in loss.explanation
+    assert told is bool(pending) and (not pending or loss.explanation in markdown(record(impact=impact)))
+
+
+def test_a_p95_that_pending_requests_could_change_is_unknown() -> None:
+    """And says why; a trifle of them changes nothing."""
+    impact = Impact(requests=9, failed=0, lost=0, baseline_p95=timedelta(1), after_p95=None, untimed=7)
+    slower = {kpi.name: kpi for kpi in measure(record(impact=impact))}["degradation"]
+    assert slower.met is None and "7 requests of that time had not ended" in slower.explanation
+
+
 def test_time_spent_waiting_for_people_is_shown_apart() -> None:
     """Three clocks."""
     told = clocks(record(waited_for_people=timedelta(seconds=4)))

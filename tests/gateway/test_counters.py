@@ -15,7 +15,8 @@ def test_percentiles_are_within_five_percent() -> None:
     counters, rng = Counters(), random.Random(1)
     latencies = sorted(timedelta(milliseconds=10 ** rng.uniform(0, 4)) for _ in range(10_000))
     for latency in latencies:
-        counters.count_request("chat", started=T0, outcome=RequestOutcome.ANSWERED, latency=latency)
+        number = counters.begin_request("chat", started=T0)
+        counters.count_request("chat", number, started=T0, outcome=RequestOutcome.ANSWERED, latency=latency)
     window = counters.read(T0 - SECOND, None, T0 + SECOND).routes[0]
     for found, exact in ((window.latency_p50, latencies[5_000]), (window.latency_p95, latencies[9_500])):
         assert found is not None
@@ -56,10 +57,29 @@ def test_each_class_of_failure_has_a_first_of_its_own() -> None:
     assert read.first_failures == {FailureKind.THROTTLED: T0, FailureKind.PERMISSION: T0 + SECOND}
 
 
+def test_a_request_is_pending_until_it_ends() -> None:
+    """By the moment at which it began; dropped or counted twice it ends once."""
+    counters = Counters()
+    hanging, answered, mistaken = (counters.begin_request("chat", started=T0) for _ in range(3))
+    counters.begin_request("other", started=T0 + 3 * SECOND)
+    counters.count_request("chat", answered, started=T0, outcome=RequestOutcome.ANSWERED, latency=SECOND)
+    counters.drop_request(answered, started=T0)
+    counters.drop_request(mistaken, started=T0)
+
+    def read() -> dict[str, tuple[int, int]]:
+        found = counters.read(T0 - SECOND, T0 + SECOND, T0 + 10 * SECOND).routes
+        return {one.route: (one.requests, one.pending) for one in found}
+
+    assert read() == {"chat": (1, 1)}
+    counters.count_request("chat", hanging, started=T0, outcome=RequestOutcome.FAILED, latency=30 * SECOND)
+    assert read() == {"chat": (2, 0)}
+
+
 def test_what_is_old_is_forgotten() -> None:
     """Memory does not grow with time."""
     counters = Counters()
     for tick in range(int((KEPT.total_seconds() + 600) * 10)):
         started = T0 + tick * timedelta(milliseconds=100)
-        counters.count_request("chat", started=started, outcome=RequestOutcome.ANSWERED, latency=SECOND)
+        number = counters.begin_request("chat", started=started)
+        counters.count_request("chat", number, started=started, outcome=RequestOutcome.ANSWERED, latency=SECOND)
     assert len(counters._ticks) <= KEPT.total_seconds() * 10 + 65

@@ -289,3 +289,59 @@ async def test_metrics_and_health_are_there(gateway: Any) -> None:
     assert (await gateway.http.get("/healthz")).status_code == 200
     assert (await gateway.http.get("/readyz")).status_code == 200
     assert (await gateway.http.get("/nowhere")).json()["error"]["code"] == "not_found"
+
+
+async def pending(gateway: Any) -> int:
+    return sum(route["pending"] for route in (await gateway.telemetry(window="60"))["routes"])
+
+
+async def told(gateway: Any, number: int) -> None:
+    async with asyncio.timeout(5):
+        while await pending(gateway) != number:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_that_hangs_is_told_before_it_ends(gateway: Any, stream: bool) -> None:
+    """As pending, not as answered or failed; none is left once it has ended, whatever its end was."""
+    await only(gateway, "meta")
+    gateway.providers["meta"].hang = True
+    asking = [asyncio.create_task(ask(gateway, stream=stream)) for _ in range(3)]
+    await told(gateway, 3)
+    assert (await gateway.telemetry(window="60"))["routes"][0]["requests"] == 0
+    assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200] * 3
+    await told(gateway, 0)
+
+
+async def test_a_stream_is_pending_until_its_last_piece(gateway: Any) -> None:
+    """It may still be cut; a user who goes away ends it."""
+    await only(gateway, "meta")
+    gateway.providers["meta"].stall = True
+    body = {"model": "chat", "messages": QUESTION, "stream": True}
+    async with gateway.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        async for _ in answer.aiter_lines():
+            break
+        await told(gateway, 1)
+    await told(gateway, 0)
+
+
+async def test_a_users_own_mistake_is_not_pending(gateway: Any) -> None:
+    """It is over, though it counts as nothing."""
+    await only(gateway, "meta")
+    gateway.providers["meta"].fail_with = FailureKind.BAD_REQUEST
+    assert (await ask(gateway)).status_code == 400
+    assert await pending(gateway) == 0
+
+
+async def test_a_stream_that_nobody_waits_for_any_more_is_over(gateway: Any) -> None:
+    """Its user left before the first piece came: the request has ended, and the provider's stream is closed."""
+    await only(gateway, "meta")
+    gateway.providers["meta"].hang = gateway.providers["bedrock"].stall = True
+    asking = asyncio.create_task(ask(gateway, stream=True))
+    await told(gateway, 1)
+    asking.cancel()
+    async with asyncio.timeout(5):
+        while not gateway.providers["bedrock"].calls:
+            await asyncio.sleep(0.01)
+    await told(gateway, 0)
+    assert gateway.providers["bedrock"].open_streams == 0

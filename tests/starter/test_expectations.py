@@ -8,8 +8,9 @@ import pytest
 
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, Verdict
-from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.incident import Impact, Moments, Outcome, RunRecord, Trigger
 from simulator.faults import FaultKind
+from starter.demo.conclusion import excused
 from starter.demo.expectations import BLIP, CONVINCING_TRIES, Expectation, Seen, expected, judge, known
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -138,3 +139,14 @@ def test_throttling_must_be_found_and_must_not_move_all() -> None:
     assert not good(FaultKind.THROTTLED, replace(seen, verdicts=stayed().verdicts)), "it was not found"
     assert not good(FaultKind.THROTTLED, replace(seen, policy_share=seen.share_before)), "nothing was taken away"
     assert not good(FaultKind.THROTTLED, replace(seen, policy_share=0)), "all was taken away"
+
+
+def test_what_nobody_can_know_yet_is_not_held_against_a_run() -> None:
+    """Requests that hang when it closes; a loss that is missed without them is missed."""
+    hang = expected(FaultKind.HANG)
+    assert hang is not None
+    impact = Impact(requests=100, failed=0, lost=0, baseline_p95=None, after_p95=None, pending=50)
+    told = record(verdict(Condition.UNAVAILABLE))
+    assert excused(hang, replace(told, impact=replace(impact, pending=0))) == {}
+    assert set(excused(hang, replace(told, impact=impact))) >= {"request loss", "user error rate"}
+    assert "request loss" not in excused(hang, replace(told, impact=replace(impact, lost=50)))

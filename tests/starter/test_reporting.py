@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from activities.evidence import EvidenceStore
+from activities.evidence import EvidenceStore, folder_of
+from failover.baselines import PerformanceBaseline
 from failover.errors import BadInput
-from failover.incident import Moments, Outcome, RouteShift, RunRecord, Trigger
+from failover.incident import Moments, Outcome, RouteShift, RunRecord, Slice, Trigger
 from starter.cli import run_app
 from starter.parts import EVIDENCE
 
@@ -179,3 +181,35 @@ def test_the_list_of_what_is_on_record(desk: Path, capsys: pytest.CaptureFixture
     assert "record.json" in data["runs"][0]["files"]
     assert run_app(["evidence", "--state", str(desk / "state")]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_a_run_is_compared_with_what_was_kept_of_it(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where no baseline is recorded any more, or nobody knows the configuration."""
+    began = NOW - timedelta(hours=2)
+    counted = Slice(
+        since=began,
+        until=began + timedelta(seconds=9),
+        requests=50,
+        failed=0,
+        lost=0,
+        empty=0,
+        latency_p95=timedelta(milliseconds=300),
+    )
+    run = record("newest", timedelta(hours=2), course=[counted])
+    normal = PerformanceBaseline(
+        route="chat",
+        provider="",
+        model="",
+        at=began - timedelta(hours=1),
+        window=timedelta(minutes=10),
+        requests=500,
+        success_percent=100,
+        latency_p50=None,
+        latency_p95=timedelta(milliseconds=200),
+    )
+    store = EvidenceStore(desk / "state" / EVIDENCE)
+    kept = TypeAdapter(list[PerformanceBaseline]).dump_json([normal])
+    store.keep(run)
+    store.attach(folder_of(run.moments.decided, run.workflow_id, run.run_id), "baselines.json", kept)
+    assert report(desk, "--type", "performance-impact", "--run", "newest", "--compare", "baseline") == 0
+    assert "users of route chat | 200 ms | 300 ms | +50.0 % | 60m old" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.notifiers.memory import MemoryNotifier
 from failover.config.emergency import Emergency
+from failover.config.kpis import Kpis
 from failover.config.procedures import Immediate, Procedures
 from failover.config.providers import Capacity
 from failover.failure import FailureKind
@@ -30,6 +31,7 @@ def parts(make_parts: Callable[..., composition.Parts]) -> composition.Parts:
     return make_parts(
         procedures=Procedures(immediate=Immediate.model_validate(SHORT["immediate"])),
         emergency=Emergency.model_validate({"watch_interval": "500ms", "update_interval": "400ms"}),
+        kpis=Kpis(user_error_rate_percent=7),
     )
 
 
@@ -95,6 +97,8 @@ async def test_the_first_provider_back_gets_the_traffic_and_service_becomes_norm
     assert result.outcome is Outcome.COMPLETED, result.reason
     policy = plane.policy("chat")
     assert (policy.mode, policy.degraded, policy.distribution) == (Mode.NORMAL, {}, {"meta": 10_000})
+    kept = parts.evidence.latest()
+    assert kept is not None and kept.kpis.user_error_rate_percent == 7  # The limit in its plots.
     assert isinstance(parts.notifier, MemoryNotifier)
     assert any(
         message.urgent and "CRITICAL: Multi-provider AI outage" in message.text for message in parts.notifier.messages
