@@ -123,6 +123,7 @@ class ReadinessAudit:
             at=info.start_time,
             requested_by=request.requested_by,
             targets=plan.targets,
+            successors=plan.successors,
             providers={name: _of_provider(one) for name, one in by_provider.items()},
             golden={key: _seen(golden.get(key, SILENT), Check.GOLDEN) for key in sets},
             context={**plan.context, **_proved(plan, proved)},

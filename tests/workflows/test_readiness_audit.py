@@ -168,6 +168,16 @@ async def test_what_changes_is_told_and_a_failed_target_loses_its_certificate(de
     assert "route chat has a working target again" in deployed.said[-1] and not notifier.messages[-1].urgent
 
 
+async def test_nobody_takes_over_from_the_only_one_that_is_well(deployed: Deployment) -> None:
+    """Bedrock serves most of the route; that it is well itself helps nobody when it fails."""
+    await deployed.audit()
+    for name in ("google", "meta"):
+        deployed.provider(name).fail_with = FailureKind.AUTHENTICATION
+    result, audit = await deployed.audit()
+    assert result.standings == {"chat": Standing.NOT_READY} and audit.unprotected("chat") == ["bedrock"]
+    assert "route chat has no working target if bedrock fails (not ready)" in deployed.said[-1]
+
+
 async def test_wrong_answers_and_a_short_window(deployed: Deployment) -> None:
     """A model that answers probes and nothing else is no target; the context is proved only where that was asked for."""
     deployed.provider("meta").knows = {}
