@@ -77,6 +77,17 @@ def test_what_a_kill_cut_is_left_out(tmp_path: Path) -> None:
     assert [entry.number for entry in lines.read()] == [1, 2]
 
 
+def test_what_comes_after_a_cut_line_is_kept(tmp_path: Path) -> None:
+    """A kill leaves no newline behind; what was answered as noted must not be lost with the line that it cut."""
+    lines = JsonLines(tmp_path / "entries.jsonl", Entry, 4096)
+    lines.append(Entry(1))
+    with (tmp_path / "entries.jsonl").open("ab") as file:
+        file.write(b'{"numb')
+    lines.append(Entry(2))
+    lines.append(Entry(3))
+    assert [entry.number for entry in lines.read()] == [1, 2, 3]
+
+
 def test_the_same_deploy_told_by_many_at_once_is_kept_once(tmp_path: Path) -> None:
     """Each with a log of its own, as processes have."""
     note = DeployNote(service="gateway", version="v2")
