@@ -207,7 +207,7 @@ class Auditing:
         try:
             answer = await self._parts.clients[order.provider].invoke(completion, timeout=timeout)
         except ProviderError as error:
-            return auditing.proved_context(order.tokens, None, str(error.failure))
+            return auditing.unanswered_context(order.tokens, error.failure)
         if not self._parts.prober.makes_sense(answer.text):
             return auditing.proved_context(order.tokens, None, "an answer that makes no sense")
         return auditing.proved_context(order.tokens, answer.usage.input_tokens or None, None)
