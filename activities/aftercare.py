@@ -18,6 +18,7 @@ from activities.runs import start_or_join
 from activities.samples import SampleLog
 from failover import aftercare, suggestions
 from failover.aftercare import CareItem, FollowUpRequest, ItemResult
+from failover.analysis.findings import Analysis
 from failover.config import Config
 from failover.incident import RunRecord, Trigger
 from failover.reports.document import Report
@@ -57,8 +58,8 @@ class Reporter(Protocol):
 class Analyst(Protocol):
     """Finds root causes, and keeps what it finds beside the record."""
 
-    async def keep(self, run_id: str) -> str:
-        """→ the most probable cause, in one sentence. FailoverError where there is nothing to find it by."""
+    async def keep(self, run_id: str) -> Analysis:
+        """→ what was found. FailoverError where there is nothing to find it by."""
         ...
 
 
@@ -120,7 +121,8 @@ class Aftercare:
         """What the evidence says of the cause; what it does not say is people's to find out."""
         if self._analyst is None:
             return ItemResult(done=False, said="This worker keeps nothing that a cause could be found by.")
-        return ItemResult(done=True, said=await self._analyst.keep(request.run_id))
+        analysis = await self._analyst.keep(request.run_id)
+        return ItemResult(done=analysis.known, said=analysis.headline)
 
     @activity.defn(name="aftercare.status_page")
     async def status_page(self, request: FollowUpRequest) -> ItemResult:

@@ -150,15 +150,15 @@ class Analysing:
         self._gatherer = gatherer
         self._store = store
 
-    async def keep(self, run_id: str) -> str:
-        """Analyse a closed run and keep it in its folder as analysis.json and analysis.md; → the headline.
+    async def keep(self, run_id: str) -> Analysis:
+        """Analyse a closed run and keep it in its folder as analysis.json and analysis.md.
 
         Again for the same run, it replaces what was kept.
         """
         folder, record = await asyncio.to_thread(self._found, run_id)
         analysis = await self._gatherer.analysis(record)
         await asyncio.to_thread(self._attach, folder, analysis)
-        return analysis.headline
+        return analysis
 
     def _found(self, run_id: str) -> tuple[str, RunRecord]:
         for folder, record in self._store.records():

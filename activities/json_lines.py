@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -35,7 +35,9 @@ class JsonLines(Generic[T]):
     def _write(self, line: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(line) > self._most:
             self._path.replace(self._older)
-        with self._path.open("ab") as file:
+        with self._path.open("ab+") as file:
+            if _is_torn(file):
+                file.write(b"\n")
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -59,3 +61,11 @@ class JsonLines(Generic[T]):
         with self._path.with_suffix(".lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _is_torn(file: BinaryIO) -> bool:
+    """Whether its last line was cut by a kill: what is written behind it would be lost with it."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"

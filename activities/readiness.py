@@ -40,7 +40,7 @@ FILLER = "The quick brown fox jumps over the lazy dog. "
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPlan:
     """Whom to look at, and for how long. `needs`: route → tokens that its longest prompt has; `context`: what is known of
-    the windows of its targets, by `pair`."""
+    the windows of its targets, by `pair`; `successors`: route → whoever serves it → who may take over from it."""
 
     targets: Sequence[Target]
     routes: Sequence[str]
@@ -48,6 +48,7 @@ class AuditPlan:
     context: Mapping[str, Finding]
     timeout: timedelta
     prompt_timeout: timedelta
+    successors: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,7 @@ class Auditing:
             context={pair(one): self._window(one, needs[one.route]) for one in targets if one.route in needs},
             timeout=config.readiness.timeout,
             prompt_timeout=config.detection.accuracy.timeout,
+            successors={route: config.successors_of(route) for route in routes},
         )
 
     def _target(self, route: str, provider: str) -> Target:
@@ -205,7 +207,7 @@ class Auditing:
         try:
             answer = await self._parts.clients[order.provider].invoke(completion, timeout=timeout)
         except ProviderError as error:
-            return auditing.proved_context(order.tokens, None, str(error.failure))
+            return auditing.unanswered_context(order.tokens, error.failure)
         if not self._parts.prober.makes_sense(answer.text):
             return auditing.proved_context(order.tokens, None, "an answer that makes no sense")
         return auditing.proved_context(order.tokens, answer.usage.input_tokens or None, None)

@@ -13,7 +13,7 @@ from failover.config.routes import ApprovalPoint
 from failover.context_windows import window_of
 from failover.credentials import Credentials
 from failover.distribution import WHOLE
-from failover.failure import Failure, FailureKind
+from failover.failure import UNAVAILABLE_KINDS, Failure, FailureKind
 from failover.findings import Finding, failed, ok, unknown, warning
 from failover.policy import TrafficPolicy
 from failover.readiness import Check
@@ -127,6 +127,14 @@ def proved_context(needed: int, read_tokens: int | None, failure: str | None) ->
     if read_tokens is not None and 0 < read_tokens < needed * 0.5:
         return failed(about, f"{said}, but only {read_tokens} tokens of it were read", "a model with a wider window")
     return ok(about, said + (f" ({read_tokens} were read)" if read_tokens else ""))
+
+
+def unanswered_context(needed: int, failure: Failure) -> Finding:
+    """Why a prompt of that length was not answered: trouble that may pass says nothing of the window."""
+    if failure.kind in UNAVAILABLE_KINDS or failure.kind is FailureKind.THROTTLED:
+        said = f"a prompt of about {needed} tokens was not answered: {failure}"
+        return unknown(Check.CONTEXT, said, "prove it again once that is over")
+    return proved_context(needed, None, str(failure))
 
 
 def capacity(

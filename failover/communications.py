@@ -187,7 +187,7 @@ class Missed:
 class ChannelState:
     """One channel's part in an incident. `done`: the number of the last news that is dealt with.
 
-    `only_person`: it is told only when a person is needed. `left_out`: why it is told nothing at all.
+    `only_person`: it is told only when a person is needed, and then the end. `left_out`: why it is told nothing at all.
     """
 
     name: ChannelName
@@ -225,10 +225,11 @@ class ChannelState:
         return next((one for one in left if one.urgent), left[-1])
 
     def _concerns(self, news: News) -> bool:
-        """A vendor is told how it began and how it ended; a page is for who is needed."""
+        """A vendor is told how it began and how it ended; a page is for who is needed, and over once nobody is."""
         if self.name in CASES and self.reference and news.stage is Stage.UPDATED:
             return False
-        return news.needs_person or not self.only_person
+        may_be_paged = bool(self.said or self.missed)
+        return news.needs_person or not self.only_person or (news.stage is Stage.CLOSED and may_be_paged)
 
     def was_told(self, news: News, reference: str, at: datetime) -> None:
         self.done, self.reference = news.number, reference or self.reference

@@ -34,7 +34,7 @@ HINDERING = ESSENTIAL | {Check.EXPIRY, Check.CAPACITY}
 
 
 class Standing(StrEnum):
-    """Of a target, or of a route's best one."""
+    """Of a target, or of a route: then of the best target there would be, whoever of those who serve it failed."""
 
     READY = "ready"
     UNPROVEN = "unproven"
@@ -57,7 +57,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """`routes`: what was looked at of each route beside its targets; `common`: of the whole deployment."""
+    """`routes`: what was looked at of each route beside its targets; `common`: of the whole deployment; `successors`: route →
+    whoever serves it → who may take over from it."""
 
     id: str
     at: datetime
@@ -66,6 +67,7 @@ class Audit:
     targets: Sequence[Target] = ()
     routes: Mapping[str, Mapping[Check, Finding]] = field(default_factory=dict)
     common: Mapping[Check, Finding] = field(default_factory=dict)
+    successors: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def found_of(self, target: Target) -> dict[Check, Finding]:
         """Everything that a failover to the target needs."""
@@ -82,14 +84,40 @@ class Audit:
     def of_route(self, route: str) -> list[Target]:
         return [target for target in self.targets if target.route == route]
 
-    def route_standing(self, route: str) -> Standing:
-        """Of its best target; a route without any is not ready."""
-        known = {self.standing(target) for target in self.of_route(route)}
+    def without(self, route: str) -> dict[str, Standing]:
+        """Whoever serves a route → its best successor. Where it is not said who serves, any target is one of nobody ("")."""
+        targets = self.of_route(route)
+        successors = self.successors.get(route) or {"": [target.provider for target in targets]}
+        return {
+            source: self._best(target for target in targets if target.provider in names)
+            for source, names in successors.items()
+        }
+
+    def _best(self, targets: Iterable[Target]) -> Standing:
+        known = {self.standing(target) for target in targets}
         return next((one for one in Standing if one in known), Standing.NOT_READY)
 
+    def route_standing(self, route: str) -> Standing:
+        """Any of those who serve it may be the one that fails, and cannot be its own target: the worst case counts."""
+        return max(self.without(route).values(), key=list(Standing).index)
+
+    def unprotected(self, route: str) -> list[str]:
+        """Those who serve a route, and from whom no target that is known to work could take over."""
+        return sorted(source for source, standing in self.without(route).items() if standing is not Standing.READY)
+
+    def condition(self, route: str) -> str:
+        """ " if bedrock fails", where a target is missing for some of those who serve the route; "" where for all."""
+        unprotected = self.unprotected(route)
+        some = len(unprotected) < len(self.without(route))
+        return f" if {' or '.join(unprotected)} fails" if some else ""
+
     def stranded(self) -> list[str]:
-        """Routes without a target that is known to work: what nobody knows is no good news."""
-        return [route for route in sorted(self.routes) if self.route_standing(route) is not Standing.READY]
+        """Routes that may be left without a target that is known to work: what nobody knows is no good news."""
+        return [route for route in sorted(self.routes) if self.unprotected(route)]
+
+    def gaps(self) -> list[str]:
+        """The same for people: "chat", or "chat if bedrock fails"."""
+        return [f"{route}{self.condition(route)}" for route in self.stranded()]
 
     def every(self) -> list[tuple[str, Check, Finding]]:
         """(where, check, finding) of everything; where is "chat → google", "chat" or ""."""
@@ -113,7 +141,7 @@ class Audit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """What an audit brought home, each thing once: a provider serves many routes. Keys of `golden` are by `prompts`, those
-    of `context` and `capacity` by `pair`. `expiries`: provider → when its credentials end."""
+    of `context` and `capacity` by `pair`. `expiries`: provider → when its credentials end; `successors`: as in `Audit`."""
 
     id: str
     at: datetime
@@ -126,6 +154,7 @@ class Looked:
     routes: Mapping[str, Mapping[Check, Finding]] = field(default_factory=dict)
     common: Mapping[Check, Finding] = field(default_factory=dict)
     expiries: Mapping[str, datetime] = field(default_factory=dict)
+    successors: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
 
 def prompts(target: Target) -> str:
@@ -158,6 +187,7 @@ def assemble(looked: Looked, finished: datetime) -> Audit:
         targets=[replace(target, found=found(target)) for target in looked.targets],
         routes=looked.routes,
         common=looked.common,
+        successors=looked.successors,
     )
 
 
@@ -177,11 +207,13 @@ def why_not_ready(audit: Audit, target: Target) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What people were told last: how each target stands ("chat → google"), each route, and what else was not well."""
+    """What people were told last: how each target stands ("chat → google"), each route and who of those who serve it has no
+    working target to take over, and what else was not well."""
 
     targets: Mapping[str, Standing] = field(default_factory=dict)
     routes: Mapping[str, Standing] = field(default_factory=dict)
     worries: Sequence[str] = ()
+    unprotected: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def picture(audit: Audit) -> Picture:
@@ -191,12 +223,13 @@ def picture(audit: Audit) -> Picture:
         targets={pair(target): audit.standing(target) for target in audit.targets},
         routes={route: audit.route_standing(route) for route in sorted(audit.routes)},
         worries=sorted(worries),
+        unprotected={route: audit.unprotected(route) for route in audit.stranded()},
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What people are told of an audit; `urgent`: a route has no working target."""
+    """What people are told of an audit; `urgent`: a route has no working target, or not for all who may fail."""
 
     headline: str
     text: str
@@ -210,7 +243,11 @@ TOLD = 12
 def news(before: Picture | None, audit: Audit) -> News | None:
     """What has changed since people were told last; None where nothing has. Before the first time all was well."""
     now, was = picture(audit), before or Picture()
-    lost = [name for name, one in now.routes.items() if one is not Standing.READY and was.routes.get(name) is not one]
+    lost = [
+        name
+        for name, unprotected in now.unprotected.items()
+        if was.routes.get(name) is not now.routes[name] or {*unprotected} - {*was.unprotected.get(name, [])}
+    ]
     regained = [name for name, one in now.routes.items() if one is Standing.READY and _was_bad(was.routes.get(name))]
     changed = [
         target
@@ -222,7 +259,10 @@ def news(before: Picture | None, audit: Audit) -> News | None:
     if not (lost or regained or changed or fresh or over):
         return None
     lines = [
-        *(f"route {name} has no working target ({now.routes[name].value}); see to it now" for name in lost),
+        *(
+            f"route {name} has no working target{audit.condition(name)} ({now.routes[name].value}); see to it now"
+            for name in lost
+        ),
         *(f"route {name} has a working target again" for name in regained),
         *(
             f"{pair(target)} is {now.targets[pair(target)].value}{_because(why_not_ready(audit, target))}"
@@ -240,8 +280,8 @@ def news(before: Picture | None, audit: Audit) -> News | None:
 
 
 def _stranded(audit: Audit) -> str:
-    stranded = audit.stranded()
-    return f", no working target for {', '.join(stranded[:5])}" if stranded else ", every route has a working target"
+    gaps = audit.gaps()
+    return f", no working target for {', '.join(gaps[:5])}" if gaps else ", every route has a working target"
 
 
 def _was_bad(standing: Standing | None) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from failover import kinds
 from failover.config import Config
 from failover.config.communications import Communications
-from failover.config.routes import Approvals
+from failover.config.routes import Approvals, Route
 from failover.distribution import Distribution, move_all, percent
 from failover.health import Verdict
 from failover.incident import Outcome, RunRecord, TimelineEntry
@@ -182,13 +182,19 @@ def afterwards(distribution: Distribution, provider: str, chain: Sequence[str]) 
 
 
 def as_rehearsed(config: Config, probe_answer: str) -> Config:
-    """The configuration as a rehearsal uses it: probes are answered by a word, users are counted by the world alone, and
-    nothing follows a run that nobody had."""
+    """The configuration as a rehearsal uses it: probes are answered by a word, users are counted by the world alone, nobody
+    audits a target, and nothing follows a run that nobody had."""
     detection = config.detection
     probe = detection.probe.model_copy(update={"expect": probe_answer})
-    told = detection.model_copy(update={"probe": probe, "sources": {}})
+    automation = detection.automation.model_copy(update={"only_certified": False})
+    told = detection.model_copy(update={"probe": probe, "sources": {}, "automation": automation})
     alone = {"communications": Communications(), "follow_up": config.follow_up.model_copy(update={"enabled": False})}
-    return config.model_copy(update={"detection": told, **alone})
+    routes = {name: _without_certificates(route) for name, route in config.routes.items()}
+    return config.model_copy(update={"detection": told, "routes": routes, **alone})
+
+
+def _without_certificates(route: Route) -> Route:
+    return route.model_copy(update={"automation": route.automation.model_copy(update={"only_certified": None})})
 
 
 # What guards a configuration

@@ -144,5 +144,4 @@ def _store(settings: Settings, state: Path | None) -> EvidenceStore:
 
 
 def _drills(store: EvidenceStore) -> list[RunRecord]:
-    records = (store.load(folder) for folder in store.list() if "-drill-" in folder)
-    return [record for record in records if record.procedure == NAME]
+    return [record for _, record in store.records() if record.procedure == NAME]

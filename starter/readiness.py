@@ -98,6 +98,7 @@ def told(audit: Audit) -> dict[str, object]:
         "standings": {
             route: {
                 "standing": audit.route_standing(route),
+                "unprotected": [name for name in audit.unprotected(route) if name],
                 "targets": {one.provider: audit.standing(one) for one in audit.of_route(route)},
             }
             for route in sorted(audit.routes)
@@ -128,7 +129,8 @@ def _print(audit: Audit, interval: timedelta) -> None:
     if age > 2 * interval:
         alarm(f"It is older than two intervals of {render_duration(interval)}: see `failoverctl schedules list`.")
     for route in audit.stranded():
-        alarm(f"Route {route} has no target that is known to work ({audit.route_standing(route).value}).")
+        standing, condition = audit.route_standing(route).value, audit.condition(route)
+        alarm(f"Route {route} has no target that is known to work{condition} ({standing}).")
 
 
 def _word(finding: Finding | None) -> str:
@@ -241,7 +243,7 @@ def finding(loaded: LoadedConfig, store: FileReadinessStore, now: datetime) -> F
     age = now - audit.finished
     if age > 2 * settings.interval:
         return warning(about, f"the last audit is {roughly(age)} old", f"see to the schedule and the workers; {look}")
-    if stranded := audit.stranded():
-        said = f"the last audit found no working target for {', '.join(stranded)}"
+    if gaps := audit.gaps():
+        said = f"the last audit found no working target for {', '.join(gaps)}"
         return failed(about, said, "`failoverctl readiness` says what to do")
     return ok(about, f"{audit.score:.0f} % of its checks passed {roughly(age)} ago; every route has a working target")

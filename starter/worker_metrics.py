@@ -14,10 +14,12 @@ from activities.board import VerdictBoard
 from activities.notify import Notifier
 from failover.config import Config
 from failover.deadman import patience
+from failover.drill import NAME as DRILL
 from failover.health import Condition, Health, Verdict
 from failover.incident import Outcome, RunRecord, Trigger
 from failover.kpis import Kpi, measure
 from failover.messages import IncidentMessage, MessageRef
+from failover.reports import rates
 from starter.census import Census
 from starter.checks import Watched
 from workflows.journal import OPENED, OPENED_HELP
@@ -27,6 +29,7 @@ _KPI_BUCKETS = (0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 60
 _TIMED = ("detection", "execution", "restoration", "total")
 _SHARES = ("request_loss", "user_error_rate", "degradation")
 _MET = {True: "yes", False: "no", None: "unknown"}
+_SUCCEEDED = {True: "yes", False: "no"}
 
 
 class WorkerMetrics:
@@ -42,8 +45,14 @@ class WorkerMetrics:
         self._procedures = procedures
         self._closed = Counter(
             "failover_runs_closed",
-            "Runs that ended, by procedure, what started them, and outcome; dry runs are none.",
+            "Runs that ended, by procedure, what started them, and outcome; dry runs and what drills practise are none.",
             ["procedure", "trigger", "outcome"],
+            registry=self.registry,
+        )
+        self._rated = Counter(
+            "failover_runs_rated",
+            "Runs that ended and count in a success rate, by whether they succeeded: those that reports count.",
+            ["rate", "succeeded"],
             registry=self.registry,
         )
         self._kpi = Histogram(
@@ -84,14 +93,22 @@ class WorkerMetrics:
             for kpi in (*_TIMED, *_SHARES):
                 for met in _MET.values():
                     self._judged.labels(kpi, procedure, met)
+        for rate in rates.NAMES:
+            for succeeded in _SUCCEEDED.values():
+                self._rated.labels(rate, succeeded)
         for result in ("sent", "failed"):
             self._messages.labels(result)
 
     def closed(self, record: RunRecord) -> None:
-        """A run ended."""
+        """A run ended. The procedure that a drill practised is none: the drill itself is told of."""
+        if record.is_drill and record.procedure != DRILL:
+            return
         self._closed.labels(record.procedure, record.trigger.value, record.outcome.value).inc()
         for kpi in measure(record):
             self._measured(record.procedure, kpi)
+        rate, succeeded = rates.rate_of(record), rates.succeeded(record)
+        if rate is not None and succeeded is not None:
+            self._rated.labels(rate, _SUCCEEDED[succeeded]).inc()
 
     def _measured(self, procedure: str, kpi: Kpi) -> None:
         name = kpi.name.replace(" ", "_")

@@ -100,7 +100,7 @@ class ImmediateFailover(Visible):
             decided=verdict.at if verdict else workflow.info().start_time,
             first_bad=verdict.first_bad_at if verdict else None,
             unhealthy=verdict.at if verdict and verdict.down else None,
-            counted=not request.dry_run,
+            counted=not (request.dry_run or request.is_drill),
         )
         why = verdict.reason if verdict else request.reason or "an operator asked for it"
         self.journal.enter("observe", f"Immediate failover of {request.failed_provider}: {why}")

@@ -25,7 +25,7 @@ from failover import kinds
 from failover.errors import NON_RETRYABLE
 from failover.findings import Finding, Health, unknown
 from failover.messages import readiness_changed
-from failover.readiness import Check, Looked, Standing, pair, prompts
+from failover.readiness import Check, Looked, Standing, Target, pair, prompts
 from failover.requests import ReadinessAuditRequest
 from workflows import failures
 from workflows.options import HELPER, READ
@@ -116,7 +116,7 @@ class ReadinessAudit:
         answering = {name for name in names if _answers(by_provider[name])}
         golden, proved = await asyncio.gather(
             self._each(Auditing.golden, {key: order for key, order in sets.items() if order.provider in answering}),
-            self._each(Auditing.context, {name: order for name, order in proofs.items() if name in answering}),
+            self._each(Auditing.context, {key: order for key, order in proofs.items() if order.provider in answering}),
         )
         info = workflow.info()
         return Looked(
@@ -124,6 +124,7 @@ class ReadinessAudit:
             at=info.start_time,
             requested_by=request.requested_by,
             targets=plan.targets,
+            successors=plan.successors,
             providers={name: _of_provider(one) for name, one in by_provider.items()},
             golden={key: _seen(golden.get(key, SILENT), Check.GOLDEN) for key in sets},
             context={**plan.context, **_proved(plan, proved)},
@@ -138,12 +139,12 @@ class ReadinessAudit:
         )
 
     def _proofs(self, plan: AuditPlan) -> dict[str, ContextOrder]:
-        """One prompt for each provider: as long as the neediest of its routes wants it."""
-        needs: dict[str, int] = {}
-        for target in plan.targets:
-            if target.route in plan.needs:
-                needs[target.provider] = max(needs.get(target.provider, 0), plan.needs[target.route])
-        return {name: ContextOrder(provider=name, tokens=tokens) for name, tokens in needs.items()}
+        """One prompt for each length that is wanted of a provider: a longer one says nothing of those that need less."""
+        return {
+            _proof(plan, target): ContextOrder(provider=target.provider, tokens=plan.needs[target.route])
+            for target in plan.targets
+            if target.route in plan.needs
+        }
 
     async def _each(self, look: Any, orders: Mapping[str, Any]) -> dict[str, Any]:
         found = await asyncio.gather(*(self._one(look, key, order) for key, order in orders.items()))
@@ -199,9 +200,13 @@ def _seen(look: Finding | Unseen, check: Check) -> Finding:
     return look.finding(check) if isinstance(look, Unseen) else look
 
 
+def _proof(plan: AuditPlan, target: Target) -> str:
+    return f"{target.provider} with {plan.needs[target.route]} tokens"
+
+
 def _proved(plan: AuditPlan, proved: Mapping[str, Any]) -> dict[str, Finding]:
-    needing = [target for target in plan.targets if target.route in plan.needs and target.provider in proved]
-    return {pair(target): _seen(proved[target.provider], Check.CONTEXT) for target in needing}
+    needing = {pair(target): _proof(plan, target) for target in plan.targets if target.route in plan.needs}
+    return {name: _seen(proved[proof], Check.CONTEXT) for name, proof in needing.items() if proof in proved}
 
 
 def _capacity(plan: AuditPlan, look: TrafficLook | Unseen) -> dict[str, Finding]:

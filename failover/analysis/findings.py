@@ -135,6 +135,14 @@ class Analysis:
     more_lines: int
 
     @property
+    def known(self) -> bool:
+        """There is one cause, by more than a weak sign; an alert that no sample bears out is none."""
+        first = self.claims[0] if self.claims else None
+        if first is None or self.undecided:
+            return False
+        return first.cause is not Cause.ALERT_ALONE and first.strength is not Strength.WEAK
+
+    @property
     def headline(self) -> str:
         """One sentence; never more certain than the evidence."""
         if not self.claims:

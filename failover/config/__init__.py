@@ -158,9 +158,14 @@ class Config(Section):
 
     def targets_of(self, route: str) -> list[str]:
         """Everybody who may have to take over on a route: the chains of those who serve it, and whoever else serves it."""
+        successors = self.successors_of(route)
+        chained = [name for chain in successors.values() for name in chain]
+        return list(dict.fromkeys([*chained, *(successors if len(successors) > 1 else [])]))
+
+    def successors_of(self, route: str) -> dict[str, list[str]]:
+        """Whoever serves a route → who may take over from it, best first."""
         serving = [name for name, share in self.routes[route].distribution.items() if share]
-        chained = [name for source in serving for name in self.chain(route, source)]
-        return list(dict.fromkeys([*chained, *(serving if len(serving) > 1 else [])]))
+        return {source: self.chain(route, source) for source in serving}
 
     def _drill_problems(self) -> list[str]:
         drills = self.drills

@@ -11,6 +11,11 @@ from failover.kinds import FAILBACK, FAILOVERS
 FAILED = (Outcome.ROLLED_BACK, Outcome.HELD, Outcome.STOPPED, Outcome.NEEDS_HUMAN)
 """Ends that were not what the run was started for, whoever is to blame."""
 
+AUTOMATED, MANUAL, RETURNED = "automated failover", "manual failover", "failback"
+
+NAMES = (AUTOMATED, MANUAL, RETURNED)
+"""The rates that there are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
@@ -38,33 +43,36 @@ class Rate:
 
 
 def success_rates(records: Iterable[RunRecord], targets: SuccessRates) -> list[Rate]:
-    """Automated and manual failovers, and failbacks, against their targets; drills are none of them."""
-    known = [record for record in records if not record.is_drill]
-    failovers = [record for record in known if record.procedure in FAILOVERS]
+    """Automated and manual failovers, and failbacks, against their targets."""
+    wanted = (targets.automated_failover_percent, targets.manual_failover_percent, targets.failback_percent)
+    known = [(rate_of(record), record) for record in records]
     return [
-        _rate(
-            "automated failover",
-            [record for record in failovers if record.trigger is Trigger.AUTOMATIC],
-            targets.automated_failover_percent,
-        ),
-        _rate(
-            "manual failover",
-            [record for record in failovers if record.trigger is Trigger.MANUAL],
-            targets.manual_failover_percent,
-        ),
-        _rate("failback", [record for record in known if record.procedure == FAILBACK], targets.failback_percent),
+        _rate(name, [record for rate, record in known if rate == name], target)
+        for name, target in zip(NAMES, wanted, strict=True)
     ]
 
 
+def rate_of(record: RunRecord) -> str | None:
+    """The rate that a run is looked at for; None: for none. Drills are neither failovers nor failbacks."""
+    if record.is_drill:
+        return None
+    if record.procedure in FAILOVERS:
+        return AUTOMATED if record.trigger is Trigger.AUTOMATIC else MANUAL
+    return RETURNED if record.procedure == FAILBACK else None
+
+
+def succeeded(record: RunRecord) -> bool | None:
+    """Whether a run did what it was started for; None where it says nothing of how well failovers work."""
+    return None if why_not_counted(record) else record.outcome is Outcome.COMPLETED
+
+
 def _rate(name: str, records: Sequence[RunRecord], target: float) -> Rate:
-    why = [why_not_counted(record) for record in records]
+    why, good = [why_not_counted(record) for record in records], [succeeded(record) for record in records]
     left_out = {reason: why.count(reason) for reason in dict.fromkeys(why) if reason is not None}
     return Rate(
         name=name,
-        counted=why.count(None),
-        succeeded=sum(
-            reason is None and record.outcome is Outcome.COMPLETED for record, reason in zip(records, why, strict=True)
-        ),
+        counted=len(good) - good.count(None),
+        succeeded=good.count(True),
         target=target,
         left_out=[f"{count} {reason}" for reason, count in left_out.items()],
     )

@@ -41,7 +41,7 @@ log = structlog.get_logger("console")
 MOST_STREAMS = 100
 
 LISTED = 200
-"""Incidents on a page."""
+"""Incidents in a list and in its pictures; rates are of all that there are."""
 
 PERIODS: Mapping[str, timedelta | None] = {
     "24h": timedelta(days=1),
@@ -185,32 +185,31 @@ class Console:
     async def _past(self, request: Request) -> Response:
         page = self._entrance.page(request)
         period = request.query_params.get("period", "30d")
-        since = PERIODS.get(period, PERIODS["30d"])
-        known = await self._incidents.all(LISTED)
-        now = datetime.now(UTC)
-        chosen = [one for one in known if since is None or now - one[1].moments.decided < since]
+        length = PERIODS.get(period, PERIODS["30d"])
+        chosen = await self._incidents.all(None if length is None else datetime.now(UTC) - length)
         return self._pages.respond(
             "past.html",
             page,
             active="past",
             periods=list(PERIODS),
             period=period if period in PERIODS else "30d",
-            incidents=[incident(*one) for one in chosen],
-            trends=trends(chosen),
+            incidents=[incident(*one) for one in chosen[:LISTED]],
+            known=len(chosen),
+            trends=trends(chosen[:LISTED]),
             rates=success_rates((record for _, record in chosen), self._targets),
             evidence_known=self._incidents.known,
         )
 
     async def _ready(self, request: Request) -> Response:
         page = self._entrance.page(request)
-        held = drills(await self._incidents.all(LISTED))
+        held = drills(await self._incidents.all())
         return self._pages.respond(
             "ready.html",
             page,
             active="ready",
             sheet_known=self._readiness is not None,
             sheet=await asyncio.to_thread(self._readiness) if self._readiness else None,
-            drills=held,
+            drills=held[:LISTED],
             passed=passed(held),
         )
 

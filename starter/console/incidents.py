@@ -1,7 +1,9 @@
-"""Closed runs, as their evidence tells them: each record is read once, since it does not change."""
+"""Closed runs, as their evidence tells them: the records that were wanted lately are kept, since they do not change."""
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
 
 import structlog
 from pydantic import ValidationError
@@ -17,13 +19,16 @@ log = structlog.get_logger("console")
 LATEST = 50
 """Records that one look at the stack considers."""
 
+REMEMBERED = 500
+"""Records that are not read again: a server lives for months."""
+
 
 class Incidents:
     """Over the store that the worker writes; None: this server sees no evidence."""
 
     def __init__(self, store: EvidenceStore | None) -> None:
         self._store = store
-        self._read: dict[str, RunRecord] = {}
+        self._load = lru_cache(REMEMBERED)(store.load) if store else None
 
     @property
     def known(self) -> bool:
@@ -31,11 +36,11 @@ class Incidents:
 
     async def latest(self, most: int = LATEST) -> Sequence[RunRecord]:
         """Newest first, the last to have closed leading."""
-        return [record for _, record in await self.all(most)]
+        return [record for _, record in await asyncio.to_thread(self._all, None, most)]
 
-    async def all(self, most: int) -> list[tuple[str, RunRecord]]:
-        """(The folder's name, its record), newest first."""
-        return await asyncio.to_thread(self._all, most)
+    async def all(self, since: datetime | None = None) -> list[tuple[str, RunRecord]]:
+        """(The folder's name, its record) of every run decided since, newest first."""
+        return await asyncio.to_thread(self._all, since, None)
 
     async def one(self, name: str) -> RunRecord:
         """By the folder's name. RequestError where there is none of that name."""
@@ -60,8 +65,8 @@ class Incidents:
         assert self._store is not None
         return await asyncio.to_thread(self._store.read, name, file)
 
-    def _all(self, most: int) -> list[tuple[str, RunRecord]]:
-        folders = list(self._store.list())[:most] if self._store else []
+    def _all(self, since: datetime | None, most: int | None) -> list[tuple[str, RunRecord]]:
+        folders = list(self._store.list(since))[:most] if self._store else []
         return [(folder, record) for folder in folders if (record := self._record(folder)) is not None]
 
     def _one(self, name: str) -> RunRecord:
@@ -73,11 +78,9 @@ class Incidents:
         return record
 
     def _record(self, folder: str) -> RunRecord | None:
-        assert self._store is not None
+        assert self._load is not None
         try:
-            if folder not in self._read:
-                self._read[folder] = self._store.load(folder)
-            return self._read[folder]
+            return self._load(folder)
         except (FailoverError, OSError, ValidationError) as error:
             log.warning("a record cannot be read", folder=folder, error=type(error).__name__)
             return None

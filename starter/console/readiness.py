@@ -32,7 +32,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """An audit as people read it. `stranded`: routes without a target that is known to work."""
+    """An audit as people read it. `stranded`: routes without a target that is known to work, and for whom."""
 
     at: datetime
     score: float
@@ -51,7 +51,7 @@ def sheet_of(audit: Audit, certificates: Sequence[Held]) -> Sheet:
     return Sheet(
         at=audit.finished,
         score=audit.score,
-        stranded=audit.stranded(),
+        stranded=audit.gaps(),
         targets=[
             Target(
                 route=one.route,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.applications import Starlette
@@ -15,12 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from activities.aftercare import Aftercare
 from activities.analyzing import Analysing, Gatherer, Sources
 from activities.deploys import DeployLog
 from activities.evidence import EvidenceStore
 from activities.json_lines import JsonLines
 from activities.samples import SampleLog
 from activities.statuses import AskingResponder, StatusLog
+from failover import aftercare
+from failover.aftercare import ItemResult
 from failover.analysis.deploys import DeployNote
 from failover.automation import Permission
 from failover.config.analysis import Analysis as Settings
@@ -32,6 +35,7 @@ from failover.replay import DetectorSample
 from failover.triggers import Response as Reply
 from gateway.process import listening
 from providers.status_page import StatusPages
+from starter.configuration import demo_config, load
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 RECORD = RunRecord(
@@ -71,6 +75,17 @@ def test_what_a_kill_cut_is_left_out(tmp_path: Path) -> None:
         file.write(b'{"numb\n')
     lines.append(Entry(2))
     assert [entry.number for entry in lines.read()] == [1, 2]
+
+
+def test_what_comes_after_a_cut_line_is_kept(tmp_path: Path) -> None:
+    """A kill leaves no newline behind; what was answered as noted must not be lost with the line that it cut."""
+    lines = JsonLines(tmp_path / "entries.jsonl", Entry, 4096)
+    lines.append(Entry(1))
+    with (tmp_path / "entries.jsonl").open("ab") as file:
+        file.write(b'{"numb')
+    lines.append(Entry(2))
+    lines.append(Entry(3))
+    assert [entry.number for entry in lines.read()] == [1, 2, 3]
 
 
 def test_the_same_deploy_told_by_many_at_once_is_kept_once(tmp_path: Path) -> None:
@@ -196,8 +211,8 @@ async def test_an_analysis_is_kept_beside_its_record(pages: str, tmp_path: Path)
     )
     analysing = Analysing(Gatherer(source), source.evidence)
     for _ in range(2):
-        headline = await analysing.keep("run-1")
-        assert headline == "gateway v2 was deployed 10 s before the first bad sample."
+        analysis = await analysing.keep("run-1")
+        assert analysis.headline == "gateway v2 was deployed 10 s before the first bad sample."
     [folder] = source.evidence.list()
     assert source.evidence.read(folder, "record.json") == before
     told = json.loads(source.evidence.read(folder, "analysis.json") or b"")
@@ -206,6 +221,23 @@ async def test_an_analysis_is_kept_beside_its_record(pages: str, tmp_path: Path)
     assert "asked afterwards" in (source.evidence.read(folder, "analysis.md") or b"").decode()
     with pytest.raises(RequestError, match="no record of a run 'another'"):
         await analysing.keep("another")
+    settled = await root_cause(source)
+    assert settled.done and settled.said == "gateway v2 was deployed 10 s before the first bad sample."
+
+
+async def test_a_cause_that_nobody_knows_is_left_to_people(tmp_path: Path) -> None:
+    """The after-care's item stays open, with what was found."""
+    source = sources(tmp_path, statuses("http://127.0.0.1:1", "none", tmp_path))
+    source.evidence.keep(RECORD)
+    found = await root_cause(source)
+    assert not found.done and found.said.startswith("health-check said that something failed; our own samples")
+
+
+async def root_cause(source: Sources) -> ItemResult:
+    """What the after-care's own work on its item comes to."""
+    analyst, nothing = Analysing(Gatherer(source), source.evidence), cast(Any, None)
+    care = Aftercare(load(demo_config()).config, nothing, "queue", source.evidence, nothing, None, analyst)
+    return await care.root_cause(aftercare.request_about(RECORD))
 
 
 async def test_only_the_samples_of_that_time_are_read(tmp_path: Path) -> None:

@@ -308,14 +308,14 @@ def test_a_providers_own_word_counts_where_it_is_of_that_time() -> None:
 def test_a_person_moved_it_and_nothing_failed() -> None:
     found = analysis(None, samples=[*watched(), *others()])
     assert first(found) == (Cause.NOTHING_FAILED, Strength.STRONG)
-    assert found.headline == "Nothing failed; anna moved it."
+    assert found.known and found.headline == "Nothing failed; anna moved it."
     assert found.first_bad is None
 
 
 def test_a_person_moved_it_and_nobody_knows_whether_anything_failed() -> None:
     found = analysis(None, samples=[])
     assert first(found) == (Cause.NOTHING_FAILED, Strength.WEAK)
-    assert found.headline == "anna moved it; whether anything had failed is not known."
+    assert not found.known and found.headline == "anna moved it; whether anything had failed is not known."
 
 
 def test_a_person_who_moves_a_failing_provider_is_not_the_cause() -> None:
@@ -327,7 +327,7 @@ def test_a_person_who_moves_a_failing_provider_is_not_the_cause() -> None:
 def test_an_alert_that_no_sample_bears_out() -> None:
     alone = record(None, trigger=Trigger.AUTOMATIC, requested_by="alertmanager alert", routes=[])
     found = analysis(record=alone, samples=[*watched(), *others()])
-    assert found.claims[0].cause is Cause.ALERT_ALONE
+    assert found.claims[0].cause is Cause.ALERT_ALONE and not found.known
     assert "our own samples show no failure of bedrock" in found.headline
 
 
@@ -382,6 +382,7 @@ def test_two_that_are_close_are_undecided() -> None:
     samples = [*watched(kind=FailureKind.AUTHENTICATION), *others()]
     found = analysis(FailureKind.AUTHENTICATION, samples=samples, deploys=[deploy(-200)])
     assert found.undecided and found.headline.startswith("Undecided between two: ")
+    assert not found.known and analysis(FailureKind.AUTHENTICATION, samples=samples).known
 
 
 def test_an_earlier_trouble_that_was_over_is_not_this_one() -> None:

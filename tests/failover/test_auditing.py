@@ -118,6 +118,19 @@ def test_context_windows() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "health"),
+    [
+        *((kind, Health.UNKNOWN) for kind in (FailureKind.THROTTLED, FailureKind.NETWORK, FailureKind.TIMEOUT)),
+        *((kind, Health.UNKNOWN) for kind in (FailureKind.SERVER_ERROR, FailureKind.CAPACITY, FailureKind.REGION)),
+        *((kind, Health.FAILED) for kind in (FailureKind.BAD_REQUEST, FailureKind.PERMISSION)),
+    ],
+)
+def test_trouble_that_may_pass_says_nothing_of_a_window(kind: FailureKind, health: Health) -> None:
+    found = auditing.unanswered_context(1000, Failure(kind=kind, provider="a", detail="as it was told"))
+    assert found.health is health and "about 1000 tokens was not answered" in found.said
+
+
+@pytest.mark.parametrize(
     ("model", "window"),
     [
         ("anthropic.claude-3-5-sonnet-20241022-v2:0", 200_000),

@@ -125,6 +125,26 @@ def test_a_procedure_that_is_not_named_pages_only_who_is_needed() -> None:
     assert needed is not None and needed.number == 2
 
 
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.ROLLED_BACK, Outcome.STOPPED, Outcome.HELD])
+@pytest.mark.parametrize("got_through", [True, False])
+def test_who_was_needed_is_told_when_nobody_is_any_more(outcome: Outcome, got_through: bool) -> None:
+    """A question pages; the run's end takes the page back, even where nobody knows whether the page got through."""
+    page = ChannelState(name=ChannelName.PAGERDUTY, only_person=True)
+    asked = page.next_news(news(Stage.OPENED, Stage.UPDATED, urgent=True))
+    assert asked is not None and asked.number == 2
+    if got_through:
+        page.was_told(asked, "r1", NOW)
+    else:
+        page.was_missed(asked, "It did not answer.", NOW, given_up=True)
+    closing = page.next_news(news(Stage.OPENED, Stage.UPDATED, Stage.CLOSED, outcome=outcome))
+    assert closing is not None and closing.stage is Stage.CLOSED
+
+
+def test_who_was_never_needed_hears_of_no_end() -> None:
+    page = ChannelState(name=ChannelName.PAGERDUTY, only_person=True)
+    assert page.next_news(news(Stage.OPENED, Stage.UPDATED, Stage.CLOSED, outcome=Outcome.COMPLETED)) is None
+
+
 @pytest.mark.parametrize(
     ("stages", "done", "reference", "urgent", "expected"),
     [

@@ -89,6 +89,40 @@ def test_a_route_is_as_good_as_its_best_target() -> None:
     assert alone.route_standing("chat") is Standing.NOT_READY and alone.stranded() == ["chat"]
 
 
+SERVING = {"chat": {"bedrock": ["google", "meta"], "google": ["meta", "bedrock"], "meta": ["google", "bedrock"]}}
+
+
+def served(*ready: str) -> Audit:
+    """Chat is served by all three; those that are not named are no targets."""
+    found = {name: Health.OK if name in ready else Health.FAILED for name in SERVING["chat"]}
+    return replace(audit(*(target(name, golden=health) for name, health in found.items())), successors=SERVING)
+
+
+def test_whoever_serves_a_route_cannot_take_over_from_itself() -> None:
+    """Bedrock is the only one that is well: when it fails, there is nobody."""
+    assert served("bedrock", "google").stranded() == []
+    alone = served("bedrock")
+    assert alone.route_standing("chat") is Standing.NOT_READY
+    assert alone.unprotected("chat") == ["bedrock"] and alone.gaps() == ["chat if bedrock fails"]
+    assert served().gaps() == ["chat"]
+
+
+def test_a_target_outside_of_the_chain_takes_over_from_nobody() -> None:
+    short = replace(served("google", "meta"), successors={"chat": {"bedrock": ["google"], "google": ["bedrock"]}})
+    assert short.unprotected("chat") == ["google"]
+
+
+def test_more_who_cannot_be_replaced_are_urgent_news() -> None:
+    first = news(picture(served("bedrock", "google")), served("bedrock"))
+    assert first is not None and first.urgent
+    assert "route chat has no working target if bedrock fails (not ready); see to it now" in first.text
+    assert first.headline.endswith("no working target for chat if bedrock fails")
+    worse = news(picture(served("bedrock")), served())
+    assert worse is not None and worse.urgent and "route chat has no working target (not ready)" in worse.text
+    better = news(picture(served()), served("bedrock"))
+    assert better is not None and not better.urgent
+
+
 def test_the_score_is_the_share_of_checks_that_passed() -> None:
     """Warnings pass, what is unknown does not."""
     found = audit(target(expiry=Health.WARNING, capacity=Health.UNKNOWN, golden=Health.FAILED))

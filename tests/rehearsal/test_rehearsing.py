@@ -140,6 +140,24 @@ async def test_what_is_never_over_is_ended_and_said_so(environment: WorkflowEnvi
     assert again.outcome == "COMPLETED"
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+async def test_certificates_are_no_part_of_the_model(
+    environment: WorkflowEnvironment, shipped: Config, everywhere: bool
+) -> None:
+    """Nobody audits a rehearsed target; a configuration that demands certificates is not held back for want of one."""
+    demanded = {"only_certified": True, "without_certificate": "ask"}
+    if everywhere:
+        automation = shipped.detection.automation.model_copy(update=demanded)
+        config = shipped.model_copy(
+            update={"detection": shipped.detection.model_copy(update={"automation": automation})}
+        )
+    else:
+        config = with_route(shipped, automation=shipped.routes["chat"].automation.model_copy(update=demanded))
+    told = await rehearse(environment, config, wanted(config, Procedure.IMMEDIATE))
+    assert told.outcome == "COMPLETED", told.reason
+    assert shares(told, "bedrock") == [7000, 0]
+
+
 async def test_automation_that_proposes_asks_before_it_starts(
     environment: WorkflowEnvironment, shipped: Config
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from temporalio.client import Client
 
 from activities.board import VerdictBoard
 from activities.notifiers.memory import MemoryNotifier
+from failover.config.kpis import SuccessRates
 from failover.health import Condition, Verdict
 from failover.incident import Moments, Outcome, RunRecord, Trigger
 from failover.messages import IncidentMessage
+from failover.reports.rates import success_rates
 from gateway.process import listening
 from starter import worker_parts as composition
 from starter.census import Census, Counted
@@ -104,6 +107,37 @@ def test_a_run_that_ended_is_judged_by_its_targets(figures: WorkerMetrics) -> No
     }
     assert seen[f"failover_last_run_kpi_value{{kpi=execution,{about},unit=seconds}}"] == 45
     assert not any("restoration" in name for name in seen if "kpi_seconds" in name)
+
+
+def test_a_drill_is_no_failover(figures: WorkerMetrics) -> None:
+    """What it practised misses no target and counts nowhere; the drill itself is told of."""
+    practised = replace(record(Outcome.NEEDS_HUMAN, seconds=45), is_drill=True)
+    before = told(figures)
+    figures.closed(practised)
+    assert told(figures) == before
+    figures.closed(replace(practised, procedure="FailoverDrill", outcome=Outcome.FAILED, trigger=Trigger.MANUAL))
+    ended = "failover_runs_closed_total{outcome=FAILED,procedure=FailoverDrill,trigger=manual}"
+    assert told(figures)[ended] == 1
+    assert not any("rated" in name for name in told(figures))
+
+
+def test_success_rates_count_what_reports_count(figures: WorkerMetrics) -> None:
+    """Whatever became of a run, the counter and the report agree."""
+    runs = [
+        replace(record(outcome, seconds=1), procedure=procedure, trigger=trigger, is_drill=is_drill, moments=moments)
+        for outcome in Outcome
+        for procedure in ("ImmediateFailover", "GradualFailover", "Failback", "MultiProviderEmergency")
+        for trigger in Trigger
+        for is_drill in (False, True)
+        for moments in (record(outcome, 1).moments, replace(record(outcome, 1).moments, in_force=None))
+    ]
+    for run in runs:
+        figures.closed(run)
+    seen = told(figures)
+    for rate in success_rates(runs, SuccessRates()):
+        yes = seen.get(f"failover_runs_rated_total{{rate={rate.name},succeeded=yes}}", 0)
+        no = seen.get(f"failover_runs_rated_total{{rate={rate.name},succeeded=no}}", 0)
+        assert (yes, yes + no) == (rate.succeeded, rate.counted) and yes and no
 
 
 def test_runs_under_way(figures: WorkerMetrics) -> None:

@@ -13,6 +13,7 @@ from failover.findings import Health
 from failover.readiness import Audit, Check
 from starter.cli import run
 from starter.configuration import demo_config, load
+from starter.console.readiness import sheet_of
 from starter.exit_codes import ExitCode
 from starter.golden import load_prompt_sets
 from starter.parts import readiness_store
@@ -76,6 +77,20 @@ def test_a_route_without_a_working_target(tmp_path: Path, capsys: pytest.Capture
     assert "older than two intervals of 6h" in shown and max(map(len, shown.splitlines())) <= 100
 
 
+def test_a_route_whose_only_good_provider_serves_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It cannot take over from itself, and the report, the exit code, the page and the doctor say for whom."""
+    alone = replace(found(), successors={"chat": {"google": [], "meta": ["google"]}})
+    keep(tmp_path, alone)
+    assert ask() == ExitCode.NOT_PROVED
+    said = "Route chat has no target that is known to work if google fails (not ready)."
+    assert capsys.readouterr().out.rstrip().endswith(said)
+    assert ask("--json") == ExitCode.NOT_PROVED
+    assert json.loads(capsys.readouterr().out)["data"]["standings"]["chat"]["unprotected"] == ["google"]
+    assert sheet_of(alone, []).stranded == ["chat if google fails"]
+    store = readiness_store(LOADED.config, tmp_path / "state")
+    assert "no working target for chat if google fails" in finding(LOADED, store, NOW).said
+
+
 def test_json_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For machines and pages: what was found, and what it comes to."""
     keep(tmp_path, found(golden=Health.FAILED))
@@ -84,7 +99,11 @@ def test_json_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert answer["kind"] == "readiness"
     data = answer["data"]
     assert data["no_working_target"] == ["chat"]
-    assert data["standings"]["chat"] == {"standing": "not ready", "targets": {"google": "not ready"}}
+    assert data["standings"]["chat"] == {
+        "standing": "not ready",
+        "unprotected": [],
+        "targets": {"google": "not ready"},
+    }
     assert data["audit"]["targets"][0]["found"]["golden prompts"]["health"] == "failed"
     assert set(told(found())) == {"audit", "score", "standings", "no_working_target"}
 

@@ -16,6 +16,7 @@ from activities.accuracy import BaselineStore, Examiner
 from activities.certificates import FileReadinessStore
 from activities.notifiers.memory import MemoryNotifier
 from failover.certificates import Certificate
+from failover.completion import Answer, Completion
 from failover.config.detection import Detection
 from failover.config.procedures import Procedures
 from failover.failure import FailureKind
@@ -168,6 +169,16 @@ async def test_what_changes_is_told_and_a_failed_target_loses_its_certificate(de
     assert "route chat has a working target again" in deployed.said[-1] and not notifier.messages[-1].urgent
 
 
+async def test_nobody_takes_over_from_the_only_one_that_is_well(deployed: Deployment) -> None:
+    """Bedrock serves most of the route; that it is well itself helps nobody when it fails."""
+    await deployed.audit()
+    for name in ("google", "meta"):
+        deployed.provider(name).fail_with = FailureKind.AUTHENTICATION
+    result, audit = await deployed.audit()
+    assert result.standings == {"chat": Standing.NOT_READY} and audit.unprotected("chat") == ["bedrock"]
+    assert "route chat has no working target if bedrock fails (not ready)" in deployed.said[-1]
+
+
 async def test_wrong_answers_and_a_short_window(deployed: Deployment) -> None:
     """A model that answers probes and nothing else is no target; the context is proved only where that was asked for."""
     deployed.provider("meta").knows = {}
@@ -175,6 +186,42 @@ async def test_wrong_answers_and_a_short_window(deployed: Deployment) -> None:
     meta = next(one for one in audit.targets if one.provider == "meta")
     assert meta.found[Check.MODEL].health is Health.OK and meta.found[Check.GOLDEN].health is Health.FAILED
     assert Check.CONTEXT not in meta.found
+
+
+class Narrow(MemoryClient):
+    """Refuses what is longer than its window."""
+
+    async def invoke(self, completion: Completion, *, timeout: timedelta) -> Answer:
+        if len(completion.messages[-1].text) > 20_000:
+            raise self._error(FailureKind.BAD_REQUEST)
+        return await super().invoke(completion, timeout=timeout)
+
+
+async def test_a_window_is_proved_for_each_length_that_routes_need(
+    temporal_client: Client, task_queue: str, make_parts: Make, tmp_path: Path
+) -> None:
+    """Too narrow for one route, and wide enough for the other: there it is as ready as before, and certified."""
+    made = deployment(temporal_client, task_queue, make_parts, tmp_path)
+    chat, narrow = made.parts.config.routes["chat"], Narrow("google")
+    narrow.knows = dict(KNOWN)
+    routes = {
+        name: chat.model_copy(update={"readiness": chat.readiness.model_copy(update={"context_tokens": tokens})})
+        for name, tokens in {"chat": 1_000, "long": 10_000}.items()
+    }
+    made.plane.put("long", chat.distribution)
+    made.parts = replace(
+        made.parts,
+        config=made.parts.config.model_copy(update={"routes": routes}),
+        clients={**made.parts.clients, "google": narrow},
+        prompt_sets={"chat": SETS["chat"], "long": SETS["chat"]},
+    )
+    async with composition.build_worker(temporal_client, made.parts, task_queue=task_queue):
+        _, audit = await made.audit(prove_context=True)
+    proved = {one.route: one.found[Check.CONTEXT] for one in audit.targets if one.provider == "google"}
+    assert {route: found.health for route, found in proved.items()} == {"chat": Health.OK, "long": Health.FAILED}
+    assert "about 1000 tokens" in proved["chat"].said and "about 10000 tokens" in proved["long"].said
+    certified = {(one.route, one.target) for one in made.store.certificates()}
+    assert ("chat", "google") in certified and ("long", "google") not in certified
 
 
 async def test_what_could_not_be_looked_at_is_unknown(deployed: Deployment) -> None:

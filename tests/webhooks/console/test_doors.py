@@ -7,6 +7,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
+from failover.incident import Moments, Outcome, RunRecord, Trigger
 from failover.roles import hashed
 from starter.console.readiness import Remark, Sheet, Target
 from starter.console.sessions import COOKIE, Sessions, Signer
@@ -243,6 +244,39 @@ async def test_incidents_are_told_and_names_lead_nowhere_else(scene: Scene) -> N
         for params in ({"name": "../incidents"}, {"name": ""}, {"name": folder, "file": "../secret.html"}):
             wrong = await client.get("/console/incident/report", params=params)
             assert wrong.status_code == 404, params
+
+
+def closed(number: int, minutes: int, outcome: Outcome, procedure: str = "ImmediateFailover") -> RunRecord:
+    """A run that was decided so many minutes ago."""
+    at = datetime.now(UTC) - timedelta(minutes=minutes)
+    return RunRecord(
+        procedure=procedure,
+        workflow_id=f"run/{number}",
+        run_id=f"run-{number:04}",
+        trigger=Trigger.AUTOMATIC,
+        requested_by="health-check",
+        request_reason="",
+        provider="bedrock",
+        verdict=None,
+        outcome=outcome,
+        reason="As it was.",
+        command=None,
+        moments=Moments(decided=at, in_force=at, closed=at),
+        is_drill=procedure == "FailoverDrill",
+    )
+
+
+async def test_rates_are_of_the_whole_period_and_only_the_list_is_bounded(idle: Server) -> None:
+    """Two hundred are listed; what is older counts all the same, and so does a drill that passed before."""
+    idle.evidence.keep(closed(0, 600, Outcome.PASSED, "FailoverDrill"))
+    for number in range(1, 221):
+        idle.evidence.keep(closed(number, number, Outcome.COMPLETED if number <= 200 else Outcome.HELD))
+    async with logged_in(idle, "vera") as client:
+        past = (await client.get("/console/past", params={"period": "24h"})).text
+        ready = (await client.get("/console/ready")).text
+    assert "<td>200 of 220" in past and "The newest 200 of 221 are listed" in past
+    assert past.count("As it was.") == 200
+    assert "bedrock: a drill passed last on" in ready
 
 
 async def test_whether_a_failover_would_work_is_told(idle: Server) -> None:
