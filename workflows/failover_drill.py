@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
+from temporalio.exceptions import ActivityError, ChildWorkflowError
 
 from activities.drilling import (
     Drilling,
@@ -34,7 +34,7 @@ from failover.restoration import Expectation
 from workflows import data_plane
 from workflows.claimed_route import me
 from workflows.driven import Driven
-from workflows.ending import Ended, close, unreadable, within
+from workflows.ending import Ended, close, first_read, within
 from workflows.herald import Herald
 from workflows.immediate_failover import NAME as IMMEDIATE
 from workflows.journal import Journal
@@ -110,13 +110,8 @@ class FailoverDrill(Driven):
     # Plan and claim
 
     async def _plan(self) -> None:
-        try:
-            brief = await workflow.execute_activity_method(
-                Drilling.brief, self.request, summary="read the route", **READ
-            )
-        except FailureError as error:
-            raise unreadable(error, "failoverctl drill plan") from error
-        self._brief = brief
+        reading = workflow.execute_activity_method(Drilling.brief, self.request, summary="read the route", **READ)
+        self._brief = brief = await first_read(reading, "failoverctl drill plan")
         self.journal.provider = brief.wanted.provider
         self.journal.concerns([brief.wanted.route])
         plan = drill.plan(brief)

@@ -26,7 +26,7 @@ from failover.restoration import Expectation
 from failover.starting import uncertified_order
 from failover.units import render_duration
 from workflows import data_plane
-from workflows.ending import Ended, close, is_bad_input, undisturbed, unreadable, within
+from workflows.ending import Ended, close, first_read, is_bad_input, undisturbed, why_it_cannot_begin, within
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
 from workflows.options import GLANCE, READ, candidates
@@ -144,13 +144,10 @@ class ImmediateFailover(Visible):
             return glance
         except FailureError as error:
             if is_bad_input(error):
-                raise unreadable(error, immediate.command(request)) from error
+                raise why_it_cannot_begin(error, immediate.command(request)) from error
             self.journal.note(f"The policies could not be read at once: {data_plane.why(error)}")
-        try:
-            look: Brief = await workflow.execute_activity_method(Traffic.brief, request, **READ)
-            return look
-        except FailureError as error:
-            raise unreadable(error, immediate.command(request)) from error
+        reading = workflow.execute_activity_method(Traffic.brief, request, **READ)
+        return await first_read(reading, immediate.command(request))
 
     def _fresh(self, provider: str, brief: Brief) -> bool:
         verdict = self._verdicts.get(provider)
@@ -225,7 +222,7 @@ class ImmediateFailover(Visible):
             refused = await self._write(request, pending)
             if refused:
                 self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
-                routes = await data_plane.reread(request, [written.route for written in refused])
+                routes = await self._reread(request, [written.route for written in refused])
                 self._refuse_to_drill(request, routes)
                 plan = self._plan(request, routes, ruled_out)
                 self._left |= plan.stranded
@@ -239,6 +236,14 @@ class ImmediateFailover(Visible):
                 return
         reason = f"{immediate.count(len(pending), 'route')} changed faster under this run than it could write."
         raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
+
+    async def _reread(self, request: ImmediateFailoverRequest, routes: Sequence[str]) -> list[RouteNow]:
+        """The routes as they stand now, once a write has been tried: where nobody can tell, a person must look."""
+        found = await data_plane.reread(request, routes)
+        if isinstance(found, str):
+            reason = f"{immediate.count(len(routes), 'route')} could not be read again: {found}"
+            raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
+        return found
 
     async def _write(self, request: ImmediateFailoverRequest, shifts: Sequence[Shift]) -> list[Written]:
         """Write one batch; → the routes that were refused."""
@@ -371,13 +376,13 @@ class ImmediateFailover(Visible):
         self.journal.enter("shift", "Cancelled: putting back what was found")
         try:
             return await within(brief.settings.abort_timeout, self._restore(request, brief))
-        except (ActivityError, TimeoutError, Ended) as error:
+        except (TimeoutError, Ended) as error:
             why = str(error) or f"nothing answered within {render_duration(brief.settings.abort_timeout)}"
             reason = f"Cancelled, but what was found could not be put back: {why}"
             return Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
 
     async def _restore(self, request: ImmediateFailoverRequest, brief: Brief) -> Ended:
-        routes = await data_plane.reread(request, list(self._tried))
+        routes = await self._reread(request, list(self._tried))
         restored = [self._back(route) for route in routes if self._may_restore(route)]
         refused = await self._write(request, restored) if restored else []
         expected = [Expectation(route=shift.route, share=shift.after, evacuated=None) for shift in restored]
