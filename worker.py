@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.accuracy import Accuracy, Examiner
+from activities.accuracy import Examiner
 from activities.aftercare import Aftercare
 from activities.analyzing import LOGS, Analysing, Gatherer, Sources, places_of
 from activities.baselines import BaselineRecorder, PerformanceBaselines
@@ -222,7 +222,6 @@ def build_worker(
         *(Probing(prober).candidates, Notify(parts.notifier).post),
         *(CourseOfUse(parts.plane).taken, evidence.keep),
         *(telling.open, telling.deliver, telling.keep),
-        *([Accuracy(parts.examiner).assess] if parts.examiner else ()),
         *(auditing.plan, auditing.provider, auditing.golden, auditing.context, auditing.traffic, auditing.people),
         *(auditing.keep, auditing.told),
     ]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError
@@ -39,8 +39,6 @@ from workflows.herald import Herald
 from workflows.immediate_failover import NAME as IMMEDIATE
 from workflows.journal import Journal
 from workflows.options import HELPER, READ, standing
-
-T = TypeVar("T")
 
 WRITE_ATTEMPTS = 5
 

@@ -13,9 +13,6 @@ from starter.procedures.gradual import approvals
 from starter.procedures.launch import Joins, Launch, Manner, launch
 from starter.settings import Settings
 
-HOLDS_PATIENCE = 30.0
-"""Seconds that an ordered percent waits for the step before it to be in force."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
