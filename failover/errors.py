@@ -86,6 +86,12 @@ class TemporalUnavailable(Unavailable):
     retryable = False
 
 
+def refuse(reason: str | None) -> None:
+    """RequestError with the reason, where there is one."""
+    if reason is not None:
+        raise RequestError(reason)
+
+
 def _leaves(root: type[FailoverError]) -> list[type[FailoverError]]:
     found = [root]
     for child in root.__subclasses__():

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from failover.config_file import LoadedConfig
 from failover.distribution import render
 from failover.errors import BadInput
-from failover.immediate import count
+from failover.units import count
 from starter.output import as_json, table
 from starter.settings import Settings
 from starter.stack import load

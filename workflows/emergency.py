@@ -16,12 +16,11 @@ from failover.capacity import Headroom
 from failover.distribution import Distribution, render, same
 from failover.driving import Driving, Stage, Verb
 from failover.emergency import EmergencyRoute, Standing
-from failover.immediate import count
 from failover.incident import Moments, Outcome, PolicyWrite, RouteShift, RunRecord, TimelineEntry
 from failover.messages import MessageRef
 from failover.policy import Mode
 from failover.requests import EmergencyRequest, RunResult
-from failover.units import render_duration
+from failover.units import count, render_duration
 from workflows import data_plane
 from workflows.degrading import Degrading, EmergencyState, Service, Unproved
 from workflows.driven import Driven, carried_by, continue_with, grown_long

@@ -24,7 +24,7 @@ from failover.policy import Change, ChangedBy
 from failover.requests import ImmediateFailoverRequest, RunResult
 from failover.restoration import Expectation
 from failover.starting import uncertified_order
-from failover.units import render_duration
+from failover.units import count, render_duration
 from workflows import data_plane
 from workflows.ending import Ended, close, first_read, is_bad_input, undisturbed, why_it_cannot_begin, within
 from workflows.herald import Herald
@@ -207,7 +207,7 @@ class ImmediateFailover(Visible):
         self, request: ImmediateFailoverRequest, brief: Brief, plan: Plan, ruled_out: Mapping[str, str]
     ) -> None:
         """Write every route; decide and write again, for the routes that somebody else changed meanwhile."""
-        self.journal.enter("shift", f"Writing {immediate.count(len(plan.shifts), 'route')}")
+        self.journal.enter("shift", f"Writing {count(len(plan.shifts), 'route')}")
         failed = self._verdicts.get(request.failed_provider)
         self._herald.opened(
             request.failed_provider,
@@ -221,7 +221,7 @@ class ImmediateFailover(Visible):
         for _ in range(brief.settings.write_attempts):
             refused = await self._write(request, pending)
             if refused:
-                self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
+                self.journal.note(f"{count(len(refused), 'route')} refused: {refused[0].reason}")
                 routes = await self._reread(request, [written.route for written in refused])
                 self._refuse_to_drill(request, routes)
                 plan = self._plan(request, routes, ruled_out)
@@ -234,14 +234,14 @@ class ImmediateFailover(Visible):
                 self.journal.mark(in_force=workflow.now())
                 self._herald.moved()
                 return
-        reason = f"{immediate.count(len(pending), 'route')} changed faster under this run than it could write."
+        reason = f"{count(len(pending), 'route')} changed faster under this run than it could write."
         raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
 
     async def _reread(self, request: ImmediateFailoverRequest, routes: Sequence[str]) -> list[RouteNow]:
         """The routes as they stand now, once a write has been tried: where nobody can tell, a person must look."""
         found = await data_plane.reread(request, routes)
         if isinstance(found, str):
-            reason = f"{immediate.count(len(routes), 'route')} could not be read again: {found}"
+            reason = f"{count(len(routes), 'route')} could not be read again: {found}"
             raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))
         return found
 
@@ -251,7 +251,7 @@ class ImmediateFailover(Visible):
         self._tried |= {shift.route: shift for shift in shifts}
         changes = [self._change(request, shift) for shift in shifts]
         try:
-            results = await data_plane.write(changes, f"shift {immediate.count(len(shifts), 'route')}")
+            results = await data_plane.write(changes, f"shift {count(len(shifts), 'route')}")
         except data_plane.WriteFailed as error:
             raise Ended(
                 Outcome.NEEDS_HUMAN, f"The data plane took no change: {error}", immediate.command(request)
@@ -355,7 +355,7 @@ class ImmediateFailover(Visible):
         if self._left:
             return self._stranded(request)
         targets = ", ".join(sorted({shift.target for shift in self._shifted.values()}))
-        where = immediate.count(len(self._shifted), "route")
+        where = count(len(self._shifted), "route")
         return Ended(
             Outcome.COMPLETED,
             f"The traffic of {request.failed_provider} on {where} goes to {targets}, and the users' side is good.",
@@ -390,8 +390,8 @@ class ImmediateFailover(Visible):
         if refused or verification.verified is not True:
             said = refused[0].reason if refused else verification.reason
             raise Ended(Outcome.NEEDS_HUMAN, said)
-        count = immediate.count(len(restored), "route")
-        return Ended(Outcome.ABORTED, f"Cancelled; {count} put back as found, verified.")
+        where = count(len(restored), "route")
+        return Ended(Outcome.ABORTED, f"Cancelled; {where} put back as found, verified.")
 
     def _may_restore(self, route: RouteNow) -> bool:
         """Ours, or not touched yet: written all the same, so that our own write, should it come late, is refused."""
@@ -438,7 +438,7 @@ class ImmediateFailover(Visible):
                 "requested_by": request.requested_by,
                 "trigger": request.trigger.value,
             },
-            summary=f"no provider is left for {immediate.count(len(self._forsaken), 'route')}",
+            summary=f"no provider is left for {count(len(self._forsaken), 'route')}",
         )
         why = await data_plane.start(order)
         if why is not None:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from failover.canary import NAME, why_not_start
 from failover.config import Config
-from failover.errors import RequestError
-from failover.immediate import refuse
+from failover.errors import RequestError, refuse
 from failover.requests import CanaryFailoverRequest
 from starter.arguments import operator, percent, percents, request_of, route_of, seconds
 from starter.procedures.gradual import approvals
