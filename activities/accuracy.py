@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from activities.files import write_whole
 from failover.accuracy import (
     Assessment,
     Baseline,
@@ -48,11 +49,8 @@ class BaselineStore:
 
     def keep(self, baseline: Baseline) -> Path:
         """Replaces what was there for the same provider, model and suite."""
-        self._directory.mkdir(parents=True, exist_ok=True)
         path = self._path(baseline.provider, baseline.model, baseline.suite)
-        part = path.with_suffix(".part")
-        part.write_bytes(_BASELINE.dump_json(baseline, indent=2))
-        part.replace(path)
+        write_whole(path, _BASELINE.dump_json(baseline, indent=2))
         return path
 
     def find(self, provider: str, model: str, suite: Suite) -> Baseline | None:
