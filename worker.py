@@ -33,13 +33,11 @@ from starter.golden import load_prompt_sets
 from starter.logs import configure
 from starter.parts import (
     SAMPLES,
-    drill_plane,
     evidence_store,
     examiner,
-    gateway_plane,
-    hold_store,
     notifier,
     passive_sources,
+    plane_of,
     provider_clients,
     readiness_store,
     secrets_of,
@@ -95,7 +93,7 @@ async def assemble(
     loaded: LoadedConfig, settings: Settings, state: Path, board: VerdictBoard, figures: WorkerMetrics, traced: Tracing
 ) -> Parts:
     """The real adapters, as the settings wire them."""
-    config = loaded.config
+    config, stack = loaded.config, find(settings)
     clients = await provider_clients(config, settings)
     statuses = StatusLog(config.analysis, StatusPages(config.analysis.status_timeout.total_seconds()), state)
     evidence = evidence_store(config, state)
@@ -103,13 +101,13 @@ async def assemble(
     return Parts(
         config=config,
         clients=clients,
-        plane=gateway_plane(settings, traced.headers),
+        plane=plane_of(stack, traced.headers),
         notifier=CountedNotifier(telling, figures),
         evidence=evidence,
         board=board,
         examiner=examiner(loaded, clients, state),
         sources=passive_sources(config, settings),
-        hold=hold_store(settings),
+        hold=plane_of(stack),
         samples=SampleLog(state / SAMPLES, config.detection.samples_max_bytes),
         statuses=statuses,
         analysing=analysing(config, settings, state, statuses, evidence),
@@ -119,7 +117,7 @@ async def assemble(
         readiness=readiness_store(config, state),
         reachable={"messages": telling},
         directory=telling if isinstance(telling, SlackNotifier) else None,
-        drills=drill_plane(settings),
+        drills=plane_of(stack),
     )
 
 

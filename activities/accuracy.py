@@ -3,14 +3,13 @@
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
-from temporalio import activity
 
+from activities.files import write_whole
 from failover.accuracy import (
     Assessment,
     Baseline,
@@ -50,11 +49,8 @@ class BaselineStore:
 
     def keep(self, baseline: Baseline) -> Path:
         """Replaces what was there for the same provider, model and suite."""
-        self._directory.mkdir(parents=True, exist_ok=True)
         path = self._path(baseline.provider, baseline.model, baseline.suite)
-        part = path.with_suffix(".part")
-        part.write_bytes(_BASELINE.dump_json(baseline, indent=2))
-        part.replace(path)
+        write_whole(path, _BASELINE.dump_json(baseline, indent=2))
         return path
 
     def find(self, provider: str, model: str, suite: Suite) -> Baseline | None:
@@ -142,20 +138,18 @@ class Examiner:
             first_failure=str(failures[0].failure) if failures else None,
         )
 
-    async def assess(
-        self, provider: str, suite: str | None = None, *, told: Callable[[int], None] | None = None
-    ) -> Assessment:
+    async def assess(self, provider: str) -> Assessment:
         """Examine and compare. A doubt that few prompts raise is settled by the comprehensive suite, at once."""
-        name = suite or self._settings.suite
-        first = self.judge(await self.examine(provider, name, told=told))
+        name = self._settings.suite
+        first = self.judge(await self.examine(provider, name))
         if name == CLOSER or CLOSER not in self._suites:
             return first
         if first.quality is Quality.GOOD and self._wants_baseline(provider, CLOSER):
             # Taken now, while the provider is good: in the doubt that it is to settle it would be too late.
-            self._record_first(await self.examine(provider, CLOSER, told=told))
+            self._record_first(await self.examine(provider, CLOSER))
         if first.quality is not Quality.DOUBTFUL:
             return first
-        closer = self.judge(await self.examine(provider, CLOSER, told=told), doubted=True)
+        closer = self.judge(await self.examine(provider, CLOSER), doubted=True)
         return first if closer.quality is Quality.UNKNOWN else closer
 
     def judge(self, found: Examination, *, doubted: bool = False) -> Assessment:
@@ -223,23 +217,3 @@ class Examiner:
 def _no_answer(provider: str, timeout: timedelta) -> Failure:
     detail = f"no whole answer within {milliseconds(timeout)} ms"
     return Failure(kind=FailureKind.TIMEOUT, provider=provider, detail=detail)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyOrder:
-    """Which provider; `suite` None: the one that the health check asks."""
-
-    provider: str
-    suite: str | None = None
-
-
-class Accuracy:
-    """The activity of procedures that want to know how well a provider answers."""
-
-    def __init__(self, examiner: Examiner) -> None:
-        self._examiner = examiner
-
-    @activity.defn(name="accuracy.assess")
-    async def assess(self, order: AccuracyOrder) -> Assessment:
-        """Golden prompts at one provider, compared with its baseline; heartbeats after each answer."""
-        return await self._examiner.assess(order.provider, order.suite, told=activity.heartbeat)

@@ -1,7 +1,5 @@
 """Where evidence lies: a directory, or somewhere far away with a copy here."""
 
-import os
-import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from activities.files import write_whole
 from failover.errors import Unavailable
 from failover.ports import Archive
 
@@ -26,11 +25,8 @@ class DirectoryArchive:
 
     def put(self, key: str, content: bytes) -> None:
         path = self._directory / key
-        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
-            part.replace(path)
+            write_whole(path, content)
         except OSError as error:
             raise Unavailable(f"{path} cannot be written: {error.strerror or error}.") from error
 

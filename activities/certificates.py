@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from activities.files import write_whole
 from failover.certificates import UNREADABLE, Certificate, Certification, Wanted, certification, uncertified
 from failover.config import Config
 from failover.errors import Unavailable
@@ -31,10 +32,9 @@ class FileReadinessStore:
 
     def keep(self, audit: Audit, certificates: Sequence[Certificate]) -> None:
         try:
-            self._audits.mkdir(parents=True, exist_ok=True)
             # The audit first: no certificate may be of an audit that is not there.
-            _replace(self._audits / f"{audit.id}.json", _AUDIT.dump_json(audit, indent=2))
-            _replace(self._directory / "certificates.json", _CERTIFICATES.dump_json(list(certificates), indent=2))
+            write_whole(self._audits / f"{audit.id}.json", _AUDIT.dump_json(audit, indent=2))
+            write_whole(self._directory / "certificates.json", _CERTIFICATES.dump_json(list(certificates), indent=2))
             for old in self.audits()[self._keep_audits :]:
                 (self._audits / f"{old}.json").unlink(missing_ok=True)
         except OSError as error:
@@ -59,16 +59,9 @@ class FileReadinessStore:
 
     def keep_told(self, picture: Picture) -> None:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            _replace(self._directory / "told.json", _PICTURE.dump_json(picture, indent=2))
+            write_whole(self._directory / "told.json", _PICTURE.dump_json(picture, indent=2))
         except OSError as error:
             raise Unavailable(f"{self._directory} cannot be written: {error.strerror or error}.") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _load(path: Path, adapter: TypeAdapter[T]) -> T | None:

@@ -9,7 +9,7 @@ from failover import capacity, degraded
 from failover.capacity import Headroom
 from failover.config import Config
 from failover.emergency import EmergencyBrief, EmergencyRoute, why_not_start
-from failover.immediate import refuse
+from failover.errors import refuse
 from failover.policy import TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.requests import EmergencyRequest

@@ -16,11 +16,11 @@ from temporalio import activity
 
 from activities.archive import DirectoryArchive
 from failover.errors import FailoverError, RequestError, Unavailable
-from failover.immediate import count
 from failover.incident import MeasuredAgain, RunRecord
 from failover.ports import Archive
 from failover.reports.incident import incident
 from failover.reports.markdown import markdown
+from failover.units import count
 
 log = structlog.get_logger(__name__)
 

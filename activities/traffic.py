@@ -15,8 +15,8 @@ from failover import restoration
 from failover.capacity import headroom
 from failover.config import Config
 from failover.distribution import Shares, render, same
-from failover.errors import DataPlaneUnavailable
-from failover.immediate import Brief, RouteNow, refuse, why_not_start
+from failover.errors import DataPlaneUnavailable, refuse
+from failover.immediate import Brief, RouteNow, why_not_start
 from failover.incident import Trigger
 from failover.policy import Change, ChangeStatus, Revision, TrafficPolicy
 from failover.ports import Clock, TrafficPlane

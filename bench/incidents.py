@@ -25,7 +25,6 @@ PROBED = [FaultKind.SERVER_ERROR, FaultKind.HANG, FaultKind.REFUSED, FaultKind.A
 UNSEEN_BY_PROBES = {FaultKind.THROTTLED, FaultKind.SLOW, FaultKind.CONTROL_PLANE_DOWN}
 
 SLOW = timedelta(seconds=1)
-STEADY = timedelta(seconds=2)
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from failover.config.kpis import Kpis
 from failover.config.providers import Capacity
 from failover.distribution import WHOLE, Distribution, check, percent
 from failover.health import Condition, Verdict
-from failover.immediate import count
 from failover.ramp import Snapshot
 from failover.requests import EmergencyRequest
+from failover.units import count
 
 NAME = kinds.EMERGENCY
 

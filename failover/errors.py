@@ -7,10 +7,9 @@ FailoverError
 ├── Refusal                  what was asked for can be meant, and may not be done as things stand; nothing was changed
 ├── ProviderError            one provider's answer to one call, classified (see `failover.failure`)
 ├── ChannelFailed            somebody outside was not told; it says whether and when to try again
-├── Unavailable              something that we need did not answer; trying again may help
-│   ├── DataPlaneUnavailable the policy store or gateway did not answer, or not in its own words
-│   └── TemporalUnavailable  no Temporal server could be reached, found or started
-└── NeedsHuman               the procedure can do no more by itself; the message holds the command to run
+└── Unavailable              something that we need did not answer; trying again may help
+    ├── DataPlaneUnavailable the policy store or gateway did not answer, or not in its own words
+    └── TemporalUnavailable  no Temporal server could be reached, found or started
 
 Temporal matches error types by class name, not by inheritance: `NON_RETRYABLE` is derived from the tree for that.
 """
@@ -87,10 +86,10 @@ class TemporalUnavailable(Unavailable):
     retryable = False
 
 
-class NeedsHuman(FailoverError):
-    """The procedure has done what it safely can; the message says what a person must do."""
-
-    exit_code = 6
+def refuse(reason: str | None) -> None:
+    """RequestError with the reason, where there is one."""
+    if reason is not None:
+        raise RequestError(reason)
 
 
 def _leaves(root: type[FailoverError]) -> list[type[FailoverError]]:

@@ -11,10 +11,10 @@ from failover.config.automation import Automation
 from failover.config.kpis import Kpis
 from failover.config.procedures import Immediate
 from failover.distribution import Distribution, Shares, move_all, move_part, percent, render
-from failover.errors import RequestError
 from failover.health import Condition, Verdict
 from failover.policy import Revision
 from failover.requests import ImmediateFailoverRequest
+from failover.units import count
 
 NAME = kinds.IMMEDIATE
 
@@ -282,12 +282,6 @@ def _known_healthy(name: str, verdicts: Mapping[str, Verdict]) -> bool:
     return verdict is not None and verdict.condition is not Condition.BLIND and verdict.cause is None
 
 
-def refuse(reason: str | None) -> None:
-    """RequestError with the reason, where there is one."""
-    if reason is not None:
-        raise RequestError(reason)
-
-
 def describe(request: ImmediateFailoverRequest, plan: Plan) -> str:
     """The plan in one sentence."""
     if not plan.shifts and not plan.stranded and not plan.asks:
@@ -309,11 +303,6 @@ def describe(request: ImmediateFailoverRequest, plan: Plan) -> str:
     )
     said += list(dict.fromkeys(shift.remark for shift in plan.shifts if shift.remark))[:3]
     return "; ".join(said)
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 route", "3 routes"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def command(request: ImmediateFailoverRequest) -> str:

@@ -17,6 +17,7 @@ from failover.requests import (
     GradualFailoverRequest,
     ImmediateFailoverRequest,
 )
+from failover.units import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,5 +171,5 @@ def emergency_order(failover: ImmediateFailoverRequest, routes: Sequence[str], r
         procedure=kinds.EMERGENCY,
         workflow_id=kinds.run_id(kinds.EMERGENCY),
         request=request.model_dump(mode="json"),
-        summary=f"no provider is left for {len(routes)} route{'' if len(routes) == 1 else 's'}",
+        summary=f"no provider is left for {count(len(routes), 'route')}",
     )

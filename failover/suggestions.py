@@ -6,10 +6,9 @@ from datetime import timedelta
 
 from failover.config import Config
 from failover.config.detection import Detection
-from failover.immediate import count
 from failover.incident import RunRecord
 from failover.replay import SAME, DetectorSample, Replay, replay
-from failover.units import render_duration
+from failover.units import count, render_duration
 
 WORTH_IT = timedelta(seconds=1)
 """A threshold that gains less is not worth a change."""

@@ -1,4 +1,4 @@
-"""Units as people write them in configuration files, flags and requests."""
+"""Units as people write them in configuration files, flags and requests, and as they read them."""
 
 import re
 from datetime import timedelta
@@ -65,6 +65,11 @@ def roughly(value: timedelta) -> str:
 def milliseconds(value: timedelta) -> int:
     """Whole milliseconds, for people to read."""
     return round(value / timedelta(milliseconds=1))
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 route", "3 routes"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(render_duration, return_type=str)]

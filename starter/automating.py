@@ -9,7 +9,7 @@ from failover.automation import Hold, levels_of
 from starter.arguments import moment
 from starter.configuration import in_force
 from starter.output import as_json, say, table
-from starter.parts import hold_of
+from starter.parts import plane_of
 from starter.running import Stack, find
 from starter.settings import Settings
 
@@ -43,7 +43,7 @@ def run_show(settings: Settings, config: Path | None, state: Path | None, *, jso
 
 async def hold_in(stack: Stack) -> Hold | None:
     """The hold that is in force; None where there is none."""
-    store = hold_of(stack)
+    store = plane_of(stack)
     try:
         hold = await store.hold()
     finally:
@@ -52,7 +52,7 @@ async def hold_in(stack: Stack) -> Hold | None:
 
 
 async def _keep(stack: Stack, hold: Hold | None) -> None:
-    store = hold_of(stack)
+    store = plane_of(stack)
     try:
         await store.keep_hold(hold)
     finally:

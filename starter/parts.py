@@ -14,7 +14,7 @@ from failover.config import Config
 from failover.config.detection import Source
 from failover.config_file import LoadedConfig
 from failover.errors import ConfigError, FailoverError, Unavailable
-from failover.ports import DrillPlane, HoldStore, PassiveSource, ProviderClient, TrafficPlane
+from failover.ports import PassiveSource, ProviderClient, TrafficPlane
 from providers.factory import SimulatedEndpoint, build_clients
 from starter.configuration import load, named, simulated
 from starter.connection import Http
@@ -99,11 +99,6 @@ def secrets_of(config: Config | None, environ: Mapping[str, str], api_token: str
     return [*values, *([api_token] if api_token else [])]
 
 
-def gateway_plane(settings: Settings, context: Context | None = None) -> TrafficPlane:
-    """The embedded gateway, where settings or the running stack say that it is."""
-    return plane_of(find(settings), context)
-
-
 def notifier(config: Config, settings: Settings, channel: str | None = None) -> SlackNotifier | ConsoleNotifier:
     """Slack where its token is set (to the configured channel, unless another is named), the log otherwise."""
     slack = config.notifications.slack
@@ -137,22 +132,8 @@ def config_of(settings: Settings, stack: Stack) -> Config | None:
         return None
 
 
-def hold_store(settings: Settings) -> HoldStore:
-    """Where the automation hold lives: with the policies."""
-    return hold_of(find(settings))
-
-
-def drill_plane(settings: Settings) -> DrillPlane:
-    """Where drills break things: in the gateway."""
-    stack = find(settings)
-    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
-
-
-def hold_of(stack: Stack) -> HoldStore:
-    return GatewayPlane(stack.need("gateway"), token=stack.api_token)
-
-
-def plane_of(stack: Stack, context: Context | None = None) -> TrafficPlane:
+def plane_of(stack: Stack, context: Context | None = None) -> GatewayPlane:
+    """The gateway: it obeys the policies, keeps the automation hold with them, and breaks what drills want broken."""
     return GatewayPlane(stack.need("gateway"), token=stack.api_token, context=context)
 
 

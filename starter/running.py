@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from activities.files import write_whole
 from failover.errors import BadInput, Unavailable
 from starter.settings import Settings
 
@@ -145,7 +146,6 @@ class Occupancy:
         told = {**addresses.as_json(), "config": str(config.resolve()), "pid": os.getpid(), "lock": lock}
         for home in {self.state, DEFAULT_HOME.resolve()}:
             if home == self.state or _described(home) is None:
-                home.mkdir(parents=True, exist_ok=True)
                 write_atomically(home / "stack.json", told)
                 self._written.append(home / "stack.json")
 
@@ -175,9 +175,7 @@ def _written_by_us(file: Path) -> bool:
 
 def write_atomically(file: Path, content: Mapping[str, Any]) -> None:
     """All of it or nothing, so that whoever waits for the file never reads half."""
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(file)
+    write_whole(file, f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def api_token(state: Path) -> str:

@@ -37,26 +37,6 @@ OWN_VARIABLES: Mapping[str, str] = {
 
 OWN_PREFIX = "FAILOVER_"
 
-TEMPORAL_VARIABLES = frozenset(
-    {
-        "TEMPORAL_ADDRESS",
-        "TEMPORAL_NAMESPACE",
-        "TEMPORAL_API_KEY",
-        "TEMPORAL_PROFILE",
-        "TEMPORAL_CONFIG_FILE",
-        "TEMPORAL_TLS",
-        "TEMPORAL_TLS_CLIENT_CERT_PATH",
-        "TEMPORAL_TLS_CLIENT_CERT_DATA",
-        "TEMPORAL_TLS_CLIENT_KEY_PATH",
-        "TEMPORAL_TLS_CLIENT_KEY_DATA",
-        "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
-        "TEMPORAL_TLS_SERVER_CA_CERT_DATA",
-        "TEMPORAL_TLS_SERVER_NAME",
-        "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION",
-    }
-)
-"""Read by `temporalio.envconfig`."""
-
 VENDOR_VARIABLES = frozenset(
     {
         "SLACK_BOT_TOKEN",
@@ -94,28 +74,6 @@ VENDOR_VARIABLES = frozenset(
     }
 )
 """Read by the vendors' SDKs, or named by the shipped configuration (`api_key_env`, `token_env`, `secret_env`)."""
-
-OTEL_VARIABLES = frozenset(
-    {
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_HEADERS",
-        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-        "OTEL_EXPORTER_OTLP_TIMEOUT",
-        "OTEL_EXPORTER_OTLP_CERTIFICATE",
-        "OTEL_RESOURCE_ATTRIBUTES",
-        "OTEL_SDK_DISABLED",
-        "OTEL_SERVICE_NAME",
-        "OTEL_TRACES_EXPORTER",
-        "OTEL_TRACES_SAMPLER",
-        "OTEL_TRACES_SAMPLER_ARG",
-    }
-)
-"""OpenTelemetry's own; a named endpoint switches traces on."""
-
-KNOWN_VARIABLES = frozenset(OWN_VARIABLES) | TEMPORAL_VARIABLES | VENDOR_VARIABLES | OTEL_VARIABLES
-"""Every variable that means something to this product; deployment files may set no other."""
-
 
 CODEC_KEY_BYTES = 32
 """AES-256."""

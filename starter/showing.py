@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from failover.config_file import LoadedConfig
 from failover.distribution import render
-from failover.immediate import count
+from failover.units import count
 from starter.configuration import load, named
 from starter.output import as_json, table
 from starter.settings import Settings

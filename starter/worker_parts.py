@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.accuracy import Accuracy, Examiner
+from activities.accuracy import Examiner
 from activities.aftercare import Aftercare
 from activities.analyzing import Analysing
 from activities.baselines import BaselineRecorder, KeptBaselines, PerformanceBaselines
@@ -180,7 +180,6 @@ def _capable(client: Client, parts: Parts, task_queue: str) -> Sequence[object]:
             KeptBaselines(parts.evidence, config).keep,
         ),
         Communicating(config, parts.channels, parts.evidence, client, task_queue),
-        *([Accuracy(parts.examiner)] if parts.examiner else ()),
         Auditing(_audit_parts(parts, prober)),
     ]
 

@@ -107,7 +107,7 @@ def test_nothing_is_patched() -> None:
 def test_names_in_histories_are_given_not_derived() -> None:
     """A module that moves must not rename what running workflows are known by."""
     for folder, decorator in (("workflows", "@workflow.defn"), ("activities", "@activity.defn")):
-        for file in (ROOT / folder).glob("*.py"):
+        for file in (ROOT / folder).rglob("*.py"):
             for line in file.read_text().splitlines():
                 assert not line.strip().startswith(decorator) or "name=" in line, f"{file.name}: {line}"
     assert {workflow.__name__ for workflow in composition.WORKFLOWS} == {

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from starter.configuration import load
-from starter.settings import KNOWN_VARIABLES
+from starter.settings import OWN_VARIABLES, VENDOR_VARIABLES
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.temporal.yml"
@@ -29,6 +29,8 @@ AT_THE_DOOR = {sender.secret_env for sender in SHIPPED.webhooks.senders.values()
     SHIPPED.notifications.slack.signing_secret_env
 }
 """Secrets of the webhook server."""
+
+KNOWN = {*OWN_VARIABLES, *VENDOR_VARIABLES, "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"}
 
 
 def test_it_keeps_to_the_compose_specification() -> None:
@@ -61,7 +63,7 @@ def test_published_ports_are_loopback_only(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_our_variables_are_ones_that_our_settings_know(name: str) -> None:
     """A typing error would be refused at start."""
-    assert set(OURS[name].get("environment", {})) <= KNOWN_VARIABLES
+    assert set(OURS[name].get("environment", {})) <= KNOWN
 
 
 @pytest.mark.parametrize("name", OURS)

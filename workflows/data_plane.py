@@ -44,11 +44,13 @@ async def write(changes: Sequence[Change], summary: str) -> list[Written]:
     return [written for batch in results if not isinstance(batch, BaseException) for written in batch]
 
 
-async def reread(request: ImmediateFailoverRequest, routes: Sequence[str]) -> list[RouteNow]:
-    """The named routes as they stand now."""
+async def reread(request: ImmediateFailoverRequest, routes: Sequence[str]) -> list[RouteNow] | str:
+    """The named routes as they stand now, or why nobody can tell."""
     narrowed = request.model_copy(update={"routes": list(routes)})
-    routes_now: list[RouteNow] = await workflow.execute_activity_method(Traffic.reread, narrowed, **READ)
-    return routes_now
+    try:
+        return await workflow.execute_activity_method(Traffic.reread, narrowed, **READ)
+    except ActivityError as error:
+        return failures.why(error)
 
 
 async def verify(expected: Sequence[Expectation], timeout: timedelta) -> Verification:

@@ -12,11 +12,11 @@ from activities.emergency import Ecosystem
 from failover import emergency
 from failover.distribution import Distribution
 from failover.emergency import EmergencyBrief, EmergencyRoute, ProviderWatch
-from failover.immediate import count
 from failover.incident import Outcome, Sample
 from failover.policy import Change, Mode
 from failover.requests import EmergencyRequest
 from failover.restoration import Expectation
+from failover.units import count
 from workflows import data_plane, failures
 from workflows.ending import Ended
 from workflows.journal import Journal

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError
+from temporalio.exceptions import ActivityError
 
 from activities.emergency import Ecosystem
 from activities.probing import CandidateProbe, Probing
@@ -17,16 +17,15 @@ from failover.config.kpis import Kpis
 from failover.distribution import Distribution, render, same
 from failover.driving import Driving, Stage, Verb
 from failover.emergency import EmergencyRoute, ProviderWatch
-from failover.immediate import count
 from failover.incident import Moments, Outcome, PolicyWrite, RouteShift, RunRecord, TimelineEntry
 from failover.messages import MessageRef
 from failover.policy import Mode
 from failover.requests import EmergencyRequest, RunResult
-from failover.units import render_duration
+from failover.units import count, render_duration
 from workflows import data_plane, failures
 from workflows.degrading import Degrading, EmergencyState, Service, Unproved
 from workflows.driven import Driven, carried_by, continue_with, grown_long
-from workflows.ending import PATIENCE, Ended, close, unreadable, within
+from workflows.ending import PATIENCE, Ended, close, first_read, within
 from workflows.herald import Herald
 from workflows.journal import Journal
 from workflows.options import READ, candidates
@@ -103,12 +102,8 @@ class MultiProviderEmergency(Driven):
         self.routes = Degrading(self.request, state, self.journal)
 
     async def _observe(self) -> None:
-        try:
-            brief = await workflow.execute_activity_method(
-                Ecosystem.brief, self.request, summary="read the routes", **READ
-            )
-        except FailureError as error:
-            raise unreadable(error, self._command()) from error
+        reading = workflow.execute_activity_method(Ecosystem.brief, self.request, summary="read the routes", **READ)
+        brief = await first_read(reading, self._command())
         now = workflow.now()
         standings = [ProviderWatch(provider=name, since=now) for name in sorted(brief.providers)]
         self._know(EmergencyState(brief=brief, began=now, told_at=now, standings=standings))

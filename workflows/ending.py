@@ -1,7 +1,7 @@
 """How every run ends: helpers waited for a little, evidence kept, the outcome told."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -72,14 +72,22 @@ async def stop(*tasks: asyncio.Task[Any] | None) -> None:
             task.exception()  # Looked at, so that nobody complains that it was not.
 
 
-def unreadable(error: FailureError, command: str) -> ApplicationError | Ended:
-    """A run that could not even begin: it asked for what is not there, or the data plane could not be read."""
-    if is_cancelled_exception(error):
-        raise error
+async def first_read(reading: Awaitable[T], command: str) -> T:
+    """What a run begins by reading; where that cannot be read, what ends the run is raised."""
+    try:
+        return await reading
+    except FailureError as error:
+        if is_cancelled_exception(error):
+            raise
+        raise why_it_cannot_begin(error, command) from error
+
+
+def why_it_cannot_begin(error: FailureError, command: str) -> ApplicationError | Ended:
+    """It asked for what is not there, which fails the run; or the data plane could not be read, which needs a person."""
     told = failures.told(error)
     if isinstance(told, ApplicationError) and failures.is_bad_input(error):
         return ApplicationError(f"{told.message} Nothing was changed.", type=told.type, non_retryable=True)
-    reason = f"The traffic policies could not be read, so nothing was changed: {failures.why(error)}"
+    reason = f"The traffic policies could not be read, so nothing was changed: {told or error}"
     return Ended(Outcome.NEEDS_HUMAN, reason, command)
 
 

@@ -14,6 +14,7 @@ from failover.incident import Impact, Moments, Outcome, RouteShift, Sample
 from failover.policy import Change
 from failover.requests import ImmediateFailoverRequest
 from failover.restoration import Expectation
+from failover.units import count
 from workflows import data_plane
 from workflows.ending import Ended
 from workflows.journal import Journal
@@ -42,7 +43,7 @@ class EvacuatedRoutes:
         self.tried |= {shift.route: shift for shift in shifts}
         changes = [self._change(shift) for shift in shifts]
         try:
-            results = await data_plane.write(changes, f"shift {immediate.count(len(shifts), 'route')}")
+            results = await data_plane.write(changes, f"shift {count(len(shifts), 'route')}")
         except data_plane.WriteFailed as error:
             why = f"The data plane took no change: {error}"
             raise Ended(Outcome.NEEDS_HUMAN, why, immediate.command(self._request)) from error
@@ -98,8 +99,12 @@ class EvacuatedRoutes:
         return await data_plane.impact(list(self.shifted), first_bad, in_force, moments.restored or workflow.now())
 
     async def reread(self, routes: Sequence[str]) -> list[RouteNow]:
-        """The named routes as they stand now."""
-        return await data_plane.reread(self._request, routes)
+        """The named routes as they stand now, once a write has been tried: where nobody can tell, a person must look."""
+        found = await data_plane.reread(self._request, routes)
+        if isinstance(found, str):
+            reason = f"{count(len(routes), 'route')} could not be read again: {found}"
+            raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(self._request))
+        return found
 
     def as_found(self) -> list[RouteNow]:
         """The routes as they were, at their present revisions: the next candidate gets the same share."""
@@ -121,9 +126,9 @@ class EvacuatedRoutes:
         verification = await data_plane.verify(expected, self._brief.settings.verify_timeout)
         if refused or verification.verified is not True:
             said = refused[0].reason if refused else verification.reason
-            raise Ended(Outcome.NEEDS_HUMAN, said)
-        count = immediate.count(len(restored), "route")
-        return Ended(Outcome.ABORTED, f"Cancelled; {count} put back as found, verified.")
+            raise Ended(Outcome.NEEDS_HUMAN, said, immediate.command(self._request))
+        where = count(len(restored), "route")
+        return Ended(Outcome.ABORTED, f"Cancelled; {where} put back as found, verified.")
 
     def _may_restore(self, route: RouteNow) -> bool:
         """Ours, or not touched yet: written all the same, so that our own write, should it come late, is refused."""

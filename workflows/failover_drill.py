@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
 
 from activities.drilling import Drilling
 from failover import drill
@@ -16,7 +15,7 @@ from workflows import data_plane
 from workflows.drill_exercise import DrillExercise
 from workflows.drilled_route import DrilledRoute, command
 from workflows.driven import Driven
-from workflows.ending import Ended, close, unreadable, within
+from workflows.ending import Ended, close, first_read, within
 from workflows.herald import Herald
 from workflows.journal import Journal
 from workflows.options import READ
@@ -77,13 +76,8 @@ class FailoverDrill(Driven):
     # Plan
 
     async def _plan(self) -> None:
-        try:
-            brief = await workflow.execute_activity_method(
-                Drilling.brief, self.request, summary="read the route", **READ
-            )
-        except FailureError as error:
-            raise unreadable(error, "failoverctl drill plan") from error
-        self._brief = brief
+        reading = workflow.execute_activity_method(Drilling.brief, self.request, summary="read the route", **READ)
+        self._brief = brief = await first_read(reading, "failoverctl drill plan")
         self.route = DrilledRoute(self.request, brief, self.journal)
         self.exercise = DrillExercise(self.request, brief, self.route, self.journal, self.herald)
         self.journal.provider = brief.wanted.provider

@@ -13,9 +13,9 @@ from failover.health import Verdict
 from failover.immediate import NAME, Brief, Plan, RouteNow
 from failover.incident import Outcome, RunRecord, Sample, Trigger
 from failover.requests import ImmediateFailoverRequest, RunResult
-from failover.units import render_duration
+from failover.units import count, render_duration
 from workflows import failures
-from workflows.ending import Ended, close, undisturbed, unreadable, within
+from workflows.ending import Ended, close, first_read, undisturbed, why_it_cannot_begin, within
 from workflows.evacuated_routes import EvacuatedRoutes
 from workflows.follow_ons import FollowOns
 from workflows.herald import Herald
@@ -133,13 +133,10 @@ class ImmediateFailover(Visible):
             return glance
         except FailureError as error:
             if failures.is_bad_input(error):
-                raise unreadable(error, immediate.command(request)) from error
+                raise why_it_cannot_begin(error, immediate.command(request)) from error
             self.journal.note(f"The policies could not be read at once: {failures.why(error)}")
-        try:
-            look: Brief = await workflow.execute_activity_method(Traffic.brief, request, **READ)
-            return look
-        except FailureError as error:
-            raise unreadable(error, immediate.command(request)) from error
+        reading = workflow.execute_activity_method(Traffic.brief, request, **READ)
+        return await first_read(reading, immediate.command(request))
 
     def _fresh(self, provider: str, brief: Brief) -> bool:
         verdict = self._verdicts.get(provider)
@@ -197,7 +194,7 @@ class ImmediateFailover(Visible):
 
     async def _shift(self, brief: Brief, plan: Plan, ruled_out: Mapping[str, str]) -> None:
         """Write every route; decide and write again, for the routes that somebody else changed meanwhile."""
-        self.journal.enter("shift", f"Writing {immediate.count(len(plan.shifts), 'route')}")
+        self.journal.enter("shift", f"Writing {count(len(plan.shifts), 'route')}")
         self._announce(plan)
         pending = plan.shifts
         for _ in range(brief.settings.write_attempts):
@@ -205,7 +202,7 @@ class ImmediateFailover(Visible):
             for route in {shift.route for shift in pending} - {written.route for written in refused}:
                 self._left.pop(route, None)
             if refused:
-                self.journal.note(f"{immediate.count(len(refused), 'route')} refused: {refused[0].reason}")
+                self.journal.note(f"{count(len(refused), 'route')} refused: {refused[0].reason}")
                 routes = await self.routes.reread([written.route for written in refused])
                 self._refuse_to_drill(routes)
                 plan = self._plan(routes, ruled_out)
@@ -217,7 +214,7 @@ class ImmediateFailover(Visible):
                 self.journal.mark(in_force=workflow.now())
                 self._herald.moved()
                 return
-        reason = f"{immediate.count(len(pending), 'route')} changed faster under this run than it could write."
+        reason = f"{count(len(pending), 'route')} changed faster under this run than it could write."
         raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(self.request))
 
     def _announce(self, plan: Plan) -> None:
@@ -272,7 +269,7 @@ class ImmediateFailover(Visible):
     def _done(self) -> Ended:
         if self._left:
             return self._stranded()
-        where, targets = immediate.count(len(self.routes.shifted), "route"), ", ".join(self.routes.targets)
+        where, targets = count(len(self.routes.shifted), "route"), ", ".join(self.routes.targets)
         return Ended(
             Outcome.COMPLETED,
             f"The traffic of {self.request.failed_provider} on {where} goes to {targets}, and the users' side is good.",
@@ -293,7 +290,7 @@ class ImmediateFailover(Visible):
         self.journal.enter("shift", "Cancelled: putting back what was found")
         try:
             return await within(brief.settings.abort_timeout, self.routes.restore())
-        except (ActivityError, TimeoutError, Ended) as error:
+        except (TimeoutError, Ended) as error:
             why = str(error) or f"nothing answered within {render_duration(brief.settings.abort_timeout)}"
             reason = f"Cancelled, but what was found could not be put back: {why}"
             return Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(request))

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
 
 from activities.ramping import BriefOrder
 from failover.driving import Driving, Stage, Verb
@@ -25,7 +24,7 @@ from workflows import data_plane, ramp_telling
 from workflows.asking import Asking
 from workflows.claimed_route import ClaimedRoute, command
 from workflows.driven import carried_by, continue_with, grown_long
-from workflows.ending import PATIENCE, Ended, close, unreadable
+from workflows.ending import PATIENCE, Ended, close, first_read
 from workflows.gate_watch import GateWatch
 from workflows.herald import Herald
 from workflows.journal import Journal
@@ -153,11 +152,8 @@ class Ramp(Asking):
 
     async def read_brief(self, order: BriefOrder) -> RampBrief:
         """What to plan from; a run that cannot even read that fails, with nothing changed."""
-        try:
-            brief = await data_plane.brief(replace(order, automatic=self.request.trigger is Trigger.AUTOMATIC))
-            return as_of(brief, workflow.now())
-        except FailureError as error:
-            raise unreadable(error, command(self.request)) from error
+        reading = data_plane.brief(replace(order, automatic=self.request.trigger is Trigger.AUTOMATIC))
+        return as_of(await first_read(reading, command(self.request)), workflow.now())
 
     async def _steps(self) -> None:
         state = self.known()

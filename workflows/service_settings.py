@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.exceptions import is_cancelled_exception
 
 from activities.emergency import Ecosystem
 from activities.ramping import RouteLook
@@ -18,7 +18,7 @@ from failover.requests import EmergencyRequest, RunResult
 from failover.restoration import Expectation
 from failover.service import ServiceSettingsRequest
 from workflows import data_plane, other_runs
-from workflows.ending import Ended, close, unreadable, within
+from workflows.ending import Ended, close, first_read, within
 from workflows.herald import Herald
 from workflows.journal import Journal, Visible
 from workflows.options import READ
@@ -36,6 +36,7 @@ class ServiceSettings(Visible):
     def __init__(self) -> None:
         self.journal = Journal(service.NAME, STEPS)
         self._herald = Herald()
+        self._brief: EmergencyBrief | None = None
         self._looked: RouteLook | None = None
         self._written = 0
 
@@ -45,29 +46,25 @@ class ServiceSettings(Visible):
         began = workflow.info().start_time
         self.journal.open("", decided=began, first_bad=None, unhealthy=None, counted=not request.dry_run)
         self.journal.concerns([request.route])
-        brief = await self._brief()
         try:
-            ended = await self._procedure(brief)
+            self._brief = await self._read()
+            ended = await self._procedure(self._brief)
         except Ended as error:
             ended = error
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            await close(self._herald, self._record(await self._put_back(brief)))
+            await close(self._herald, self._record(await self._put_back()), dry_run=request.dry_run)
             raise
         return await close(self._herald, self._record(ended), dry_run=request.dry_run)
 
-    async def _brief(self) -> EmergencyBrief:
+    async def _read(self) -> EmergencyBrief:
         """What the configuration's emergency section means for the route; refuses what is not there."""
         order = EmergencyRequest(routes=[self.request.route])
-        try:
-            brief: EmergencyBrief = await workflow.execute_activity_method(
-                Ecosystem.brief, order, summary=f"read route {self.request.route}", **READ
-            )
-        except FailureError as error:
-            if is_cancelled_exception(error):
-                raise
-            raise unreadable(error, self._command()) from error
+        reading = workflow.execute_activity_method(
+            Ecosystem.brief, order, summary=f"read route {self.request.route}", **READ
+        )
+        brief: EmergencyBrief = await first_read(reading, self._command())
         if (why := service.why_not_start(self.request, [route.route for route in brief.routes])) is not None:
             raise RequestError(f"{why} Nothing was changed.")
         return brief
@@ -142,9 +139,10 @@ class ServiceSettings(Visible):
     def _until(self, look: RouteLook) -> str:
         return " The emergency that is under way puts back what it found." if look.found.mode is Mode.DEGRADED else ""
 
-    async def _put_back(self, brief: EmergencyBrief) -> Ended:
+    async def _put_back(self) -> Ended:
         """Cancelled: what was found, unless somebody else has changed the route since."""
-        if self._looked is None or not self._written:
+        brief = self._brief
+        if brief is None or not self._written:
             return Ended(Outcome.ABORTED, "Cancelled. Nothing had been changed.")
         try:
             return await within(brief.abort_timeout, self._restore(brief.verify_timeout))

@@ -7,7 +7,6 @@ from typing import Any
 
 from failover.config.kpis import SuccessRates
 from failover.errors import RequestError
-from failover.immediate import count
 from failover.incident import Outcome, RunRecord
 from failover.kinds import RAMPS
 from failover.kpis import Kpi, binds, counts, measure
@@ -15,6 +14,7 @@ from failover.reports.document import Block, Line, Plot, Report, Section, Table,
 from failover.reports.incident import as_figures, clock_figures, plan_blocks
 from failover.reports.rates import FAILED, Rate, success_rates
 from failover.reports.words import MET, TONES, about, clock, kpi_table
+from failover.units import count
 
 METRICS: Mapping[str, Sequence[str]] = {
     "detection_time": ("detection",),

@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from failover.distribution import Distribution, percent, render
-from failover.immediate import count
 from failover.incident import Outcome, RouteShift, RunRecord, Sample
 from failover.kinds import RAMPS
 from failover.kpis import Kpi, binds, clocks, measure
@@ -41,7 +40,7 @@ from failover.reports.words import (
     seconds,
     zero_of,
 )
-from failover.units import render_duration
+from failover.units import count, render_duration
 
 SHOWN_ROUTES = 50
 BAR = 20

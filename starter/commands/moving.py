@@ -24,7 +24,6 @@ from starter.commands.options import (
 if TYPE_CHECKING:
     from starter.procedures.launch import Manner
 
-Duration = Annotated[str | None, typer.Option(metavar="DURATION", show_default=False, help="Seconds, 90s, 5m, 1h.")]
 Threshold = Annotated[str | None, typer.Option(metavar="PERCENT", show_default=False, help="Such as 98%.")]
 
 

@@ -18,7 +18,7 @@ from starter.connection import connect
 from starter.doctor import temporal
 from starter.golden import load_prompt_sets, load_suites
 from starter.output import as_json, console, say
-from starter.parts import BASELINES, hold_of, passive_sources, plane_of, provider_clients, readiness_store
+from starter.parts import BASELINES, passive_sources, plane_of, provider_clients, readiness_store
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
 
@@ -116,7 +116,7 @@ async def _readiness(loaded: LoadedConfig, home: Path) -> list[Finding]:
 
 
 async def _hold(stack: Stack) -> list[Finding]:
-    store = hold_of(stack)
+    store = plane_of(stack)
     try:
         return [people.hold(await store.hold())]
     finally:

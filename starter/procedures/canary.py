@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from failover import kinds
 from failover.canary import why_not_start
 from failover.config import Config
-from failover.errors import RequestError
-from failover.immediate import refuse
+from failover.errors import RequestError, refuse
 from failover.requests import CanaryFailoverRequest
 from starter.arguments import operator, percent, percents, request_of, route_of, seconds
 from starter.procedures.gradual import approvals
 from starter.procedures.launch import Joins, Launch, Manner, launch
 from starter.settings import Settings
-
-HOLDS_PATIENCE = 30.0
-"""Seconds that an ordered percent waits for the step before it to be in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

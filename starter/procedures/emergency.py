@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from failover import kinds
 from failover.config import Config
 from failover.emergency import why_not_start
-from failover.immediate import refuse
+from failover.errors import refuse
 from failover.requests import EmergencyRequest
 from starter.arguments import operator, request_of
 from starter.procedures.launch import Joins, Launch, Manner, launch

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from failover import kinds
 from failover.config import Config
+from failover.errors import refuse
 from failover.failback import why_not_start
-from failover.immediate import refuse
 from failover.requests import FailbackRequest
 from starter.arguments import operator, percent, percents, request_of, route_of, seconds
 from starter.procedures.gradual import approvals

@@ -7,8 +7,8 @@ from failover import kinds
 from failover.config import Config
 from failover.config.routes import ApprovalPoint, Approvals
 from failover.distribution import Distribution, parse, render, same
+from failover.errors import refuse
 from failover.gradual import why_not_start
-from failover.immediate import refuse
 from failover.requests import GradualFailoverRequest
 from failover.units import parse_duration, render_duration
 from starter.arguments import operator, request_of, route_of, seconds

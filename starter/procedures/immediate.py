@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from failover import kinds
 from failover.config import Config
 from failover.distribution import Distribution, render, users_of
-from failover.errors import RequestError
-from failover.immediate import refuse, why_not_start
+from failover.errors import RequestError, refuse
+from failover.immediate import why_not_start
 from failover.requests import ImmediateFailoverRequest
 from starter.arguments import operator, request_of
 from starter.procedures import canary, gradual

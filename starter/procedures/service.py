@@ -5,8 +5,7 @@ from typing import Any
 
 from failover import kinds
 from failover.config import Config
-from failover.errors import RequestError
-from failover.immediate import refuse
+from failover.errors import RequestError, refuse
 from failover.service import ServiceSettingsRequest, why_not_start
 from starter.arguments import on_or_off, operator, request_of, route_of, seconds
 from starter.procedures import gradual

@@ -20,7 +20,7 @@ from starter.console.readiness import Sheet, sheet_of
 from starter.foreground import ENDED_BY_SIGNAL, until_signal
 from starter.logs import configure
 from starter.output import say
-from starter.parts import evidence_store, hold_of, plane_of
+from starter.parts import evidence_store, plane_of
 from starter.readiness import Place, held
 from starter.running import DEFAULT_HOME, find, write_atomically
 from starter.settings import Settings
@@ -60,7 +60,7 @@ async def _serve(
             log.warning("no gateway is known: every alert starts a run, also where nothing is left to be moved")
         else:
             opened.push_async_callback(plane.aclose)
-        hold = hold_of(stack) if stack.gateway else None
+        hold = plane_of(stack) if stack.gateway else None
         if hold is not None:
             opened.push_async_callback(hold.aclose)
         server = WebhookServer(

@@ -19,8 +19,6 @@ from failover.accuracy import (
     why_no_baseline,
     wilson,
 )
-from failover.gates import Judgement
-from failover.thresholds import reaches
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -127,18 +125,3 @@ def test_the_age_of_a_baseline(old: timedelta, told: str) -> None:
     """In the largest unit that fills."""
     baseline: Baseline = baseline_of(examination(score(20, 20)), "anna")
     assert age(baseline, NOON + old) == told
-
-
-@pytest.mark.parametrize(
-    ("found", "judgement"),
-    [
-        (score(95, 100), Judgement.PASS),
-        (score(94, 100), Judgement.FAIL),
-        (score(19, 20), Judgement.PASS),
-        (score(95, 95, asked=100), Judgement.INCONCLUSIVE),
-        (score(90, 99, asked=100), Judgement.FAIL),
-    ],
-)
-def test_a_plain_threshold_is_met_by_the_share_itself_at_full_size(found: Score, judgement: Judgement) -> None:
-    """A sample cut short passes nothing; one that can no longer reach the threshold has failed."""
-    assert reaches(found, 95)[0] is judgement

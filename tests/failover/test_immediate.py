@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from failover import immediate
 from failover.capacity import Headroom
 from failover.distribution import WHOLE
-from failover.errors import RequestError
+from failover.errors import RequestError, refuse
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, Verdict
 from failover.immediate import RouteNow
@@ -121,7 +121,7 @@ def test_a_request_that_cannot_be_meant_is_refused_by_name(request_: dict[str, o
     """What is wrong is named, with what is known."""
     request = ImmediateFailoverRequest.model_validate(request_)
     with pytest.raises(RequestError, match=said):
-        immediate.refuse(immediate.why_not_start(request, ["bedrock", "google", "meta"], ["chat"]))
+        refuse(immediate.why_not_start(request, ["bedrock", "google", "meta"], ["chat"]))
 
 
 @pytest.mark.parametrize("body", [{}, {"failed_provider": 3}, {"failed_provider": "a", "extra": 1}, {"routes": []}])

@@ -17,6 +17,7 @@ GRAFANA = {"$__rate_interval": "30s", "$__range": "10m", "$route": ".*"}
 """What Grafana puts in the place of its variables."""
 
 _SELECTOR = re.compile(r"\b(failover_\w+)(\{[^}]*\})?")
+_RECORDED = re.compile(r"failover:[\w:]+")
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,12 @@ async def test_every_recording_rule_records(incident: Scraped) -> None:
 
 @pytest.mark.parametrize("rule", rules("alert"), ids=lambda rule: rule["alert"])
 async def test_what_an_alert_looks_at_is_there(incident: Scraped, rule: dict[str, Any]) -> None:
-    """Each metric of its condition is exported, with the labels that the condition names."""
-    for name, matchers in _SELECTOR.findall(re.sub(r"failover:[\w:]+", "", rule["expr"])):
+    """Each metric of its condition is recorded by a rule, or exported with the labels that the condition names."""
+    recorded = set(_RECORDED.findall(rule["expr"]))
+    exported = _SELECTOR.findall(_RECORDED.sub("", rule["expr"]))
+    assert recorded or exported
+    assert recorded <= {one["record"] for one in rules("record")}
+    for name, matchers in exported:
         labels = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers)
         asked = name + "{" + ", ".join(f'{label}!=""' for label in labels) + "}"
         assert await incident.ask(asked), asked

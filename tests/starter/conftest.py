@@ -136,9 +136,9 @@ class Desk:
         return status
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def desk_server(temporal_cli: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
-    """A server of these tests' own: failoverctl's run ids and task queue are always the same."""
+    """A server of a file's own: failoverctl's run ids and task queue are always the same."""
     log = tmp_path_factory.mktemp("desk") / "server.log"
     server = await start_dev_server(temporal_cli, ui_port=None, db=None, log=log)
     client = await Client.connect(server.address, data_converter=data_converter)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -155,15 +156,20 @@ async def test_channels_that_fail_hang_and_ask_for_patience_delay_nothing(
         "scheduled communications.open",
         "completed communications.open",
     }
-    assert [one["event"] for one in everybody.hooks] == ["incident.opened", "incident.updated", "incident.closed"] or [
-        one["event"] for one in everybody.hooks
-    ] == ["incident.opened", "incident.closed"], "in order, though it was asked to wait"
+    opened, *between, closed = [one["event"] for one in everybody.hooks]
+    assert (opened, closed) == ("incident.opened", "incident.closed"), "in order, though it was asked to wait"
+    assert set(between) <= {"incident.updated"}, "and what it was asked to wait with may be old news by then"
     report = next(Path(result.evidence).glob("*.md")).read_text()
     assert "## Told and opened" in report
     assert "- Webhook: opened" in report and ", closed" in report
     assert "PagerDuty is in trouble itself: 500" in report and "NOT DELIVERED" in report
-    assert "Status page: nothing" in report or "Status page: incident," in report
-    assert "did not answer within 300ms" in report or "The status page does not answer: ReadTimeout" in report
+    [page] = [line for line in report.splitlines() if line.startswith("- Status page: ")]
+    # The last try of a round is ended by its own timeout or by the round's.
+    assert re.fullmatch(
+        r"- Status page: nothing(; NOT DELIVERED at [\d:]+: "
+        r"(It did not answer within 300ms|The status page does not answer: ReadTimeout))+\.",
+        page,
+    ), page
     assert everybody.pages > 1
 
 

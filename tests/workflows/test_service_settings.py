@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
 
 from failover.config.procedures import Immediate, Procedures
 from failover.incident import Outcome
@@ -33,17 +35,17 @@ def plane(parts: composition.Parts) -> MemoryPlane:
 @pytest.fixture
 async def start(temporal_client: Client, parts: composition.Parts, task_queue: str) -> AsyncIterator[Start]:
     async with composition.build_worker(temporal_client, parts, task_queue=task_queue):
+        yield partial(begin, temporal_client, task_queue)
 
-        async def start(**request: Any) -> Run:
-            return await temporal_client.start_workflow(
-                "ServiceSettings",
-                {"route": "chat", **request},
-                id=f"service-{task_queue}",
-                task_queue=task_queue,
-                result_type=RunResult,
-            )
 
-        yield start
+async def begin(client: Client, task_queue: str, **request: Any) -> Run:
+    return await client.start_workflow(
+        "ServiceSettings",
+        {"route": "chat", **request},
+        id=f"service-{task_queue}",
+        task_queue=task_queue,
+        result_type=RunResult,
+    )
 
 
 def by_somebody_else(plane: MemoryPlane, **change: Any) -> None:
@@ -121,3 +123,34 @@ async def test_bad_input_changes_nothing(start: Start, plane: MemoryPlane) -> No
     with pytest.raises(Exception, match="takes neither a TTL"):
         await ended(await start(cache="off", cache_ttl_seconds=3))
     assert plane.applied == []
+
+
+async def test_a_data_plane_that_is_away_from_the_start_ends_in_a_person(
+    time_skipping_env: WorkflowEnvironment, plane: MemoryPlane, parts: composition.Parts, task_queue: str
+) -> None:
+    """Bounded, with the command to run when it answers again, and the record kept: as every run ends."""
+    plane.unavailable = True
+    async with composition.build_worker(time_skipping_env.client, parts, task_queue=task_queue):
+        run = await begin(time_skipping_env.client, task_queue, cache="on")
+        with pytest.raises(
+            ApplicationError, match=r"nothing was changed.*Run: failoverctl restore chat --yes"
+        ) as failed:
+            await ended(run)
+    record = parts.evidence.latest()
+    assert failed.value.type == "NeedsHuman"
+    assert record is not None and record.outcome is Outcome.NEEDS_HUMAN
+
+
+async def test_a_cancellation_before_anything_is_read_is_recorded(
+    start: Start, plane: MemoryPlane, parts: composition.Parts
+) -> None:
+    """It leaves as canceled, and says that nothing had been changed."""
+    plane.unavailable = True
+    run = await start(cache="on")
+    await run.query("timeline")  # Answered once it has begun.
+    await run.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await run.result()
+    assert (await run.describe()).status is WorkflowExecutionStatus.CANCELED
+    record = parts.evidence.latest()
+    assert record is not None and "Nothing had been changed" in record.reason
