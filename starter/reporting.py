@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from activities.baselines import PerformanceBaselines
@@ -26,28 +25,12 @@ from failover.reports.period import Period, parse_period
 from starter.logs import configure
 from starter.output import as_json, enveloped, plain, say
 from starter.parts import config_of, evidence_store
+from starter.report_words import Event, Format, ReportType
 from starter.running import find
 from starter.settings import Settings
 
 RATES_OVER = timedelta(days=30)
 """What success rates are counted over beside one run."""
-
-
-class ReportType(StrEnum):
-    INCIDENT = "incident"
-    PERFORMANCE_IMPACT = "performance-impact"
-    FAILOVER_EFFECTIVENESS = "failover-effectiveness"
-
-
-class Event(StrEnum):
-    """Which runs are meant."""
-
-    FAILOVER = "failover"
-    FAILBACK = "failback"
-    EMERGENCY = "emergency"
-    INCIDENT = "incident"
-    ANY = "any"
-
 
 _PROCEDURES: Mapping[Event, Sequence[str]] = {
     Event.FAILOVER: FAILOVERS,
@@ -55,12 +38,6 @@ _PROCEDURES: Mapping[Event, Sequence[str]] = {
     Event.EMERGENCY: (EMERGENCY,),
     Event.INCIDENT: INCIDENTS,
 }
-
-
-class Format(StrEnum):
-    MD = "md"
-    HTML = "html"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

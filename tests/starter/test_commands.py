@@ -173,7 +173,7 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("verb", ["", "canary", "status", "serve", "doctor"])
+@pytest.mark.parametrize("verb", ["", "canary", "status", "report", "serve", "doctor"])
 def test_help_is_instant(verb: str) -> None:
     """Nothing is imported before it is needed: no vendor's SDK, no Temporal. How long that takes, `make bench` says."""
     script = "import sys; from starter.cli import run; run(sys.argv[1:]); print('loaded:', *sys.modules)"
