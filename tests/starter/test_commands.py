@@ -125,7 +125,8 @@ def test_the_exit_codes_are_documented() -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ("canary --source-provider bedrock --rollback", "give one of --source-provider"),
+        ("canary --source-provider bedrock --rollback", "Give one of --source-provider"),
+        ("plan canary --rollback", "--dry-run goes with --source-provider"),
         ("canary --update-traffic 0", "0 % is no canary"),
         ("canary --update-traffic lots", "'lots' is no percent"),
         ("canary --source-provider azure --target-provider google", "the providers are|they are bedrock"),
