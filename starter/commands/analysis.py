@@ -84,7 +84,12 @@ def note(
 
 
 def listed(state: StateDir = None, json: Json = False) -> int:
-    """The deploys that were noted, oldest first."""
+    """The deploys that were noted, oldest first.
+
+    \b
+    failoverctl deploys list
+    failoverctl deploys list --json
+    """
     from starter.analyzing import run_list
 
     return run_list(environment(), state=state, json=json)
