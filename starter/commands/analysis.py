@@ -31,7 +31,11 @@ def analyze(
     ] = False,
     run: Annotated[
         str | None,
-        typer.Option(metavar="ID", show_default=False, help="Workflow or run id. Default: the latest failover."),
+        typer.Option(
+            metavar="RUN",
+            show_default=False,
+            help="By its workflow id, or a run id's beginning. Default: the latest failover.",
+        ),
     ] = None,
     logs: Annotated[
         Path | None, typer.Option(metavar="DIR", show_default=False, help="Of *.log. Default: the state directory's.")

@@ -118,7 +118,8 @@ def report(
         typer.Option(show_default=False, help="Which runs. Default: failover; of an incident report: incident."),
     ] = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", show_default=False, help="By its workflow or run id.")
+        str | None,
+        typer.Option("--run", metavar="RUN", show_default=False, help="By its workflow id, or a run id's beginning."),
     ] = None,
     period: Annotated[
         str | None,
