@@ -188,6 +188,16 @@ def test_help_is_instant(verb: str) -> None:
     assert HEAVY & set(shown.rpartition("loaded:")[2].split()) == set()
 
 
+def test_every_kind_of_json_is_documented() -> None:
+    """The guide has a row for each kind that the sources print, and none for another."""
+    printers = re.compile(r'\b(?:as_json|as_json_line|enveloped|return told)\(\s*"([a-z-]+)"')
+    kinds = {kind for file in (ROOT / "starter").rglob("*.py") for kind in printers.findall(file.read_text())}
+    guide = (ROOT / "docs" / "operating.md").read_text()
+    table = guide.partition("| kind | printed by | data |")[2].partition("\n\n")[0]
+    assert {"run", "monitor-sample", "validation", "report"} <= kinds
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == sorted(kinds)
+
+
 def verbs(group: Any, *path: str) -> Iterator[str]:
     """Every verb there is, by its words; a group is one where it does something by itself."""
     if not isinstance(group, TyperGroup) or (path and group.invoke_without_command):
