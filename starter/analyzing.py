@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from starter.configuration import at_hand, load
 from starter.logs import configure
 from starter.output import as_json, say, table
 from starter.parts import SAMPLES, evidence_store, secrets_of
+from starter.recorded import run_ids
 from starter.reporting import write
 from starter.running import DEFAULT_HOME, Stack, find
 from starter.settings import Settings
@@ -71,7 +73,7 @@ def _record(store: EvidenceStore, run: str | None) -> RunRecord:
     records = recent(store)
     if not records:
         raise BadInput(f"There is no incident in {store.where} yet; name another directory with --state.")
-    found = [record for record in records if _is_meant(record, run)]
+    found = _meant(records, run)
     if not found and run is None:
         raise BadInput("No failover is on record; name another run with --run, as `failoverctl runs` shows them.")
     if not found:
@@ -80,10 +82,11 @@ def _record(store: EvidenceStore, run: str | None) -> RunRecord:
     return max(found, key=lambda record: record.moments.closed or record.moments.decided)
 
 
-def _is_meant(record: RunRecord, run: str | None) -> bool:
-    if run is not None:
-        return record.workflow_id == run or record.run_id.startswith(run)
-    return record.procedure in (*FAILOVERS, EMERGENCY) and not record.is_drill
+def _meant(records: Sequence[RunRecord], run: str | None) -> list[RunRecord]:
+    if run is None:
+        return [one for one in records if one.procedure in (*FAILOVERS, EMERGENCY) and not one.is_drill]
+    meant = run_ids(records, run)
+    return [record for record in records if record.run_id in meant]
 
 
 def _config(settings: Settings, stack: Stack, named: Path | None) -> Config | None:

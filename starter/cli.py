@@ -3,9 +3,12 @@
 Commands are declared under `starter.commands`; what does their work is imported when it is asked for: help is instant.
 """
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -105,13 +108,31 @@ def _usage_error(error: Exception) -> int | None:
     return code
 
 
+def _mend_streams() -> None:
+    """An order must not fail, or seem to, because its answer cannot be shown: a closed stream (as under cron) swallows
+    what is printed, and a terminal that knows no arrow shows a question mark.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 (it stays open)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main() -> NoReturn:
+    _mend_streams()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our pipe left (`| head`); that is its right.
         code = 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"failoverctl: the answer could not be written: {error.strerror}.", file=sys.stderr)
+        code = ExitCode.FAILED
     sys.stderr.flush()
     # The SDK's native threads may abort while the interpreter is taken down; an exit code must not depend on it.
     os._exit(code)

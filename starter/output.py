@@ -22,9 +22,14 @@ def console(*, stderr: bool = False) -> "Console":
     """NO_COLOR and pipes are respected; piped output is as wide as promised, whatever COLUMNS says."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """Of the ways to take it, print()'s: rich would end the process itself, with a code that says failed."""
+            raise BrokenPipeError
+
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PIPED_WIDTH
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    return Plain(file=stream, width=width, highlight=False, soft_wrap=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1) -> None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from activities.baselines import PerformanceBaselines, kept_beside
@@ -26,28 +25,13 @@ from failover.reports.period import Period, parse_period
 from starter.logs import configure
 from starter.output import as_json, enveloped, plain, say
 from starter.parts import config_of, evidence_store
+from starter.recorded import run_ids
+from starter.report_words import Event, Format, ReportType
 from starter.running import find
 from starter.settings import Settings
 
 RATES_OVER = timedelta(days=30)
 """What success rates are counted over beside one run."""
-
-
-class ReportType(StrEnum):
-    INCIDENT = "incident"
-    PERFORMANCE_IMPACT = "performance-impact"
-    FAILOVER_EFFECTIVENESS = "failover-effectiveness"
-
-
-class Event(StrEnum):
-    """Which runs are meant."""
-
-    FAILOVER = "failover"
-    FAILBACK = "failback"
-    EMERGENCY = "emergency"
-    INCIDENT = "incident"
-    ANY = "any"
-
 
 _PROCEDURES: Mapping[Event, Sequence[str]] = {
     Event.FAILOVER: FAILOVERS,
@@ -55,12 +39,6 @@ _PROCEDURES: Mapping[Event, Sequence[str]] = {
     Event.EMERGENCY: (EMERGENCY,),
     Event.INCIDENT: INCIDENTS,
 }
-
-
-class Format(StrEnum):
-    MD = "md"
-    HTML = "html"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +172,13 @@ def _latest(archives: _Archives, asked: Asked, period: Period) -> tuple[str, Run
     """Of those that are meant, the run that closed last."""
     found = _found(archives.evidence, asked, period)
     if not found:
-        what = asked.run or ("run" if asked.event is Event.ANY else asked.event.value)
+        what = "run" if asked.event is Event.ANY else asked.event.value
         within = f" in {period.said}" if period.since else ""
+        if asked.run is not None:
+            raise BadInput(
+                f"There is no run {asked.run!r} on record{within} in {archives.evidence.where}; "
+                "`failoverctl evidence` lists those there are."
+            )
         raise BadInput(
             f"There is no {what} on record{within} in {archives.evidence.where}; name another directory with --state, "
             "another period, or another --event."
@@ -208,6 +191,8 @@ SEARCHED = 50
 
 
 def _found(store: EvidenceStore, asked: Asked, period: Period) -> list[tuple[str, RunRecord]]:
+    if asked.run is not None:
+        return _named(store, asked.run, period)
     found = []
     for folder, record in store.records(period.since, period.until):
         if _is_meant(record, asked):
@@ -217,9 +202,13 @@ def _found(store: EvidenceStore, asked: Asked, period: Period) -> list[tuple[str
     return found
 
 
+def _named(store: EvidenceStore, run: str, period: Period) -> list[tuple[str, RunRecord]]:
+    records = list(store.records(period.since, period.until))
+    meant = run_ids([record for _, record in records], run)
+    return [(folder, record) for folder, record in records if record.run_id in meant]
+
+
 def _is_meant(record: RunRecord, asked: Asked) -> bool:
-    if asked.run is not None:
-        return asked.run in (record.workflow_id, record.run_id)
     if record.is_drill:
         return False
     return asked.event is Event.ANY or record.procedure in _PROCEDURES[asked.event]

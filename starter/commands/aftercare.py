@@ -28,14 +28,24 @@ def list_(
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """Follow-ups that are open, newest first, and what is overdue in each."""
+    """Follow-ups that are open, newest first, and what is overdue in each.
+
+    \b
+    failoverctl follow-up list
+    failoverctl follow-up list --all
+    """
     from starter.aftercare import run_list
 
     return run_list(environment(), state, every=every, json=json)
 
 
 def show(run: OfRun = None, state: StateDir = None, json: Json = False) -> int:
-    """One follow-up: every item with its owner, its date, and what became of it."""
+    """One follow-up: every item with its owner, its date, and what became of it.
+
+    \b
+    failoverctl follow-up show
+    failoverctl follow-up show --run failover/bedrock
+    """
     from starter.aftercare import run_show
 
     return run_show(environment(), run, state, json=json)
@@ -122,7 +132,11 @@ def reopen(
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """An item is to be done after all; what the product can do by itself it tries again."""
+    """An item is to be done after all; what the product can do by itself it tries again.
+
+    \b
+    failoverctl follow-up reopen runbook-update --comment "the contact has left"
+    """
     return _order("reopen", item, run, state, json=json, order_id=order_id, comment=comment, actor=actor)
 
 
@@ -131,7 +145,11 @@ def begin(
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """Begin the after-care of a run that has none: one of before, or one where it could not be begun."""
+    """Begin the after-care of a run that has none: one of before, or one where it could not be begun.
+
+    \b
+    failoverctl follow-up begin failover/bedrock
+    """
     from starter.aftercare import run_begin
 
     return run_begin(environment(), run, state, json=json)

@@ -31,7 +31,11 @@ def analyze(
     ] = False,
     run: Annotated[
         str | None,
-        typer.Option(metavar="ID", show_default=False, help="Workflow or run id. Default: the latest failover."),
+        typer.Option(
+            metavar="RUN",
+            show_default=False,
+            help="By its workflow id, or a run id's beginning. Default: the latest failover.",
+        ),
     ] = None,
     logs: Annotated[
         Path | None, typer.Option(metavar="DIR", show_default=False, help="Of *.log. Default: the state directory's.")
@@ -84,7 +88,12 @@ def note(
 
 
 def listed(state: StateDir = None, json: Json = False) -> int:
-    """The deploys that were noted, oldest first."""
+    """The deploys that were noted, oldest first.
+
+    \b
+    failoverctl deploys list
+    failoverctl deploys list --json
+    """
     from starter.analyzing import run_list
 
     return run_list(environment(), state=state, json=json)

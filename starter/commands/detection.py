@@ -41,14 +41,23 @@ def hold(
 
 
 def resume(state: StateDir = None, json: Json = False) -> int:
-    """End the hold. What it kept back and is still due starts within a probe's cadence."""
+    """End the hold. What it kept back and is still due starts within a probe's cadence.
+
+    \b
+    failoverctl automation resume
+    """
     from starter.automating import run_resume
 
     return run_resume(environment(), state, json=json)
 
 
 def show(config: ConfigFile = None, state: StateDir = None, json: Json = False) -> int:
-    """The hold, and what may start by itself for each route and verdict."""
+    """The hold, and what may start by itself for each route and verdict.
+
+    \b
+    failoverctl automation show
+    failoverctl automation show --json
+    """
     from starter.automating import run_show
 
     return run_show(environment(), config, state, json=json)
@@ -80,6 +89,10 @@ def doctor(config: ConfigFile = None, state: StateDir = None, json: Json = False
     """Look at everything that a failover will need, and say how to repair what is missing. Nothing is changed.
 
     Exit code 1 where something failed.
+
+    \b
+    failoverctl doctor
+    failoverctl doctor --json
     """
     from starter.doctor.run import run_doctor
 

@@ -1,6 +1,6 @@
 """Commands that drive a run while it goes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +19,47 @@ class AbortMode(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (approve, reject, abort, pause, resume, advance, escalate, retry):
+    for command in (approve, reject, abort):
         app.command()(command)
+    for verb, (does, example) in PLAIN.items():
+        app.command(verb, help=f"{does}\n\n\b\n{example}")(_plain(verb))
+
+
+PLAIN = {
+    "pause": (
+        "Freeze a run's plan. Its gates are still watched.",
+        'failoverctl pause canary/chat --comment "looking into it"',
+    ),
+    "resume": ("Let a paused run go on.", "failoverctl resume canary/chat"),
+    "advance": (
+        "End the present wait of a run; where it asks a question, go on.",
+        'failoverctl advance canary/chat --comment "five minutes are enough"',
+    ),
+    "escalate": (
+        "Send a run straight to its last step, without waits or approvals.",
+        'failoverctl escalate gradual/chat --comment "bedrock is gone altogether"',
+    ),
+    "retry": (
+        "Try the step again that failed or is in doubt.",
+        'failoverctl retry gradual/chat --comment "quota was raised"',
+    ),
+}
+"""Orders that take nothing of their own: what each does, and an example."""
+
+
+def _plain(verb: str) -> Callable[..., int]:
+    def order(
+        run: Run = None,
+        comment: Comment = "",
+        actor: Actor = None,
+        order_id: OrderId = None,
+        yes: Yes = False,
+        state: StateDir = None,
+        json: Json = False,
+    ) -> int:
+        return _order(verb, run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)
+
+    return order
 
 
 def _order(
@@ -126,88 +165,3 @@ def abort(
         wait=wait,
         said={"mode": mode.value},
     )
-
-
-def pause(
-    run: Run = None,
-    comment: Comment = "",
-    actor: Actor = None,
-    order_id: OrderId = None,
-    yes: Yes = False,
-    state: StateDir = None,
-    json: Json = False,
-) -> int:
-    """Freeze a run's plan. Its gates are still watched.
-
-    \b
-    failoverctl pause canary/chat --comment "looking into it"
-    """
-    return _order("pause", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)
-
-
-def resume(
-    run: Run = None,
-    comment: Comment = "",
-    actor: Actor = None,
-    order_id: OrderId = None,
-    yes: Yes = False,
-    state: StateDir = None,
-    json: Json = False,
-) -> int:
-    """Let a paused run go on.
-
-    \b
-    failoverctl resume canary/chat
-    """
-    return _order("resume", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)
-
-
-def advance(
-    run: Run = None,
-    comment: Comment = "",
-    actor: Actor = None,
-    order_id: OrderId = None,
-    yes: Yes = False,
-    state: StateDir = None,
-    json: Json = False,
-) -> int:
-    """End the present wait of a run; where it asks a question, go on.
-
-    \b
-    failoverctl advance canary/chat --comment "five minutes are enough"
-    """
-    return _order("advance", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)
-
-
-def escalate(
-    run: Run = None,
-    comment: Comment = "",
-    actor: Actor = None,
-    order_id: OrderId = None,
-    yes: Yes = False,
-    state: StateDir = None,
-    json: Json = False,
-) -> int:
-    """Send a run straight to its last step, without waits or approvals.
-
-    \b
-    failoverctl escalate gradual/chat --comment "bedrock is gone altogether"
-    """
-    return _order("escalate", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)
-
-
-def retry(
-    run: Run = None,
-    comment: Comment = "",
-    actor: Actor = None,
-    order_id: OrderId = None,
-    yes: Yes = False,
-    state: StateDir = None,
-    json: Json = False,
-) -> int:
-    """Try the step again that failed or is in doubt.
-
-    \b
-    failoverctl retry gradual/chat --comment "quota was raised"
-    """
-    return _order("retry", run, comment=comment, actor=actor, id=order_id, state=state, json=json, yes=yes)

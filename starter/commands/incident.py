@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from starter.commands.options import Json, Reason, Run, StateDir, Yes, environment
+from starter.report_words import Event, Format, ReportType
 
 
 def add_to(app: typer.Typer) -> None:
@@ -106,38 +107,19 @@ def watch(run: Run = None, state: StateDir = None, json: Json = False) -> int:
     return run_watch(environment(), run, state, json=json)
 
 
-class Type(StrEnum):
-    INCIDENT = "incident"
-    PERFORMANCE_IMPACT = "performance-impact"
-    FAILOVER_EFFECTIVENESS = "failover-effectiveness"
-
-
-class Event(StrEnum):
-    FAILOVER = "failover"
-    FAILBACK = "failback"
-    EMERGENCY = "emergency"
-    INCIDENT = "incident"
-    ANY = "any"
-
-
 class Compared(StrEnum):
     BASELINE = "baseline"
 
 
-class Form(StrEnum):
-    MD = "md"
-    HTML = "html"
-    JSON = "json"
-
-
 def report(
-    type: Annotated[Type, typer.Option(help="What is to be known.")] = Type.INCIDENT,
+    type: Annotated[ReportType, typer.Option(help="What is to be known.")] = ReportType.INCIDENT,
     event: Annotated[
         Event | None,
         typer.Option(show_default=False, help="Which runs. Default: failover; of an incident report: incident."),
     ] = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", show_default=False, help="By its workflow or run id.")
+        str | None,
+        typer.Option("--run", metavar="RUN", show_default=False, help="By its workflow id, or a run id's beginning."),
     ] = None,
     period: Annotated[
         str | None,
@@ -167,7 +149,7 @@ def report(
             help="*.md, *.html, *.json, a directory, or - . Default: named by type and time.",
         ),
     ] = None,
-    format: Annotated[Form | None, typer.Option(show_default=False, help="Whatever the file is called.")] = None,
+    format: Annotated[Format | None, typer.Option(show_default=False, help="Whatever the file is called.")] = None,
     state: StateDir = None,
     json: Json = False,
 ) -> int:
@@ -182,20 +164,20 @@ def report(
     """
     from starter import reporting
 
-    if compare is not None and type is not Type.PERFORMANCE_IMPACT:
+    if compare is not None and type is not ReportType.PERFORMANCE_IMPACT:
         raise typer.BadParameter("--compare goes with --type performance-impact")
-    if metrics is not None and type is not Type.FAILOVER_EFFECTIVENESS:
+    if metrics is not None and type is not ReportType.FAILOVER_EFFECTIVENESS:
         raise typer.BadParameter("--metrics goes with --type failover-effectiveness")
-    usual = Event.INCIDENT if type is Type.INCIDENT else Event.FAILOVER
+    usual = Event.INCIDENT if type is ReportType.INCIDENT else Event.FAILOVER
     asked = reporting.Asked(
-        type=reporting.ReportType(type.value),
-        event=reporting.Event((event or usual).value),
+        type=type,
+        event=event or usual,
         run=run,
         period=period,
         compare=compare is not None,
         metrics=metrics,
         output=output,
-        format=reporting.Format(format.value) if format else None,
+        format=format,
     )
     return reporting.run_report(environment(), asked, state=state, json=json)
 

@@ -187,45 +187,51 @@ def canary(
     failoverctl canary --rollback
     failoverctl canary --validation-mode --sample-size 100 --success-threshold 95%
     """
-    if validation_mode:
-        if source_provider or update_traffic or rollback:
-            raise typer.BadParameter("--validation-mode moves nothing; it goes with no other order")
-        from starter.checking.sampling import run_sample
+    from starter.procedures.canary_orders import Rollback, Sample, Start, Typed, Update, which_order
 
-        return run_sample(environment(), state, route, sample_size, success_threshold, json=json)
-    if sample_size is not None:
-        raise typer.BadParameter("--sample-size goes with --validation-mode")
-    from starter.procedures import canary as starting
-    from starter.procedures import canary_steering as steering
-
-    if (source_provider is not None) + (update_traffic is not None) + rollback != 1:
-        raise typer.BadParameter(
-            "give one of --source-provider (start), --update-traffic, --rollback and --validation-mode"
+    order = which_order(
+        Typed(
+            source_provider=source_provider,
+            update_traffic=update_traffic,
+            rollback=rollback,
+            validation_mode=validation_mode,
+            target_provider=target_provider,
+            traffic_percentage=traffic_percentage,
+            duration=duration,
+            percents=percents,
+            step_duration=step_duration,
+            success_threshold=success_threshold,
+            failure_threshold=failure_threshold,
+            synthetic=synthetic,
+            sample_size=sample_size,
+            run=run,
+            route=route,
+            reason=reason,
+            actor=actor,
+            approval=approval or (),
+            emergency_mode=emergency_mode,
+            dry_run=dry_run,
         )
-    meant = steering.Meant(run=run, route=route, actor=actor, comment=reason)
-    how = manner(wait=bool(wait) if source_provider else wait is not False, yes=yes, json=json, state=state)
-    if rollback:
-        return steering.run_rollback(environment(), meant, how)
-    if update_traffic is not None:
-        return steering.run_update(environment(), meant, update_traffic, how)
-    assert source_provider is not None
-    asked = starting.Canary(
-        source=source_provider,
-        target=target_provider,
-        route=route,
-        reason=reason,
-        traffic=traffic_percentage,
-        duration=duration,
-        percents=percents,
-        step_duration=step_duration,
-        success_threshold=success_threshold,
-        failure_threshold=failure_threshold,
-        approvals=approval or (),
-        synthetic=synthetic,
-        emergency=emergency_mode,
-        dry_run=dry_run,
     )
-    return starting.run_canary(environment(), asked, how)
+    waits = isinstance(order, Rollback | Update) if wait is None else wait
+    how = manner(wait=waits, yes=yes, json=json, state=state)
+    match order:
+        case Start():
+            from starter.procedures.canary import run_canary
+
+            return run_canary(environment(), order, how)
+        case Update():
+            from starter.procedures.canary_steering import run_update
+
+            return run_update(environment(), order, how)
+        case Rollback():
+            from starter.procedures.canary_steering import run_rollback
+
+            return run_rollback(environment(), order.meant, how)
+        case Sample():
+            from starter.checking.sampling import run_sample
+
+            return run_sample(environment(), state, order.route, order.size, order.threshold, json=json)
 
 
 def failback(

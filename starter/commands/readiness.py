@@ -6,7 +6,7 @@ from starter.commands.options import ConfigFile, Json, StateDir, environment
 
 
 def add_to(app: typer.Typer) -> None:
-    readiness_app = typer.Typer(help="Would a failover work now?", invoke_without_command=True)
+    readiness_app = typer.Typer(invoke_without_command=True)
     readiness_app.callback()(show)
     readiness_app.command("audit")(audit)
     readiness_app.command("certificates")(certificates)
@@ -20,7 +20,7 @@ def show(context: typer.Context, config: ConfigFile = None, state: StateDir = No
 
     \b
     failoverctl readiness
-    failoverctl readiness audit
+    failoverctl readiness --json
     """
     if context.invoked_subcommand is not None:
         return 0
@@ -40,6 +40,9 @@ def audit(
     """Look now, and wait for what is found. An audit that is running is joined.
 
     Exit code 3 where a route has no target that is known to work.
+
+    \b
+    failoverctl readiness audit
     """
     from starter.readiness import run_audit
 
@@ -47,7 +50,11 @@ def audit(
 
 
 def certificates(config: ConfigFile = None, state: StateDir = None, json: Json = False) -> int:
-    """Which targets are certified for which routes, until when, and what became of the others."""
+    """Which targets are certified for which routes, until when, and what became of the others.
+
+    \b
+    failoverctl readiness certificates
+    """
     from starter.readiness import run_certificates
 
     return run_certificates(environment(), config, state, json=json)

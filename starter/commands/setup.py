@@ -89,14 +89,24 @@ def pause_schedule(
     state: StateDir = None,
     json: Json = False,
 ) -> int:
-    """Stop a schedule, with a note. Without health checks nobody watches the providers, and the status turns red."""
+    """Stop a schedule, with a note. Without health checks nobody watches the providers, and the status turns red.
+
+    \b
+    failoverctl schedules pause --why "a migration of Bedrock"
+    failoverctl schedules pause readiness-audit --why "providers are being moved"
+    """
     from starter.scheduling import run_pause
 
     return run_pause(environment(), name, why, by, state, json=json)
 
 
 def resume_schedule(name: ScheduleName = "health-check", state: StateDir = None, json: Json = False) -> int:
-    """Let a paused schedule go on."""
+    """Let a paused schedule go on.
+
+    \b
+    failoverctl schedules resume
+    failoverctl schedules resume readiness-audit
+    """
     from starter.scheduling import run_resume
 
     return run_resume(environment(), name, state, json=json)

@@ -91,10 +91,10 @@ def gateway(
 
 
 def simulator(context: typer.Context) -> int:
-    """Run the provider simulator alone; options are those of `python -m simulator`.
+    """Run the provider simulator alone; its options are what `python -m simulator --help` lists.
 
     \b
-    failoverctl simulator --help
+    failoverctl simulator --provider mine=llama --port mine=9101
     """
     from starter.alone import run_simulator
 

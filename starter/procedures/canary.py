@@ -1,7 +1,4 @@
-"""`canary`: start one, tell it where to go next, take it back."""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+"""`canary` and `failover --mode canary`: start one."""
 
 from failover import kinds
 from failover.canary import why_not_start
@@ -9,36 +6,17 @@ from failover.config import Config
 from failover.errors import RequestError, refuse
 from failover.requests import CanaryFailoverRequest
 from starter.arguments import operator, percent, percents, request_of, route_of, seconds
+from starter.procedures.canary_orders import Start
 from starter.procedures.gradual import approvals
 from starter.procedures.launch import Joins, Launch, Manner, launch
 from starter.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Canary:
-    """A canary that is to be started. `target` None: the first in the chain of the source."""
-
-    source: str
-    target: str | None
-    route: str | None
-    reason: str
-    traffic: str | None = None
-    duration: str | None = None
-    percents: str | None = None
-    step_duration: str | None = None
-    success_threshold: str | None = None
-    failure_threshold: str | None = None
-    approvals: Sequence[str] = ()
-    synthetic: int | None = None
-    emergency: bool = False
-    dry_run: bool
-
-
-def run_canary(settings: Settings, asked: Canary, manner: Manner) -> int:
+def run_canary(settings: Settings, asked: Start, manner: Manner) -> int:
     return launch(settings, manner, lambda config: build(asked, config))
 
 
-def build(asked: Canary, config: Config) -> Launch:
+def build(asked: Start, config: Config) -> Launch:
     route = route_of(config, asked.route)
     target = asked.target or next(iter(config.chain(route, asked.source)), None)
     if target is None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from dataclasses import dataclass
 
 from temporalio.client import Client
 
@@ -19,6 +18,7 @@ from starter.connection import connect
 from starter.exit_codes import ExitCode, NotNow
 from starter.output import confirm
 from starter.parts import closing, plane_of
+from starter.procedures.canary_orders import Meant, Update
 from starter.procedures.launch import Joins, Launch, Manner, answer, launch, told
 from starter.running import Stack, find
 from starter.runs.finding import executions, handle_of
@@ -32,24 +32,14 @@ HOLDS_PATIENCE = 30.0
 """Seconds that an ordered percent waits for the step before it to be in force."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meant:
-    """Which running canary an order is for: the one named, else that of the route."""
-
-    run: str | None
-    route: str | None
-    actor: str | None
-    comment: str
-
-
-def run_update(settings: Settings, meant: Meant, value: str, manner: Manner) -> int:
+def run_update(settings: Settings, update: Update, manner: Manner) -> int:
     """`--update-traffic`: the percent is ordered, and is in force when the command returns."""
-    wanted = percent("--update-traffic", value)
+    wanted = percent("--update-traffic", update.percent)
     assert wanted is not None
     if not wanted:
         raise RequestError("--update-traffic: 0 % is no canary; take it back with `failoverctl canary --rollback`.")
     confirm(f"Set the canary to {wanted:g} % of what its source held?", yes=manner.yes)
-    return asyncio.run(_update(settings, find(settings, manner.state), meant, wanted, manner))
+    return asyncio.run(_update(settings, find(settings, manner.state), update.meant, wanted, manner))
 
 
 async def _update(settings: Settings, stack: Stack, meant: Meant, wanted: float, manner: Manner) -> int:

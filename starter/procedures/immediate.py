@@ -11,7 +11,7 @@ from failover.immediate import why_not_start
 from failover.requests import ImmediateFailoverRequest
 from starter.arguments import operator, request_of
 from starter.procedures import canary, gradual
-from starter.procedures.canary import Canary
+from starter.procedures.canary_orders import Start
 from starter.procedures.gradual import Phases
 from starter.procedures.launch import Joins, Launch, Manner, launch
 from starter.settings import Settings
@@ -46,7 +46,7 @@ def _in_mode(asked: Failover, config: Config) -> Launch:
         raise RequestError(f"A {asked.mode} failover is of one route; start one for each --route.")
     route = asked.routes[0] if asked.routes else None
     if asked.mode == "canary":
-        wanted = Canary(
+        wanted = Start(
             source=asked.failed,
             target=asked.target,
             route=route,

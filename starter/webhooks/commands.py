@@ -19,7 +19,12 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8085,
     ready_file: ReadyFile = None,
 ) -> int:
-    """Run the webhook server: alerts, Slack's buttons, and the doors that drive runs over HTTP."""
+    """Run the webhook server: alerts, Slack's buttons, and the doors that drive runs over HTTP.
+
+    \b
+    failoverctl serve --config failover.yaml
+    failoverctl serve --host 0.0.0.0 --port 8085
+    """
     from starter.webhooks.serving import run_serve
 
     return run_serve(environment(), config=config, state=state, host=host, port=port, ready_file=ready_file)

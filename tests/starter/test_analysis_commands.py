@@ -99,6 +99,7 @@ def test_it_is_written_where_it_is_wanted(state: Path, tmp_path: Path, capsys: p
     ("arguments", "words"),
     [
         (["--run", "nobody"], "There is no record of a run 'nobody'. On record are: failback/chat, failover/bedrock."),
+        (["--run", ""], "There is no record of a run ''."),
         (["--event", "flood"], "Invalid value for '--event'"),
         (["--state", "elsewhere"], "There is no incident in elsewhere/incidents yet"),
     ],
@@ -108,6 +109,15 @@ def test_what_cannot_be_meant_is_said_at_once(
 ) -> None:
     code, out, err = said(capsys, "analyze", f"--state={state}", *arguments)
     assert code == 2 and words in " ".join(err.split()) and not out
+
+
+def test_a_beginning_that_fits_several_runs_is_no_name(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are told; a whole id is never in doubt."""
+    keep(state, "aaaa-10", 5)
+    code, out, err = said(capsys, "analyze", f"--state={state}", "--offline", "--run", "aa")
+    assert (code, out) == (2, "")
+    assert "--run aa is the beginning of aaaa-10 (failover/bedrock, " in err and ", aaaa-1 (failover/bedrock, " in err
+    assert said(capsys, "analyze", f"--state={state}", "--offline", "--run", "aaaa-1")[0] == 0
 
 
 def test_a_log_is_shown_without_its_secrets(

@@ -1,14 +1,18 @@
 """Commands as they are typed: those that runs print, those of the runbook, and what every verb promises."""
 
+import itertools
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 from failover.errors import FailoverError
 from failover.incident import Outcome
@@ -125,7 +129,8 @@ def test_the_exit_codes_are_documented() -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ("canary --source-provider bedrock --rollback", "give one of --source-provider"),
+        ("canary --source-provider bedrock --rollback", "Give one of --source-provider"),
+        ("plan canary --rollback", "--dry-run goes with --source-provider"),
         ("canary --update-traffic 0", "0 % is no canary"),
         ("canary --update-traffic lots", "'lots' is no percent"),
         ("canary --source-provider azure --target-provider google", "the providers are|they are bedrock"),
@@ -173,7 +178,7 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("verb", ["", "canary", "status", "serve", "doctor"])
+@pytest.mark.parametrize("verb", ["", "canary", "status", "report", "serve", "doctor"])
 def test_help_is_instant(verb: str) -> None:
     """Nothing is imported before it is needed: no vendor's SDK, no Temporal. How long that takes, `make bench` says."""
     script = "import sys; from starter.cli import run; run(sys.argv[1:]); print('loaded:', *sys.modules)"
@@ -181,6 +186,54 @@ def test_help_is_instant(verb: str) -> None:
     shown = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert "Usage: failoverctl" in shown
     assert HEAVY & set(shown.rpartition("loaded:")[2].split()) == set()
+
+
+def test_every_kind_of_json_is_documented() -> None:
+    """The guide has a row for each kind that the sources print, and none for another."""
+    printers = re.compile(r'\b(?:as_json|as_json_line|enveloped|return told)\(\s*"([a-z-]+)"')
+    kinds = {kind for file in (ROOT / "starter").rglob("*.py") for kind in printers.findall(file.read_text())}
+    guide = (ROOT / "docs" / "operating.md").read_text()
+    table = guide.partition("| kind | printed by | data |")[2].partition("\n\n")[0]
+    assert {"run", "monitor-sample", "validation", "report"} <= kinds
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == sorted(kinds)
+
+
+def verbs(group: Any, *path: str) -> Iterator[str]:
+    """Every verb there is, by its words; a group is one where it does something by itself."""
+    if not isinstance(group, TyperGroup) or (path and group.invoke_without_command):
+        yield " ".join(path)
+    for name, command in getattr(group, "commands", {}).items():
+        yield from verbs(command, *path, name)
+
+
+VERBS = list(verbs(typer.main.get_command(app)))
+
+
+def test_help_names_every_command() -> None:
+    """A newcomer sees what there is."""
+    shown = CliRunner().invoke(app, ["--help"])
+    assert shown.exit_code == 0
+    assert [verb for verb in VERBS if f"\n  {verb.split()[0]} " not in shown.output] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_explains_itself(verb: str) -> None:
+    """How it is called, its options, and at least one example; what its examples say can be meant."""
+    shown = CliRunner().invoke(app, [*verb.split(), "-h"])
+    assert shown.exit_code == 0 and "Usage: " in shown.output
+    examples = [line for line in _examples(shown.output) if line[: len(verb.split())] == verb.split()]
+    assert examples, "an example is missing"
+    for example in examples:
+        parse(example)
+
+
+def _examples(page: str) -> Iterator[list[str]]:
+    """The arguments of each, without the remarks behind them and the variables before them."""
+    for line in page.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True) if re.match(r" +(\w+=\S+ )?failoverctl ", line) else []
+        if words:
+            arguments = words[words.index("failoverctl") + 1 :]
+            yield list(itertools.takewhile(lambda word: not word.startswith("("), arguments))
 
 
 def test_completion_can_be_shown() -> None:
