@@ -1,7 +1,6 @@
 """Closed runs, as their evidence tells them: each record is read once, since it does not change."""
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 from pydantic import ValidationError
@@ -14,9 +13,6 @@ from failover.reports.incident import incident
 
 log = structlog.get_logger("console")
 
-LATEST = 50
-"""Records that one look at the stack considers."""
-
 
 class Incidents:
     """Over the store that the worker writes; None: this server sees no evidence."""
@@ -28,10 +24,6 @@ class Incidents:
     @property
     def known(self) -> bool:
         return self._store is not None
-
-    async def latest(self, most: int = LATEST) -> Sequence[RunRecord]:
-        """Newest first, the last to have closed leading."""
-        return [record for _, record in await self.all(most)]
 
     async def all(self, most: int) -> list[tuple[str, RunRecord]]:
         """(The folder's name, its record), newest first."""

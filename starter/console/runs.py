@@ -4,9 +4,9 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from failover.ramp import RampPlan
-from starter.console.seeing import OpenRun
 from starter.runs.finding import handle_of
 from starter.runs.following import Run, ask, look_at
+from starter.runs.memory import OpenRun
 from starter.webhooks.answers import Refused
 from starter.webhooks.temporal import Temporal
 

@@ -26,6 +26,9 @@ LOOK_EVERY = 0.25
 ASK_PATIENCE = timedelta(seconds=2)
 """For one answer of a run; a worker that is gone must not hold the picture up."""
 
+RUN = " Run: "
+"""Between what a run that needs a person says and the command in its failure's message (`workflows.ending.close`)."""
+
 Run = WorkflowHandle[Any, RunResult]
 
 
@@ -42,6 +45,17 @@ class Closed:
     def code(self) -> ExitCode:
         # A drill that failed has told so itself; any other failure is a run that broke.
         return ExitCode.NOT_PROVED if self.outcome == "FAILED" and self.result else OF_OUTCOMES[self.outcome]
+
+    @property
+    def command(self) -> str:
+        """What a run that needs a person left them to run: its message ends with that; "" where it left nothing."""
+        _, _, command = self.reason.rpartition(RUN)
+        return command if command.startswith("failoverctl ") else ""
+
+    @property
+    def said(self) -> str:
+        """The reason without that command."""
+        return self.reason.removesuffix(f"{RUN}{self.command}") if self.command else self.reason
 
     def sentence(self) -> str:
         """Everything that is to be said about it."""
