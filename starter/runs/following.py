@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
-from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.exceptions import TimeoutError as TimedOutError
 from temporalio.service import RPCError, RPCStatusCode
 
 from failover.distribution import render, same
@@ -126,8 +127,10 @@ async def look_at(run: Run, plane: TrafficPlane | None = None) -> Look:
 async def ask(run: Run, query: str, shape: Any) -> Any:
     """A run's answer to a query; None where it has none, or nobody gives it in time."""
     try:
-        return await run.query(query, result_type=shape, rpc_timeout=ASK_PATIENCE)
-    except (RPCError, WorkflowQueryFailedError):
+        # The SDK tries again after a timeout of its own, and so takes more than twice as long where no worker is.
+        async with asyncio.timeout(ASK_PATIENCE.total_seconds()):
+            return await run.query(query, result_type=shape, rpc_timeout=ASK_PATIENCE)
+    except (RPCError, WorkflowQueryFailedError, TimeoutError):
         return None
 
 
@@ -163,7 +166,7 @@ async def _failed(run: Run, error: WorkflowFailureError) -> Closed:
     if isinstance(error.cause, TerminatedError):
         reason = "It was terminated: the policy stands as it is. Put back what was good: `failoverctl restore ROUTE`."
         return Closed(workflow_id=run.id, outcome="TERMINATED", reason=reason)
-    if isinstance(error.cause, TimeoutError):
+    if isinstance(error.cause, TimedOutError):
         reason = "Temporal ended it at its deadline: the policy stands as it is. Look at `failoverctl status`."
         return Closed(workflow_id=run.id, outcome="TIMED_OUT", reason=reason)
     kind = cause.type if isinstance(cause, ApplicationError) else None

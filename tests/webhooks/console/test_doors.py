@@ -287,6 +287,17 @@ async def test_nobody_who_watches_is_said(make_server: MakeServer) -> None:
     assert "failoverctl doctor</code>" in page
 
 
+async def test_a_run_that_nobody_answers_for_is_shown_all_the_same(idle: Server) -> None:
+    """No worker holds the look up for so long that nothing of any run could be seen."""
+    run = await idle.client.start_workflow(
+        "GradualFailover", {"route": idle.names.chat}, id=f"gradual/{idle.names.chat}", task_queue=idle.task_queue
+    )
+    async with logged_in(idle, "vera") as client:
+        page = await showing(client, run.id)
+    assert "It does not tell where it stands: no worker answers." in page
+    await run.terminate("nobody is at work")
+
+
 async def test_what_a_run_left_to_people_is_said_until_somebody_has_acted(scene: Scene) -> None:
     """With its reason and its command, by Temporal's own record; a change of its route since is the end of it."""
     server, names = scene.server, scene.server.names
