@@ -36,6 +36,9 @@ shift, and not for ever, since a route may be right as it stands."""
 SETTLING = timedelta(seconds=15)
 """A run that has just begun, or whose worker has just died, is given this long to tell where it stands."""
 
+NEEDS_HUMAN = "NEEDS_HUMAN"
+"""How a run ends that can do no more, and says what a person can."""
+
 BROKEN_OFF = frozenset({"FAILED", "TIMED_OUT", "TERMINATED"})
 """Ends at which a run could neither finish nor leave a word."""
 
@@ -201,12 +204,18 @@ def left_to_people(
     for run in runs:
         last.pop(run.workflow_id, None)
     lately = [run for run in last.values() if now - run.closed_at < REMEMBERED and not is_drill(run.workflow_id)]
-    return [
-        run
-        for run in sorted(lately, key=lambda run: run.closed_at, reverse=True)
-        if (run.outcome == "NEEDS_HUMAN" and _stands(run, policies))
-        or (run.outcome in BROKEN_OFF and _its_routes(run, policies))
-    ]
+    newest_first = sorted(lately, key=lambda run: run.closed_at, reverse=True)
+    return [left for run in newest_first if (left := _left_behind(run, policies)) is not None]
+
+
+def _left_behind(run: RunEnded, policies: Sequence[TrafficPolicy]) -> RunEnded | None:
+    """The run with what it left to do; None where that is nothing."""
+    if run.outcome == NEEDS_HUMAN:
+        return run if _stands(run, policies) else None
+    route = next((one.route for one in policies if run.workflow_id in (one.changed_by.workflow_id, one.claim)), None)
+    if route is None or run.outcome not in BROKEN_OFF:
+        return None
+    return replace(run, said=f"route {route} stands as it left it", command=f"failoverctl restore {route}")
 
 
 def _stands(run: RunEnded, policies: Sequence[TrafficPolicy]) -> bool:
@@ -214,16 +223,11 @@ def _stands(run: RunEnded, policies: Sequence[TrafficPolicy]) -> bool:
     return not known or any(at <= run.closed_at for at in known)
 
 
-def _its_routes(run: RunEnded, policies: Sequence[TrafficPolicy]) -> list[str]:
-    """Routes that stand as the run left them, by its own hand."""
-    return [one.route for one in policies if run.workflow_id in (one.changed_by.workflow_id, one.claim)]
-
-
 def _tried(told: _Told) -> Answer | None:
     """Trouble that a run has tried to end, and told how a person does."""
     routes = {one.route for one in told.troubles if _alone(told, one)}
-    tried = (run for run in told.left if run.command and routes and (not run.routes or routes & {*run.routes}))
-    return next((_left_by(told, run) for run in tried), None)
+    spoke = [run for run in told.left if run.outcome == NEEDS_HUMAN and run.command]
+    return next((_left_by(run) for run in spoke if routes and (not run.routes or routes & {*run.routes})), None)
 
 
 def _unattended(told: _Told) -> Answer | None:
@@ -262,13 +266,11 @@ def _urgency(waits: Waiting, now: datetime) -> tuple[bool, bool, datetime]:
 
 
 def _left(told: _Told) -> Answer | None:
-    return next((_left_by(told, run) for run in told.left), None)
+    return next((_left_by(run) for run in told.left), None)
 
 
-def _left_by(told: _Told, run: RunEnded) -> Answer:
+def _left_by(run: RunEnded) -> Answer:
     do = run.command or "failoverctl report"
-    if run.outcome in BROKEN_OFF:
-        do = f"failoverctl restore {_its_routes(run, told.policies)[0]}"
     return Answer(case=Case.LEFT, why=_ended(run), do=do, run=run.workflow_id)
 
 

@@ -142,8 +142,15 @@ NO_CHECK = "No health check completes (the last one ended 5m ago)"
         (
             known(ended=[ended("TERMINATED", workflow_id="canary/chat")], policies=[policy(by="canary/chat")]),
             Case.LEFT,
-            "canary/chat ended as TERMINATED",
+            "canary/chat ended as TERMINATED at 02:55:00 UTC: route chat stands as it left it.",
             "failoverctl restore chat",
+        ),
+        # That one has not tried to end the trouble: to start it again may well.
+        (
+            known(ended=[ended("TERMINATED")], policies=[policy(by="failover/x")], verdicts=DOWN),
+            Case.TROUBLE,
+            "no run is at it",
+            "failover --from bedrock",
         ),
         (known(verdicts=Unavailable("The worker is gone.")), Case.UNKNOWN, "The worker is gone", "doctor"),
         (known(policies=Unavailable("The gateway is gone.")), Case.UNKNOWN, "gateway", "doctor"),
