@@ -10,29 +10,36 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
+from temporalio.client import Client
 
+from failover.answer import Answer, RunEnded, Word
 from failover.distribution import percent
 from failover.errors import FailoverError, RequestError
 from failover.health import Verdict
 from failover.policy import Mode, TrafficPolicy
-from failover.standing import Known, Standing, Word, standing
 from failover.telemetry import Telemetry
-from failover.troubles import RunNow
 from failover.units import milliseconds, parse_duration, render_duration
+from starter.automating import hold_in
+from starter.connection import connect
+from starter.looking import Question, Questions, Seen, look
 from starter.output import console, interactive
 from starter.running import Stack, find
-from starter.runs.finding import DRY, Found
+from starter.runs.memory import OpenRun, RunMemory
 from starter.runs.picture import COLOURS, GLYPHS, HEALTH_STYLE
+from starter.runs.situation import waits_for
 from starter.settings import Settings
-from starter.status import Asked, look, run_status
+from starter.status import policies_of, run_status, served_by, verdicts, watched_in
+
+T = TypeVar("T")
 
 LEAST = timedelta(seconds=1)
 """Between two looks: each asks Temporal, the gateway and the worker."""
@@ -92,14 +99,14 @@ def _keys_at_once() -> Iterator[None]:
 
 async def _live(settings: Settings, stack: Stack, every: timedelta) -> None:
     screen = console()
-    stop, seen = _stop(), Seen(every)
+    stop, shown = _stop(), Shown(every)
     with Live(console=screen, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
-        looking = asyncio.create_task(_look(settings, stack, seen))
+        looking = asyncio.create_task(_look(settings, stack, shown))
         try:
             while not stop.is_set():
-                live.update(picture(seen, datetime.now(UTC), screen), refresh=True)
-                seen.news.clear()
-                await _first(stop.wait(), seen.news.wait())
+                live.update(picture(shown, datetime.now(UTC), screen), refresh=True)
+                shown.news.clear()
+                await _first(stop.wait(), shown.news.wait())
                 if looking.done():
                     looking.result()
         finally:
@@ -129,12 +136,12 @@ def _stop() -> asyncio.Event:
     return stop
 
 
-class Seen:
-    """The last look: what was told, when, and how often it is asked anew."""
+class Shown:
+    """The last look, and how often another is taken."""
 
     def __init__(self, every: timedelta) -> None:
         self.every = every
-        self.asked: Asked | None = None
+        self.seen: Seen | None = None
         self.at: datetime | None = None
         self.news = asyncio.Event()
 
@@ -143,22 +150,52 @@ class Seen:
         return self.at is not None and now - self.at > 2 * self.every + timedelta(seconds=5)
 
 
-async def _look(settings: Settings, stack: Stack, seen: Seen) -> None:
+async def _look(settings: Settings, stack: Stack, shown: Shown) -> None:
+    memory = RunMemory()
     while True:
-        seen.asked = await look(settings, stack, health=True, traffic=True, ended=ENDED)
-        seen.at = datetime.now(UTC)
-        seen.news.set()
-        await asyncio.sleep(seen.every.total_seconds())
+        shown.seen = await look(await _questions(settings, stack, memory))
+        shown.at = datetime.now(UTC)
+        shown.news.set()
+        await asyncio.sleep(shown.every.total_seconds())
 
 
-def picture(seen: Seen, now: datetime, screen: Console) -> RenderableType:
+async def _questions(settings: Settings, stack: Stack, memory: RunMemory) -> Questions:
+    """Temporal is connected to anew for each look, so that whoever is gone says where they were expected."""
+    temporal = await _connected(settings, stack)
+    return Questions(
+        verdicts=partial(verdicts, stack),
+        policies=partial(policies_of, stack),
+        served=partial(served_by, stack),
+        runs=_of(temporal, memory.open),
+        ended=_of(temporal, memory.ended),
+        watched=_of(temporal, partial(watched_in, stack=stack)),
+        hold=partial(hold_in, stack),
+    )
+
+
+async def _connected(settings: Settings, stack: Stack) -> Client | FailoverError:
+    try:
+        return await connect(settings, stack)
+    except FailoverError as error:
+        return error
+
+
+def _of(temporal: Client | FailoverError, question: Callable[[Client], Awaitable[T]]) -> Question[T]:
+    async def ask() -> T:
+        if isinstance(temporal, FailoverError):
+            raise temporal
+        return await question(temporal)
+
+    return ask
+
+
+def picture(shown: Shown, now: datetime, screen: Console) -> RenderableType:
     """Exactly what fits: the answer first, then the parts by what matters most."""
     width, height = screen.size
-    if seen.asked is None:
+    if shown.seen is None:
         return Group(Text("Looking …", style="bold"), Text("q quits", style="dim"))
-    answer = standing(known(seen.asked), now)
-    head = [*_answer(answer, width), _clock(seen, now)]
-    body = _body(seen.asked, now, width)
+    head = [*_answer(shown.seen.answer, width), _clock(shown, now)]
+    body = _body(shown.seen, now, width)
     room = max(0, height - len(head) - 1)
     if len(body) > room:
         hidden = len(body) - max(0, room - 1)
@@ -169,41 +206,7 @@ def picture(seen: Seen, now: datetime, screen: Console) -> RenderableType:
     return Group(*lines)
 
 
-def known(asked: Asked) -> Known:
-    """What was asked, as the answer is found from it."""
-    missing = {part: str(answer) for part, answer in asked.items() if isinstance(answer, FailoverError)}
-    told = {part: None if part in missing else answer for part, answer in asked.items()}
-    watched = told.get("watched")
-    return Known(
-        providers=told.get("providers"),
-        policies=told.get("routes"),
-        runs=_runs_now(told.get("runs")),
-        ended=_runs_now(told.get("ended")),
-        unwatched=watched.why_red if watched is not None else None,
-        held=told.get("automation") is not None,
-        missing=missing,
-    )
-
-
-def _runs_now(found: Sequence[Found] | None) -> list[RunNow] | None:
-    if found is None:
-        return None
-    return [
-        RunNow(
-            workflow_id=run.workflow_id,
-            procedure=run.procedure,
-            phase=run.phase,
-            provider=run.provider,
-            waits_for=run.waits_for,
-            outcome=run.outcome,
-            closed_at=run.closed_at,
-        )
-        for run in found
-        if not run.workflow_id.startswith(DRY)
-    ]
-
-
-def _answer(answer: Standing, width: int) -> list[Text]:
+def _answer(answer: Answer, width: int) -> list[Text]:
     """The sentence may take two lines; the command that a person types is whole wherever it fits."""
     first, rest = _folded(answer.why, width - len(answer.word.value) - 4)
     line = Text.assemble((f" {answer.word.value} ", STYLES[answer.word]), "  ", (first, "bold"))
@@ -221,45 +224,47 @@ def _folded(text: str, width: int) -> tuple[str, str]:
     return (text[:cut], text[cut + 1 :]) if cut > 0 else (text, "")
 
 
-def _clock(seen: Seen, now: datetime) -> Text:
+def _clock(shown: Shown, now: datetime) -> Text:
     line = Text(f"{now:%H:%M:%S} UTC", style="dim")
-    assert seen.at is not None
-    age = max(0, round((now - seen.at).total_seconds()))
-    if seen.is_stale(now):
+    assert shown.at is not None
+    age = max(0, round((now - shown.at).total_seconds()))
+    if shown.is_stale(now):
         line.append(f"  STALE: seen {age} s ago, no answer since", style="bold black on yellow")
     else:
-        line.append(f"  seen {age} s ago, every {render_duration(seen.every)}")
+        line.append(f"  seen {age} s ago, every {render_duration(shown.every)}")
     return line.append("  q quits")
 
 
-def _body(asked: Asked, now: datetime, width: int) -> list[Text]:
+def _body(seen: Seen, now: datetime, width: int) -> list[Text]:
     return [
-        *_part(asked["runs"], "Runs", lambda runs: _runs(runs, now)),
-        *_part(asked["providers"], "Providers", lambda found: _health(found, now)),
-        *_part(asked["routes"], "Routes", lambda policies: _routes(policies, width)),
-        *_part(asked["served"], "Users, the last minute", _served),
-        *_checks(asked, now),
-        *_part(asked.get("ended", ()), "Ended lately", _ended),
+        *_part(seen.runs, "Runs", lambda runs: _runs(runs, now)),
+        *_part(seen.verdicts, "Providers", lambda found: _health(found, now)),
+        *_part(seen.policies, "Routes", lambda policies: _routes(policies, width)),
+        *_part(seen.served, "Users, the last minute", _served),
+        *_checks(seen, now),
+        *_part(seen.ended, "Ended lately", _ended),
     ]
 
 
-def _part(answer: Any, title: str, render: Any) -> list[Text]:
+def _part(answer: T | FailoverError, title: str, render: Callable[[T], list[Text]]) -> list[Text]:
     """A part that could not be asked says so in its place."""
     head = Text(title, style="bold underline")
     if isinstance(answer, FailoverError):
         return [head, Text(f"  not known: {answer}", style="yellow")]
-    lines: list[Text] = render(answer)
+    lines = render(answer)
     return [head, *lines] if lines else []
 
 
-def _runs(runs: Sequence[Found], now: datetime) -> list[Text]:
-    shown = sorted((run for run in runs if not run.workflow_id.startswith(DRY)), key=lambda run: not run.waits_for)
+def _runs(runs: Sequence[OpenRun], now: datetime) -> list[Text]:
+    """Those that wait for a person first."""
     lines = []
-    for run in shown:
-        age = render_duration(timedelta(seconds=max(0, round((now - run.started_at).total_seconds()))))
-        line = Text(f"  {run.workflow_id}  {run.phase or 'begins'}  for {age}")
-        if run.waits_for:
-            line.append(f"  waits for {run.waits_for}", style="bold yellow")
+    for run in sorted(runs, key=lambda run: not waits_for(run.look.situation)):
+        status = run.look.status
+        since = status.moments.decided if status else run.started_at
+        age = render_duration(timedelta(seconds=max(0, round((now - since).total_seconds()))))
+        line = Text(f"  {run.workflow_id}  {run.now().phase or 'begins'}  for {age}")
+        if waiting := waits_for(run.look.situation):
+            line.append(f"  waits for {waiting}", style="bold yellow")
         lines.append(line)
     return lines or [Text("  no procedure is under way", style="dim")]
 
@@ -310,9 +315,9 @@ def _served(telemetry: Telemetry) -> list[Text]:
     return lines or [Text("  nobody asked", style="dim")]
 
 
-def _checks(asked: Asked, now: datetime) -> list[Text]:
+def _checks(seen: Seen, now: datetime) -> list[Text]:
     lines = []
-    watched, hold = asked["watched"], asked["automation"]
+    watched, hold = seen.watched, seen.hold
     if isinstance(watched, FailoverError):
         lines.append(Text(f"  the last health check is not known: {watched}", style="yellow"))
     elif watched.why_red is not None:
@@ -327,12 +332,8 @@ def _checks(asked: Asked, now: datetime) -> list[Text]:
     return [Text("Automation", style="bold underline"), *lines] if lines else []
 
 
-def _ended(runs: Sequence[Found]) -> list[Text]:
+def _ended(runs: Sequence[RunEnded]) -> list[Text]:
     return [
-        Text(
-            f"  {run.workflow_id}  {run.outcome}" + (f"  at {run.closed_at:%m-%d %H:%M:%S}" if run.closed_at else ""),
-            style="dim",
-        )
-        for run in runs
-        if not run.workflow_id.startswith(DRY)
+        Text(f"  {run.workflow_id}  {run.outcome}  at {run.closed_at:%m-%d %H:%M:%S}", style="dim")
+        for run in runs[:ENDED]
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from temporalio.client import Client
 
 from failover.automation import Hold
 from failover.distribution import render
@@ -23,7 +24,7 @@ from starter.exit_codes import ExitCode
 from starter.output import alarm, as_json, say, sentence, table
 from starter.parts import closing, plane_of
 from starter.running import Stack, find
-from starter.runs.finding import Found, open_runs, recent_runs
+from starter.runs.finding import Found, open_runs
 from starter.settings import Settings
 
 WINDOW = timedelta(seconds=60)
@@ -37,7 +38,7 @@ def run_status(
 ) -> int:
     """Exit code: that of the last part that could not be asked, else whether something is wrong."""
     stack = find(settings, state)
-    asked = asyncio.run(look(settings, stack, health=health, traffic=traffic))
+    asked = asyncio.run(_look(settings, stack, health=health, traffic=traffic))
     missing = {part: answer for part, answer in asked.items() if isinstance(answer, FailoverError)}
     if json:
         as_json(
@@ -56,14 +57,12 @@ Asked = Mapping[str, Any]
 """Every part of the status: its answer, or the FailoverError that says why there is none."""
 
 
-async def look(settings: Settings, stack: Stack, *, health: bool, traffic: bool, ended: int = 0) -> Asked:
-    """Every part asked at once → its answer, or why there is none. `ended`: how many runs that ended lately, too."""
+async def _look(settings: Settings, stack: Stack, *, health: bool, traffic: bool) -> Asked:
+    """Every part asked at once → its answer, or why there is none."""
     questions: dict[str, Awaitable[Any]] = {"providers": verdicts(stack)}
     questions |= {"automation": hold_in(stack), "watched": _watched(settings, stack)}
     if traffic:
-        questions |= {"routes": _policies(stack), "served": _served(stack), "runs": _runs(settings, stack)}
-    if ended:
-        questions["ended"] = _ended(settings, stack, ended)
+        questions |= {"routes": policies_of(stack), "served": served_by(stack), "runs": _runs(settings, stack)}
     answers = await asyncio.gather(*questions.values(), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException) and not isinstance(answer, FailoverError):
@@ -122,12 +121,12 @@ async def verdicts(stack: Stack) -> list[Verdict]:
         return _VERDICTS.validate_python(await worker.get("/verdicts"))
 
 
-async def _policies(stack: Stack) -> Sequence[TrafficPolicy]:
+async def policies_of(stack: Stack) -> Sequence[TrafficPolicy]:
     async with closing(plane_of(stack)) as plane:
         return await plane.read()
 
 
-async def _served(stack: Stack) -> Telemetry:
+async def served_by(stack: Stack) -> Telemetry:
     async with closing(plane_of(stack)) as plane:
         telemetry = await plane.observe(window=WINDOW)
     if telemetry is None:
@@ -137,10 +136,6 @@ async def _served(stack: Stack) -> Telemetry:
 
 async def _runs(settings: Settings, stack: Stack) -> list[Found]:
     return await open_runs(await connect(settings, stack))
-
-
-async def _ended(settings: Settings, stack: Stack, limit: int) -> list[Found]:
-    return await recent_runs(await connect(settings, stack), limit)
 
 
 def _show_health(found: Sequence[Verdict]) -> None:
@@ -207,12 +202,14 @@ def _show_runs(runs: Sequence[Found]) -> None:
 
 
 async def _watched(settings: Settings, stack: Stack) -> Watched:
-    config = load(stack.config).config if stack.config else None
-    client = await connect(settings, stack)
-    if config is None:
-        completed = await last_completed(client)
-        return Watched(completed_at=completed, age=None, why_red=None)
-    return await watched(client, config)
+    return await watched_in(await connect(settings, stack), stack)
+
+
+async def watched_in(client: Client, stack: Stack) -> Watched:
+    """Without the configuration nobody knows when a check is due: then only when the last one ended."""
+    if stack.config is None:
+        return Watched(completed_at=await last_completed(client), age=None, why_red=None)
+    return await watched(client, load(stack.config).config)
 
 
 def _show_watched(found: Watched) -> None:

@@ -8,7 +8,7 @@ from failover.driving import Verb
 from failover.health import Verdict
 from failover.ramp import RampPlan
 from failover.units import render_duration
-from starter.console.seeing import OpenRun
+from starter.runs.memory import OpenRun
 
 QUESTIONS: Mapping[Verb, str] = {
     Verb.APPROVE: "Approve this step?",

@@ -1,7 +1,6 @@
 """Closed runs, as their evidence tells them: the records that were wanted lately are kept, since they do not change."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -15,9 +14,6 @@ from failover.reports.document import Report
 from failover.reports.incident import incident
 
 log = structlog.get_logger("console")
-
-LATEST = 50
-"""Records that one look at the stack considers."""
 
 REMEMBERED = 500
 """Records that are not read again: a server lives for months."""
@@ -34,13 +30,9 @@ class Incidents:
     def known(self) -> bool:
         return self._store is not None
 
-    async def latest(self, most: int = LATEST) -> Sequence[RunRecord]:
-        """Newest first, the last to have closed leading."""
-        return [record for _, record in await asyncio.to_thread(self._all, None, most)]
-
     async def all(self, since: datetime | None = None) -> list[tuple[str, RunRecord]]:
         """(The folder's name, its record) of every run decided since, newest first."""
-        return await asyncio.to_thread(self._all, since, None)
+        return await asyncio.to_thread(self._all, since)
 
     async def one(self, name: str) -> RunRecord:
         """By the folder's name. RequestError where there is none of that name."""
@@ -65,8 +57,8 @@ class Incidents:
         assert self._store is not None
         return await asyncio.to_thread(self._store.read, name, file)
 
-    def _all(self, since: datetime | None, most: int | None) -> list[tuple[str, RunRecord]]:
-        folders = list(self._store.list(since))[:most] if self._store else []
+    def _all(self, since: datetime | None) -> list[tuple[str, RunRecord]]:
+        folders = list(self._store.list(since)) if self._store else []
         return [(folder, record) for folder in folders if (record := self._record(folder)) is not None]
 
     def _one(self, name: str) -> RunRecord:

@@ -11,14 +11,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
+from failover.answer import Answer, Case
 from failover.config import Config
 from failover.driving import Verb
-from failover.glance import Glance, Need
 from failover.roles import Act
-from starter.console.answering import answer
+from failover.troubles import Need
+from starter.console.answering import worded
 from starter.console.pictures import Button, Fillings, RunCard, bars, buttons, cards, run_card, run_cards, who_may
-from starter.console.seeing import OpenRun, Seen
 from starter.console.sessions import Session
+from starter.looking import Seen
+from starter.runs.memory import OpenRun
 
 ANSWERS: Mapping[Need, tuple[Verb, ...]] = {
     Need.APPROVAL: (Verb.APPROVE, Verb.REJECT),
@@ -95,10 +97,10 @@ class Pages:
 
     def now_parts(self, page: Page, seen: Seen) -> dict[str, str]:
         """The parts of the first page, by their ids; each is sent again when it has changed."""
-        found = answer(seen)
+        found = seen.answer
         needed, may = self._needed(found, seen, page)
         parts: dict[str, dict[str, Any]] = {
-            "answer": {"glance": found, "needed": needed, "who_may": may},
+            "answer": {"answer": found, "words": worded(found), "needed": needed, "who_may": may},
             "runs": {"runs": _without(run_cards(seen, page.session.person), found, needed), "seen": seen},
             "routes": {"bars": bars(seen, self.fillings), "seen": seen},
             "providers": {"cards": cards(seen, self._config, self.fillings), "seen": seen},
@@ -114,13 +116,13 @@ class Pages:
         }
         return {name: self.render(f"parts/{name}.html", page, **context) for name, context in parts.items()}
 
-    def _needed(self, found: Glance, seen: Seen, page: Page) -> tuple[Sequence[Button], Sequence[str]]:
+    def _needed(self, found: Answer, seen: Seen, page: Page) -> tuple[Sequence[Button], Sequence[str]]:
         """The buttons that give what is waited for; where this person may press none of them, who may."""
-        if found.waiting is None:
+        if found.waits is None:
             allowed = page.session.person.why_not(Act.START) is None
-            return [], [] if allowed or not found.start else who_may(Act.START, self._config)
-        verbs = ANSWERS[found.waiting.need]
-        run = next(run for run in _runs(seen) if run.workflow_id == found.waiting.run)
+            return [], [] if allowed or found.case is not Case.TROUBLE else who_may(Act.START, self._config)
+        verbs = ANSWERS[found.waits.need]
+        run = next(run for run in _runs(seen) if run.workflow_id == found.run)
         mine = {button.verb: button for button in buttons(run, page.session.person)}
         needed = [mine[verb.value] for verb in verbs if verb.value in mine]
         return needed, [] if needed else who_may(Act(verbs[0].value), self._config)
@@ -130,14 +132,14 @@ def _may(page: Page | None, act: str) -> bool:
     return page is not None and page.session.person.why_not(Act(act)) is None
 
 
-def _without(runs: Sequence[RunCard], found: Glance, needed: Sequence[Button]) -> Sequence[RunCard]:
+def _without(runs: Sequence[RunCard], found: Answer, needed: Sequence[Button]) -> Sequence[RunCard]:
     """What stands in the answer already is not said again below: people would look for the difference."""
-    if found.waiting is None:
+    if found.waits is None:
         return runs
     above = {button.verb for button in needed}
     return [
         replace(run, waiting="", deadline=None, buttons=[one for one in run.buttons if one.verb not in above])
-        if run.run == found.waiting.run
+        if run.run == found.run
         else run
         for run in runs
     ]

@@ -17,8 +17,9 @@ from failover.policy import Mode, TrafficPolicy
 from failover.roles import Act, Person
 from failover.telemetry import Telemetry
 from failover.units import milliseconds
-from starter.console.answering import waits
-from starter.console.seeing import OpenRun, Seen
+from starter.looking import Seen
+from starter.runs.memory import OpenRun
+from starter.runs.situation import waiting
 
 PATTERNS = 5
 """Fillings of bars, which must be told apart without colours too."""
@@ -210,8 +211,8 @@ def run_cards(seen: Seen, person: Person) -> list[RunCard]:
 
 def run_card(run: OpenRun, person: Person) -> RunCard:
     """A run, with the buttons that this person may press."""
-    now, status, waiting = run.look.situation, run.look.status, waits(run)
-    holds = now.stage == "holding" and now.left_seconds and not now.paused and waiting is None
+    now, status, wanted = run.look.situation, run.look.status, waiting(run.workflow_id, run.look.situation)
+    holds = now.stage == "holding" and now.left_seconds and not now.paused and wanted is None
     return RunCard(
         run=run.workflow_id,
         procedure=spaced(run.procedure),
@@ -223,9 +224,9 @@ def run_card(run: OpenRun, person: Person) -> RunCard:
         steps=[Step(text=text, state=_state(number, now.step)) for number, text in enumerate(now.steps)],
         gates=[(gate.name, gate.verdict, gate.reason) for gate in now.gates],
         until=_whole(run.look.at + timedelta(seconds=now.left_seconds)) if holds else None,
-        waiting=waiting.text if waiting else "",
-        deadline=waiting.deadline if waiting else None,
-        default=waiting.default if waiting else "",
+        waiting=wanted.text if wanted else "",
+        deadline=wanted.deadline if wanted else None,
+        default=wanted.default if wanted else "",
         buttons=buttons(run, person),
         events=[(entry.at, entry.step, entry.text) for entry in run.look.timeline[-SHOWN_EVENTS:]],
         silent=status is None,
@@ -241,7 +242,7 @@ def _phase(run: OpenRun) -> str:
     now, status = run.look.situation, run.look.status
     if now.frozen:
         return "paused"
-    if waits(run) is not None:
+    if waiting(run.workflow_id, now) is not None:
         # A run that asks people has not moved on from the stage before, which would say the wrong thing.
         return "waiting for a person"
     return now.stage or (status.phase if status else "")

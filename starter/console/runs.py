@@ -5,9 +5,9 @@ from temporalio.service import RPCError
 
 from failover import kinds
 from failover.ramp import RampPlan
-from starter.console.seeing import OpenRun
 from starter.runs.finding import handle_of
 from starter.runs.following import Run, ask, look_at
+from starter.runs.memory import OpenRun
 from starter.webhooks.answers import Refused
 from starter.webhooks.temporal import Temporal
 

@@ -1,58 +1,29 @@
-"""What the console shows: everything that is asked of the stack in one look, which serves everybody who watches."""
+"""What the console shows: one look at the stack, which serves everybody who watches."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from temporalio.client import Client
 
 from failover.automation import Hold
 from failover.config import Config
-from failover.errors import FailoverError, Unavailable
+from failover.errors import Unavailable
 from failover.health import Verdict
-from failover.incident import RunRecord
 from failover.policy import TrafficPolicy
 from failover.ports import HoldStore, TrafficPlane
 from failover.telemetry import Telemetry
-from starter.checks import Watched, watched
+from starter.checks import watched
 from starter.console.incidents import Incidents
 from starter.console.readiness import Sheet
-from starter.runs.finding import DRY, OPEN, executions, handle_of
-from starter.runs.following import look_at
-from starter.runs.situation import Look
+from starter.looking import Question, Questions, Seen, look
+from starter.runs.memory import RunMemory
 from starter.status import WINDOW
 from starter.webhooks.temporal import Temporal
 
 T = TypeVar("T")
-
-PATIENCE = 4.0
-"""Seconds for one answer; what takes longer is shown as not answering."""
-
-MOST_RUNS = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRun:
-    """A procedure under way, and what it tells of itself."""
-
-    workflow_id: str
-    procedure: str
-    started_at: datetime
-    look: Look
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """One look; each part is its answer, or the FailoverError that says why there is none."""
-
-    at: datetime
-    verdicts: Sequence[Verdict] | FailoverError
-    policies: Sequence[TrafficPolicy] | FailoverError
-    served: Telemetry | FailoverError
-    runs: Sequence[OpenRun] | FailoverError
-    watched: Watched | FailoverError
-    hold: Hold | FailoverError | None
-    records: Sequence[RunRecord] | FailoverError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +48,16 @@ class Seeing:
         self._refresh = sources.config.console.refresh
         self._looking = asyncio.Lock()
         self._last: Seen | None = None
-        self._told: dict[tuple[str, str], Look] = {}
+        runs = RunMemory()
+        self._questions = Questions(
+            verdicts=self._verdicts,
+            policies=self._policies,
+            served=self._served,
+            runs=self._of_temporal(runs.open),
+            ended=self._of_temporal(runs.ended),
+            watched=self._of_temporal(lambda client: watched(client, sources.config)),
+            hold=self._held,
+        )
 
     async def look(self, *, fresh: bool = False) -> Seen:
         """`fresh`: not what was seen before, whatever its age."""
@@ -85,30 +65,12 @@ class Seeing:
         async with self._looking:
             since = asked if fresh else asked - self._refresh
             if self._last is None or self._last.at < since:
-                self._last = await self._ask()
+                self._last = await look(self._questions)
             return self._last
 
-    async def _ask(self) -> Seen:
-        sources, at = self._sources, datetime.now(UTC)
-        temporal = sources.temporal
-        async with asyncio.TaskGroup() as asking:
-            verdicts = asking.create_task(_known(self._verdicts()))
-            policies = asking.create_task(_known(self._policies()))
-            served = asking.create_task(_known(self._served()))
-            runs = asking.create_task(_known(temporal.bounded(self._runs())))
-            checked = asking.create_task(_known(temporal.bounded(watched(temporal.client, sources.config))))
-            hold = asking.create_task(_known(self._held()))
-            records = asking.create_task(_known(sources.incidents.latest()))
-        return Seen(
-            at=at,
-            verdicts=verdicts.result(),
-            policies=policies.result(),
-            served=served.result(),
-            runs=runs.result(),
-            watched=checked.result(),
-            hold=hold.result(),
-            records=records.result(),
-        )
+    def _of_temporal(self, question: Callable[[Client], Coroutine[Any, Any, T]]) -> Question[T]:
+        temporal = self._sources.temporal
+        return lambda: temporal.bounded(question(temporal.client))
 
     async def _verdicts(self) -> Sequence[Verdict]:
         if self._sources.verdicts is None:
@@ -136,31 +98,3 @@ class Seeing:
             return None
         hold = await self._sources.hold.hold()
         return hold if hold is not None and hold.in_force(datetime.now(UTC)) else None
-
-    async def _runs(self) -> Sequence[OpenRun]:
-        client = self._sources.temporal.client
-        found = [run for run in await executions(client, OPEN, MOST_RUNS) if not run.id.startswith(DRY)]
-        looks = await asyncio.gather(*(look_at(handle_of(client, run.id)) for run in found))
-        # A worker that is slow for a moment must not make a decision disappear that people are about to take.
-        ids = [(run.id, run.run_id) for run in found]
-        looks = [
-            self._told.get(id_, look) if look.status is None else look for id_, look in zip(ids, looks, strict=True)
-        ]
-        self._told = {id_: look for id_, look in zip(ids, looks, strict=True) if look.status is not None}
-        return [
-            OpenRun(workflow_id=run.id, procedure=run.workflow_type, started_at=run.start_time, look=look)
-            for run, look in zip(found, looks, strict=True)
-            # Temporal's list is late: what is over says so itself.
-            if not look.is_over
-        ]
-
-
-async def _known(question: Awaitable[T]) -> T | FailoverError:
-    """Its answer, or why there is none."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await question
-    except FailoverError as error:
-        return error
-    except TimeoutError:
-        return Unavailable(f"A part of the stack gave no answer within {PATIENCE:g} s.")

@@ -45,6 +45,8 @@ class Found:
     waits_for: str = ""
     provider: str = ""
     """Whom it is about; "" where that is nobody alone."""
+    routes: Sequence[str] = ()
+    """Which it is about, as far as Temporal lists them."""
 
 
 async def executions(client: Client, query: str, limit: int | None = None) -> list[WorkflowExecution]:
@@ -62,30 +64,32 @@ async def open_runs(client: Client) -> list[Found]:
 
 async def recent_runs(client: Client, limit: int) -> list[Found]:
     """Procedures that closed lately, by what Temporal keeps of them."""
-    return [_listed(run) for run in await executions(client, RECENT, limit)]
+    return [listed(run) for run in await executions(client, RECENT, limit)]
 
 
 async def _asked(client: Client, run: WorkflowExecution) -> Found:
-    listed = _listed(run)
+    found = listed(run)
     look = await look_at(handle_of(client, run.id))
     if look.status is None:
-        return listed
+        return found
     now = look.situation
     return Found(
         workflow_id=run.id,
         run_id=run.run_id,
         procedure=run.workflow_type,
-        subject=now.subject or listed.subject,
+        subject=now.subject or found.subject,
         phase=look.status.phase,
         outcome="",
         started_at=look.status.moments.decided,
         closed_at=None,
         waits_for=waits_for(now),
         provider=look.status.provider,
+        routes=found.routes,
     )
 
 
-def _listed(run: WorkflowExecution) -> Found:
+def listed(run: WorkflowExecution) -> Found:
+    """What Temporal keeps of it."""
     told = run.typed_search_attributes
     provider, routes = told.get(PROVIDER) or "", told.get(ROUTES) or []
     return Found(
@@ -98,6 +102,7 @@ def _listed(run: WorkflowExecution) -> Found:
         started_at=run.start_time,
         closed_at=run.close_time,
         provider=provider,
+        routes=routes,
     )
 
 
@@ -107,8 +112,8 @@ def _outcome(run: WorkflowExecution) -> str:
     return own or (run.status.name if run.status else "")
 
 
-def handle_of(client: Client, workflow_id: str) -> Run:
-    return client.get_workflow_handle(workflow_id, result_type=RunResult)
+def handle_of(client: Client, workflow_id: str, run_id: str | None = None) -> Run:
+    return client.get_workflow_handle(workflow_id, run_id=run_id, result_type=RunResult)
 
 
 async def the_one(client: Client, named: str | None, types: Sequence[str] = DRIVEABLE) -> Run:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
-from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.exceptions import TimeoutError as TimedOutError
 from temporalio.service import RPCError, RPCStatusCode
 
 from failover.distribution import render, same
@@ -26,6 +27,9 @@ LOOK_EVERY = 0.25
 ASK_PATIENCE = timedelta(seconds=2)
 """For one answer of a run; a worker that is gone must not hold the picture up."""
 
+RUN = " Run: "
+"""Between what a run that needs a person says and the command in its failure's message (`workflows.ending.close`)."""
+
 Run = WorkflowHandle[Any, RunResult]
 
 
@@ -42,6 +46,17 @@ class Closed:
     def code(self) -> ExitCode:
         # A drill that failed has told so itself; any other failure is a run that broke.
         return ExitCode.NOT_PROVED if self.outcome == "FAILED" and self.result else OF_OUTCOMES[self.outcome]
+
+    @property
+    def command(self) -> str:
+        """What a run that needs a person left them to run: its message ends with that; "" where it left nothing."""
+        _, _, command = self.reason.rpartition(RUN)
+        return command if command.startswith("failoverctl ") else ""
+
+    @property
+    def said(self) -> str:
+        """The reason without that command."""
+        return self.reason.removesuffix(f"{RUN}{self.command}") if self.command else self.reason
 
     def sentence(self) -> str:
         """Everything that is to be said about it."""
@@ -112,8 +127,10 @@ async def look_at(run: Run, plane: TrafficPlane | None = None) -> Look:
 async def ask(run: Run, query: str, shape: Any) -> Any:
     """A run's answer to a query; None where it has none, or nobody gives it in time."""
     try:
-        return await run.query(query, result_type=shape, rpc_timeout=ASK_PATIENCE)
-    except (RPCError, WorkflowQueryFailedError):
+        # The SDK tries again after a timeout of its own, and so takes more than twice as long where no worker is.
+        async with asyncio.timeout(ASK_PATIENCE.total_seconds()):
+            return await run.query(query, result_type=shape, rpc_timeout=ASK_PATIENCE)
+    except (RPCError, WorkflowQueryFailedError, TimeoutError):
         return None
 
 
@@ -149,7 +166,7 @@ async def _failed(run: Run, error: WorkflowFailureError) -> Closed:
     if isinstance(error.cause, TerminatedError):
         reason = "It was terminated: the policy stands as it is. Put back what was good: `failoverctl restore ROUTE`."
         return Closed(workflow_id=run.id, outcome="TERMINATED", reason=reason)
-    if isinstance(error.cause, TimeoutError):
+    if isinstance(error.cause, TimedOutError):
         reason = "Temporal ended it at its deadline: the policy stands as it is. Look at `failoverctl status`."
         return Closed(workflow_id=run.id, outcome="TIMED_OUT", reason=reason)
     kind = cause.type if isinstance(cause, ApplicationError) else None

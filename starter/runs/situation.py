@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from failover.incident import TimelineEntry
 from failover.policy import TrafficPolicy
 from failover.requests import RunStatus
+from failover.troubles import Need, Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,16 +113,40 @@ def until(now: Situation) -> str:
     return ""
 
 
-def waits_for(now: Situation) -> str:
-    """Which person's word a run waits for, in a few words; "" where it goes on by itself."""
+def waiting(workflow_id: str, now: Situation) -> Waiting | None:
+    """Which person's word a run waits for; None where it goes on by itself."""
     if now.approval is not None:
-        given = f", {len(now.approval.granted)} of {now.approval.quorum} given" if now.approval.quorum > 1 else ""
-        return f"approval of {now.approval.step}{given}"
+        return _approval(now.approval)
     if now.question is not None:
-        return f"an answer: {now.question}"
+        return Waiting(
+            need=Need.ANSWER,
+            what=f"an answer: {now.question}",
+            text=now.question,
+            deadline=now.question_deadline,
+            default=now.question_default or "",
+        )
+    text = f"{workflow_id}: {now.subject}"
     if now.stage == "waiting for orders":
-        return "orders: the next percent, or an abort"
-    return "resume" if now.frozen else ""
+        return Waiting(need=Need.ORDERS, what="orders: the next percent, or an abort", text=text)
+    return Waiting(need=Need.RESUME, what="resume", text=text) if now.frozen else None
+
+
+def _approval(asked: Approval) -> Waiting:
+    of_many = f", {len(asked.granted)} of {asked.quorum} given" if asked.quorum > 1 else ""
+    agreed = f" {', '.join(asked.granted)} agreed; {asked.quorum} must." if asked.granted else ""
+    return Waiting(
+        need=Need.APPROVAL,
+        what=f"approval of {asked.step}{of_many}",
+        text=f"{asked.text}{agreed}",
+        deadline=asked.deadline,
+        default="it counts as rejected",
+    )
+
+
+def waits_for(now: Situation) -> str:
+    """The same in a few words; "" where it goes on by itself."""
+    found = waiting("", now)
+    return found.what if found is not None else ""
 
 
 def commands(workflow_id: str, now: Situation) -> list[str]:

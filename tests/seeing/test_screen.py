@@ -19,11 +19,15 @@ from rich.console import Console
 from failover.automation import Hold
 from failover.errors import TemporalUnavailable
 from failover.health import Condition, Verdict
+from failover.incident import Moments
 from failover.policy import ChangedBy, Mode, Revision, TrafficPolicy
+from failover.requests import RunStatus
 from failover.telemetry import RouteWindow, Telemetry
 from starter.checks import Watched
-from starter.dashboard import Seen, picture
-from starter.runs.finding import Found
+from starter.dashboard import Shown, picture
+from starter.looking import Seen
+from starter.runs.memory import OpenRun
+from starter.runs.situation import Look
 from tests.seeing.conftest import PATIENCE, ROOT, Scraped
 
 pytestmark = pytest.mark.timeout(300)
@@ -31,7 +35,24 @@ pytestmark = pytest.mark.timeout(300)
 NOW = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 
 
-def asked(many: int = 1, **changes: Any) -> dict[str, Any]:
+def asking(run: str) -> Look:
+    """A canary that waits for people."""
+    approval = {"step": "step-2", "digest": "d", "text": "go on?", "quorum": 2, "granted": ["ada"], "deadline": NOW}
+    status = RunStatus(
+        procedure="CanaryFailover",
+        phase="approval",
+        provider="bedrock",
+        outcome=None,
+        reason="",
+        routes=[],
+        moments=Moments(decided=NOW - timedelta(seconds=90)),
+        timeline=[],
+        details={"approval": approval},
+    )
+    return Look(workflow_id=run, at=NOW, status=status)
+
+
+def seen(many: int = 1, **changes: Any) -> Seen:
     """An incident: bedrock is down, and `many` routes and runs are about it."""
     why = "3 probes in a row failed; the last: bedrock: server error (InternalServerException): The system encountered"
     policies = [
@@ -46,28 +67,18 @@ def asked(many: int = 1, **changes: Any) -> dict[str, Any]:
         )
         for number in range(many)
     ]
-    runs = [
-        Found(
-            workflow_id=f"canary/a-route-with-a-long-name-{number}",
-            run_id="r",
-            procedure="CanaryFailover",
-            subject="s",
-            phase="approval",
-            outcome="",
-            started_at=NOW - timedelta(seconds=90),
-            closed_at=None,
-            waits_for="approval of step-2, 1 of 2 given",
-        )
-        for number in range(many)
-    ]
-    return {
-        "providers": [
+    names = [f"canary/a-route-with-a-long-name-{number}" for number in range(many)]
+    runs = [OpenRun(workflow_id=name, procedure="CanaryFailover", started_at=NOW, look=asking(name)) for name in names]
+    usual: dict[str, Any] = {
+        "at": NOW,
+        "verdicts": [
             Verdict(provider="google", condition=Condition.HEALTHY, reason="well", at=NOW - timedelta(seconds=75)),
             Verdict(provider="bedrock", condition=Condition.UNAVAILABLE, reason=why, at=NOW - timedelta(seconds=2)),
+            Verdict(provider="meta", condition=Condition.HEALTHY, reason="well", at=NOW),
         ],
-        "automation": None,
+        "hold": None,
         "watched": Watched(completed_at=NOW - timedelta(seconds=4), age=timedelta(seconds=4), why_red=None),
-        "routes": policies,
+        "policies": policies,
         "served": Telemetry(
             since=NOW - timedelta(minutes=1),
             at=NOW,
@@ -76,15 +87,16 @@ def asked(many: int = 1, **changes: Any) -> dict[str, Any]:
         ),
         "runs": runs,
         "ended": [],
-    } | changes
+    }
+    return Seen(**(usual | changes))
 
 
-def drawn(told: dict[str, Any], width: int = 80, height: int = 24, age: int = 1) -> list[str]:
-    seen = Seen(timedelta(seconds=10))
-    seen.asked, seen.at = told, NOW - timedelta(seconds=age)
+def drawn(told: Seen, width: int = 80, height: int = 24, age: int = 1) -> list[str]:
+    shown = Shown(timedelta(seconds=10))
+    shown.seen, shown.at = told, NOW - timedelta(seconds=age)
     out = io.StringIO()
     console = Console(file=out, width=width, height=height, color_system=None, highlight=False)
-    console.print(picture(seen, NOW, console))
+    console.print(picture(shown, NOW, console))
     return out.getvalue().splitlines()
 
 
@@ -92,7 +104,7 @@ def drawn(told: dict[str, Any], width: int = 80, height: int = 24, age: int = 1)
 @pytest.mark.parametrize("many", [0, 1, 40])
 def test_it_fits(size: tuple[int, int], many: int) -> None:
     """Whatever there is to be shown; what has no room is counted."""
-    lines = drawn(asked(many), *size)
+    lines = drawn(seen(many), *size)
     assert len(lines) <= size[1]
     assert max(map(cell_len, lines)) <= size[0]
     if many == 40:
@@ -101,18 +113,18 @@ def test_it_fits(size: tuple[int, int], many: int) -> None:
 
 def test_the_answer_stands_first() -> None:
     """The word, why, and the command whole; then what waits, before what is merely shown."""
-    lines = drawn(asked(40))
+    lines = drawn(seen(40))
     assert lines[0].startswith(" ACT NOW   canary/a-route-with-a-long-name-0 waits for approval")
     assert lines[1].rstrip() == "2 given."
     assert lines[2].rstrip() == "Do:  failoverctl watch canary/a-route-with-a-long-name-0"
-    lines = drawn(asked(1, runs=[]))
+    lines = drawn(seen(1, runs=[]))
     assert lines[0].rstrip() == " ACT NOW   bedrock is down and has 70 % of route a-route-with-a-long-name-0, and"
     assert "Do:  failoverctl failover --from bedrock" in [line.rstrip() for line in lines[:3]]
 
 
 def test_who_is_down_stands_before_who_is_well_and_an_old_verdict_says_so() -> None:
     """A verdict of 75 seconds ago is not to be relied upon."""
-    lines = drawn(asked(0))
+    lines = drawn(seen(0))
     [bedrock] = [number for number, line in enumerate(lines) if line.startswith("  bedrock ")]
     [google] = [number for number, line in enumerate(lines) if line.startswith("  google ")]
     assert bedrock < google
@@ -121,14 +133,14 @@ def test_who_is_down_stands_before_who_is_well_and_an_old_verdict_says_so() -> N
 
 def test_stale_is_said() -> None:
     """Whoever does not answer any more: what is shown is of before, and is said to be."""
-    assert any("seen 1 s ago, every 10s" in line for line in drawn(asked()))
-    assert any("STALE: seen 34 s ago" in line for line in drawn(asked(), age=34))
+    assert any("seen 1 s ago, every 10s" in line for line in drawn(seen()))
+    assert any("STALE: seen 34 s ago" in line for line in drawn(seen(), age=34))
 
 
 def test_what_cannot_be_asked_says_so_in_its_place() -> None:
     """And the rest is shown all the same; the answer is then no better than it was."""
     gone = TemporalUnavailable("Temporal does not answer at 127.0.0.1:7233 (connection refused).")
-    lines = drawn(asked(0, runs=gone, ended=gone, watched=gone, providers=[]))
+    lines = drawn(seen(0, runs=gone, ended=gone, watched=gone, verdicts=[]))
     assert lines[0].startswith(" NOT KNOWN   Temporal does not answer")
     assert any(line.startswith("  not known: Temporal does not answer") for line in lines)
     assert any(line.startswith("  chat ") for line in lines)
@@ -137,7 +149,7 @@ def test_what_cannot_be_asked_says_so_in_its_place() -> None:
 def test_a_hold_and_errors_of_users_are_said() -> None:
     """By words, not by colour alone."""
     hold = Hold(by="ada", why="a migration", since=NOW, until=None)
-    lines = drawn(asked(0, automation=hold))
+    lines = drawn(seen(0, hold=hold))
     assert any("HELD by ada, nothing starts by itself: a migration" in line for line in lines)
     assert any("1200 requests  5.0 % without a good answer" in line for line in lines)
 
@@ -220,7 +232,7 @@ async def test_a_terminal_of_80_by_24_that_changes_its_size_and_q(scraped: Scrap
         lines = await shown.until(fits)
         assert lines[0].startswith(WORDS) and lines[1].startswith("Do:")
         assert b"\x1b[3" in shown.raw or b"\x1b[1;3" in shown.raw, "colours"
-        shown.resize(14, 60)
+        shown.resize(9, 60)
         smaller = await shown.until(lambda lines: any("more lines; a taller window" in line for line in lines))
         assert smaller[0].startswith(WORDS)
         shown.resize(40, 120)

@@ -62,7 +62,7 @@ async def test_what_changes_is_seen_without_a_reload_and_disturbs_nobody(scene: 
     assert await page.evaluate("document.querySelector('details').open")
     before = await page.locator("#announcer").text_content()
     await scene.server.run(scene.ramp).cancel()
-    await expect(page.locator("h1")).to_contain_text("Users are in trouble, and nothing is under way.")
+    await expect(page.locator("h1")).to_contain_text("Users are in trouble, and no run is at it.")
     await expect(page.locator("#announcer")).to_contain_text("Users are in trouble")
     assert "Users are in trouble" not in (before or "")
 

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.policy import Change, ChangedBy
 from failover.roles import hashed
 from starter.console.readiness import Remark, Sheet, Target
 from starter.console.sessions import COOKIE, Sessions, Signer
@@ -304,11 +305,59 @@ async def test_whether_a_failover_would_work_is_told(idle: Server) -> None:
 
 async def test_what_does_not_answer_is_said(make_server: MakeServer) -> None:
     """No worker, no gateway: no page claims that all is well."""
-    server = make_server(access={"operators": OPERATORS})
+    server = make_server(access={"operators": OPERATORS}, detection={"enabled": False})
     async with server.serving(), logged_in(server, "vera") as client:
         page = (await client.get("/console/")).text
     assert "Nobody can tell whether all is well." in page
     assert "The worker has no verdict about any provider yet." in page
+
+
+async def test_nobody_who_watches_is_said(make_server: MakeServer) -> None:
+    """Checks are due, and none completes: that is no doubt about a part, it is something to do."""
+    server = make_server(access={"operators": OPERATORS})
+    async with server.serving(), logged_in(server, "vera") as client:
+        page = (await client.get("/console/")).text
+    assert "Nobody watches the providers." in page
+    assert "failoverctl doctor</code>" in page
+
+
+async def test_a_run_that_nobody_answers_for_is_shown_all_the_same(idle: Server) -> None:
+    """No worker holds the look up for so long that nothing of any run could be seen."""
+    run = await idle.client.start_workflow(
+        "GradualFailover", {"route": idle.names.chat}, id=f"gradual/{idle.names.chat}", task_queue=idle.task_queue
+    )
+    async with logged_in(idle, "vera") as client:
+        page = await showing(client, run.id)
+    assert "It does not tell where it stands: no worker answers." in page
+    await run.terminate("nobody is at work")
+
+
+async def test_what_a_run_left_to_people_is_said_until_somebody_has_acted(scene: Scene) -> None:
+    """With its reason and its command, by Temporal's own record; a change of its route since is the end of it."""
+    server, names = scene.server, scene.server.names
+    server.plane.forget_writes = True
+    run = await server.client.start_workflow(
+        "ImmediateFailover", {"failed_provider": names.bedrock}, id=server.failover, task_queue=server.task_queue
+    )
+    with pytest.raises(WorkflowFailureError):
+        await run.result()
+    async with logged_in(server, "vera") as client:
+        page = await showing(client, f"{server.failover} could not finish: a person is needed.")
+        assert f"<code>failoverctl failover --failed-provider {names.bedrock} --yes</code>" in page
+        assert "ended as NEEDS_HUMAN at" in page and "Run: failoverctl" not in page
+        server.plane.forget_writes = False
+        now = server.plane.policy(names.chat)
+        server.plane.write(
+            Change(
+                route=names.chat,
+                decided_on=now.revision,
+                key="by hand",
+                distribution=now.distribution,
+                changed_by=ChangedBy(actor="olga"),
+                reason="right as it stands",
+            )
+        )
+        await showing(client, "All is well.")
 
 
 async def test_a_decision_does_not_vanish_with_its_worker(make_server: MakeServer) -> None:
