@@ -45,7 +45,12 @@ def checked(text: str, source: str, model: type[Model]) -> tuple[Model, Mapping[
     if not isinstance(data, dict):
         needed = " and ".join(name for name, field in model.model_fields.items() if field.is_required())
         raise ConfigError(f"{source}:1: this file is a mapping with at least {needed}.")
-    lines = dict(_lines(root, ()))
+    try:
+        lines = dict(_lines(root, ()))
+    except RecursionError as error:
+        raise ConfigError(
+            f"{source}: an alias in this file leads back to itself: write out what it stands for."
+        ) from error
     _refuse_repeated_keys(root, source)
     try:
         return model.model_validate(data), lines

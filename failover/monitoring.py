@@ -106,7 +106,10 @@ def _number(metric: Metric, text: str) -> float:
     if metric is Metric.LATENCY:
         # A bare number is milliseconds here: nobody measures answers in whole seconds.
         return float(text) if text.replace(".", "", 1).isdigit() else float(milliseconds(parse_duration(text)))
-    value = float(text.removesuffix("/s") if metric is Metric.THROUGHPUT else text.removesuffix("%"))
+    try:
+        value = float(text.removesuffix("/s") if metric is Metric.THROUGHPUT else text.removesuffix("%"))
+    except ValueError:
+        raise ValueError("it is no number") from None
     if not math.isfinite(value) or value < 0 or (metric is not Metric.THROUGHPUT and value > 100):
         raise ValueError("it is out of range")
     return value

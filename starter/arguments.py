@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from failover.config import Config
 from failover.errors import RequestError
@@ -105,9 +106,14 @@ def request_of(shape: type[M], config: Config, **fields: Any) -> M:
     try:
         return shape(**{name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
-        said = "; ".join(f"{_option(problem['loc'])}: {problem['msg']}" for problem in error.errors())
+        said = "; ".join(f"{_option(problem['loc'])}: {_why(problem)}" for problem in error.errors())
         known = ", ".join(sorted(config.providers))
         raise RequestError(f"That cannot be asked for: {said}; the providers are {known}.") from error
+
+
+def _why(problem: ErrorDetails) -> str:
+    """A pattern is nothing that people should have to read."""
+    return f"{problem['input']!r} is no name" if problem["type"] == "string_pattern_mismatch" else problem["msg"]
 
 
 def _option(place: tuple[int | str, ...]) -> str:

@@ -71,13 +71,13 @@ async def look(questions: Questions) -> Seen:
     """All of them at once."""
     at = datetime.now(UTC)
     async with asyncio.TaskGroup() as asking:
-        verdicts = asking.create_task(_known(questions.verdicts))
-        policies = asking.create_task(_known(questions.policies))
-        served = asking.create_task(_known(questions.served))
-        runs = asking.create_task(_known(questions.runs))
-        ended = asking.create_task(_known(questions.ended))
-        watched = asking.create_task(_known(questions.watched))
-        hold = asking.create_task(_known(questions.hold))
+        verdicts = asking.create_task(_known("The worker", questions.verdicts))
+        policies = asking.create_task(_known("The gateway", questions.policies))
+        served = asking.create_task(_known("The gateway", questions.served))
+        runs = asking.create_task(_known("Temporal", questions.runs))
+        ended = asking.create_task(_known("Temporal", questions.ended))
+        watched = asking.create_task(_known("Temporal", questions.watched))
+        hold = asking.create_task(_known("The gateway", questions.hold))
     return Seen(
         at=at,
         verdicts=verdicts.result(),
@@ -90,12 +90,12 @@ async def look(questions: Questions) -> Seen:
     )
 
 
-async def _known(question: Question[T]) -> T | FailoverError:
-    """Its answer, or why there is none."""
+async def _known(who: str, question: Question[T]) -> T | FailoverError:
+    """The answer, or why there is none; `who` is asked."""
     try:
         async with asyncio.timeout(PATIENCE):
             return await question()
     except FailoverError as error:
         return error
     except TimeoutError:
-        return Unavailable(f"A part of the stack gave no answer within {PATIENCE:g} s.")
+        return Unavailable(f"{who} gave no answer within {PATIENCE:g} s.")

@@ -15,7 +15,7 @@ from failover.told import lines_of
 from starter.arguments import operator
 from starter.connection import connect
 from starter.exit_codes import ExitCode
-from starter.output import as_json, confirm
+from starter.output import as_json, confirm, say
 from starter.parts import evidence_of
 from starter.running import Stack, find
 from starter.runs.finding import executions
@@ -95,8 +95,10 @@ def run_word(
     answer = asyncio.run(_word(settings, find(settings, state), run, verb, message, yes=yes))
     if json:
         as_json("order", {"verb": verb, "accepted": answer.accepted, "said": answer.said})
-    else:
+    elif answer.accepted:
         print(answer.said)
+    else:
+        say(answer.said)
     return ExitCode.DONE if answer.accepted else ExitCode.REFUSED
 
 

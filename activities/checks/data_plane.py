@@ -9,7 +9,7 @@ from failover.findings import Finding, failed, ok, warning
 from failover.policy import Change, ChangedBy, ChangeResult, ChangeStatus, Revision, TrafficPolicy
 from failover.ports import TrafficPlane
 from failover.readiness import worst
-from failover.units import milliseconds
+from failover.units import count, milliseconds
 
 SKEW = timedelta(seconds=2)
 """More than that, and windows of counters no longer are what they say."""
@@ -22,7 +22,7 @@ BATCH = 500
 async def examine(plane: TrafficPlane, config: Config) -> list[Finding]:
     policies = await plane.read()
     missing = sorted(set(config.routes) - {policy.route for policy in policies})
-    found = [ok("data plane", f"it answers, with {len(policies)} routes")]
+    found = [ok("data plane", f"it answers, with {count(len(policies), 'route')}")]
     if missing:
         repair = "restart the gateways with this configuration"
         found.append(failed("routes", f"the data plane does not know {', '.join(missing)}", repair))

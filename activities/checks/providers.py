@@ -68,13 +68,17 @@ def _baseline(config: Config, suite: Suite, store: BaselineStore, key: str, now:
     about, settings = f"baseline {key}", config.detection.accuracy
     found = store.find(key, config.model_id(key), suite)
     if found is None:
-        repair = f"let a worker watch for {settings.cadence}" if settings.baseline == "first" else "record one"
+        repair = (
+            f"let a worker watch for {settings.cadence}"
+            if settings.baseline == "first"
+            else f"failoverctl baseline record {key}"
+        )
         return warning(about, f"none for {config.model_id(key)} and this version of the suite {suite.name}", repair)
     said = (
         f"{found.score.passed} of {found.score.answered} ({suite.name}), {age(found, now)} old, by {found.recorded_by}"
     )
     if now - found.at > settings.baseline_max_age:
-        return warning(about, said, "record it anew while the provider is known to be good")
+        return warning(about, said, f"while the provider is known to be good: failoverctl baseline record {key}")
     return ok(about, said)
 
 

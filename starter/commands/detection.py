@@ -14,6 +14,10 @@ def add_to(app: typer.Typer) -> None:
     automation_app.command("resume")(resume)
     automation_app.command("show")(show)
     app.add_typer(automation_app, name="automation")
+    baseline_app = typer.Typer(help="What golden prompts are compared with.", no_args_is_help=True)
+    baseline_app.command("record")(record_baseline)
+    baseline_app.command("list")(list_baselines)
+    app.add_typer(baseline_app, name="baseline")
     app.command()(replay)
     app.command()(doctor)
 
@@ -61,6 +65,37 @@ def show(config: ConfigFile = None, state: StateDir = None, json: Json = False) 
     from starter.automating import run_show
 
     return run_show(environment(), config, state, json=json)
+
+
+def record_baseline(
+    provider: Annotated[str, typer.Argument(help="Whom to examine now.")],
+    suite: Annotated[
+        str | None, typer.Option(show_default=False, help="Default: the one that the health check asks.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who. Default: you.", show_default=False)] = None,
+    state: StateDir = None,
+    json: Json = False,
+) -> int:
+    """Put the golden prompts to a provider that you know to be good: later answers are compared with these.
+
+    \b
+    failoverctl baseline record bedrock
+    failoverctl baseline record bedrock --suite comprehensive --by anna
+    """
+    from starter.baselines import run_record
+
+    return run_record(environment(), state, provider, suite, by, json=json)
+
+
+def list_baselines(state: StateDir = None, json: Json = False) -> int:
+    """Every baseline: of which model and suite, how good, how old, by whom.
+
+    \b
+    failoverctl baseline list
+    """
+    from starter.baselines import run_list
+
+    return run_list(environment(), state, json=json)
 
 
 def replay(

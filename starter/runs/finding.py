@@ -119,6 +119,8 @@ def handle_of(client: Client, workflow_id: str, run_id: str | None = None) -> Ru
 async def the_one(client: Client, named: str | None, types: Sequence[str] = DRIVEABLE) -> Run:
     """The run that is meant: the one named, or the only open one of these types. RequestError or NotNow where that is no one."""
     if named is not None:
+        if not named.strip():
+            raise RequestError("The id of a run is empty; `failoverctl runs` lists what there is.")
         return handle_of(client, named)
     wanted = " OR ".join(f'WorkflowType = "{name}"' for name in types)
     found = [run for run in await executions(client, f'ExecutionStatus = "Running" AND ({wanted})') if not _dry(run.id)]

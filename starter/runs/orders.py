@@ -71,7 +71,7 @@ class Ordered:
         return {True: ExitCode.DONE, False: ExitCode.REFUSED, None: ExitCode.UNREACHABLE}[self.accepted]
 
     def text(self) -> str:
-        now = "" if self.accepted else f"\nAccepted now: {', '.join(self.accepted_now) or 'nothing'}."
+        now = "" if self.accepted or not self.accepted_now else f"\nAccepted now: {', '.join(self.accepted_now)}."
         return f"{self.workflow_id}: {self.said}{now}"
 
 

@@ -122,4 +122,4 @@ def _moved(found: WorkflowExecutionDescription) -> Sequence[str]:
 
 
 def _unavailable(why: str) -> TemporalUnavailable:
-    return TemporalUnavailable(f"Temporal does not answer ({' '.join(why.split())[:160]}); send it again.")
+    return TemporalUnavailable(f"Temporal does not answer ({' '.join(why.split())[:160]}); try again.")

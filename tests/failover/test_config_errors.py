@@ -98,6 +98,7 @@ BAD = [
         "  failure_threshold: 3\n  failure_threshold: 4",
         ["bad.yaml:12", "'failure_threshold' stands twice"],
     ),
+    ("an alias that leads back to itself", "routes:", "again: &a [*a]\nroutes:", ["an alias in this file leads back"]),
     (
         "a default route that is none",
         "detection:",

@@ -17,6 +17,7 @@ import pytest
         ("monitor --duration 0", "nothing to see"),
         ("monitor --metrics joy", "there is no metric 'joy'"),
         ("monitor --alert-threshold error_rate", "is no limit"),
+        ("monitor --alert-threshold error_rate>lots", "'lots' is no value of error_rate: it is no number"),
         ("monitor --recovery-mode", "name it with --provider"),
         ("monitor --recovery-mode --user-impact", "give one of"),
         ("monitor --provider azure", "There is no provider 'azure'"),
@@ -33,6 +34,9 @@ import pytest
         ("canary --sample-size 10", "--validation-mode"),
         ("canary --validation-mode --sample-size 10001", "no sample any more"),
         ("notify #ops-alerts ", "Missing argument 'TEXT'"),
+        ("baseline record azure", "There is no provider 'azure'"),
+        ("baseline record bedrock --suite none", "'none' is no suite of golden prompts"),
+        ("failover --from ☃", "--failed-provider: '☃' is no name"),
     ],
 )
 async def test_what_cannot_be_meant(desk_without_worker: Any, argv: str, words: str) -> None:
