@@ -182,9 +182,12 @@ class World:
             for route, policy in now_in_force.items():
                 for path in self._paths(route, policy.distribution, conditions):
                     # What has not ended yet is not counted yet.
-                    length = min(end, now - path.waited) - start
-                    count = self.traffic(route) * max(timedelta(0), length) / MINUTE * path.weight
-                    tallies[route].add(path, count, start, conditions, policy.mode)
+                    begun, ended = (
+                        max(timedelta(0), till - start) for till in (min(end, now), min(end, now - path.waited))
+                    )
+                    rate = self.traffic(route) * path.weight
+                    tallies[route].add(path, rate * (ended / MINUTE), start, conditions, policy.mode)
+                    tallies[route].pending += rate * ((begun - ended) / MINUTE)
         tokens = self.config.rehearsal.tokens_per_request
         return Telemetry(
             at=now,
@@ -287,9 +290,10 @@ class _Tally:
         self._tries: dict[str, float] = {}
         self._first: dict[str, float] = {}
         self._failed: dict[str, dict[FailureKind, float]] = {}
-        self._since: dict[str, datetime] = {}
+        self._since: dict[tuple[str, FailureKind], datetime] = {}
         self._latency: dict[str, tuple[timedelta, timedelta]] = {}
         self._requests = self._lost = self._degraded = 0.0
+        self.pending = 0.0
         self._answers: list[tuple[timedelta, timedelta, float]] = []
 
     def add(self, path: _Path, count: float, start: datetime, conditions: Mapping[str, Condition], mode: Mode) -> None:
@@ -306,7 +310,7 @@ class _Tally:
             else:
                 kinds = self._failed.setdefault(name, {})
                 kinds[tried.failure] = kinds.get(tried.failure, 0) + count
-                self._since.setdefault(name, start)
+                self._since.setdefault((name, tried.failure), start)
         self._requests += count
         if path.answered_by is None:
             self._lost += count
@@ -330,7 +334,7 @@ class _Tally:
             failures=failures,
             latency_p50=p50,
             latency_p95=p95,
-            first_failures={kind: self._since[name] for kind in failures if name in self._since},
+            first_failures={kind: self._since[name, kind] for kind in failures},
             tokens=(tries - sum(failures.values())) * tokens,
         )
 
@@ -346,6 +350,7 @@ class _Tally:
             latency_p95=_quantile([(p95, count) for _, p95, count in self._answers], 0.95),
             tokens=(requests - lost) * tokens,
             templates=templates,
+            pending=round(self.pending),
         )
 
 

@@ -21,6 +21,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.board import VerdictBoard
 from activities.evidence import EvidenceStore
+from activities.measuring_again import Remeasurer
+from activities.probing import Prober
+from activities.restoration import Restoration
 from failover import kinds
 from failover.automation import gate, permission
 from failover.config import Config
@@ -153,6 +156,7 @@ async def _rehearse(environment: WorkflowEnvironment, config: Config, wanted: Wa
             await clock.leap(max(timedelta(0), (moment(found) or world.began + BEGUN) - clock.now()))
             stage.know(found)
             ends = [await stage.through(order) for order in _orders(world.config, wanted, found, before)]
+            await asyncio.create_task(stage.settled())
             told = _rehearsed(stage, wanted, found, ends)
             follows = await stage.end()
     return replace(told, follows=follows, wall_seconds=time.monotonic() - began_wall)
@@ -271,6 +275,8 @@ class _Stage:
         self.plane = RehearsedPlane(before, world, clients, clock)
         self.people = People(lambda: client, world.config, clock, wanted.answer)
         self.evidence = EvidenceStore(folder)
+        restoration = Restoration(world.config, self.plane, Prober(world.config, clients, clock))
+        self._remeasurer = Remeasurer(restoration, self.plane, self.evidence)
         self._board = VerdictBoard()
         self._started: list[str] = []
         self._parts = Parts(
@@ -292,6 +298,12 @@ class _Stage:
         for one in found.values():
             for verdict in (*one.others, one.verdict):
                 self._board.post(verdict)
+
+    async def settled(self) -> None:
+        """Measure the runs as they are once every request has ended: this world can tell that at once. In a task of its own."""
+        await self.clock.sleep(self.world.config.gateway.request_timeout)
+        for folder in self.evidence.list():
+            await self._remeasurer.settle(folder)
 
     async def through(self, order: StartOrder) -> _End:
         """Start it, and wait for its end; where it was a question whether to start, for what came of that too."""

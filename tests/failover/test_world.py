@@ -64,7 +64,10 @@ def test_what_hangs_is_not_counted_before_it_is_given_up() -> None:
     """The gateway knows of a hanging try when its time is over."""
     hang = world(Fault(provider="bedrock", fault=FaultKind.HANG, at=timedelta(0)))
     soon, late = BEGAN + timedelta(seconds=20), BEGAN + MINUTE
-    assert hang.told([BEFORE], BEGAN, soon, soon).of_provider("bedrock") == []
+    told = hang.told([BEFORE], BEGAN, soon, soon)
+    assert told.of_provider("bedrock") == []
+    users = told.of_route("chat")
+    assert users is not None and (users.requests, users.pending) == (60, 140), "70 % of 200 wait"
     tries = hang.told([BEFORE], BEGAN, late, late).of_provider("bedrock")[0]
     assert tries.tries == 210  # half a minute's, at a try_timeout of 30 s
     assert tries.failures == {FailureKind.TIMEOUT: 210}

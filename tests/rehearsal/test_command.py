@@ -1,6 +1,7 @@
 """`failoverctl rehearse` from the outside: what it prints, writes and returns, and that it touches nothing."""
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,7 @@ def test_one_rehearsal_is_told_drawn_and_written(said: Said, tmp_path: Path, mon
     page = tmp_path / "failover.html"
     code, out, _ = said("immediate", "--fault", "hang", "--config", str(SHIPPED), "--output", str(page))
     assert code == 0
+    assert "had not ended" not in out and re.search(r"request loss +0\.0 %", out), "known once all requests have ended"
     assert max(map(len, out.splitlines())) <= 100
     for words in ("A prediction: nothing real", "Policy of chat", "Predicted indicators", "COMPLETED", "╳╳╳"):
         assert words in out
