@@ -33,7 +33,7 @@ from failover.units import milliseconds
 log = structlog.get_logger(__name__)
 
 FIRST_RUN = "the first complete run"
-"""Who recorded a baseline that nobody asked for."""
+"""The author of a baseline that nobody asked for."""
 
 CLOSER = "comprehensive"
 """The suite that settles a doubt."""
@@ -54,7 +54,7 @@ class BaselineStore:
         return path
 
     def find(self, provider: str, model: str, suite: Suite) -> Baseline | None:
-        """None where there is none, or only one of another version of the suite."""
+        """The recorded baseline; None if there is none, or only one of another version of the suite."""
         baseline = self._load(self._path(provider, model, suite.name))
         return baseline if baseline is not None and baseline.digest == suite.digest else None
 
@@ -165,7 +165,7 @@ class Examiner:
         )
 
     def baseline(self, provider: str, suite: str) -> Baseline | None:
-        """Of the provider's model and this very version of the suite; None where nobody has recorded one."""
+        """The baseline of the provider's model and this very version of the suite; None if nobody has recorded one."""
         return self._baselines.find(provider, self._config.model_id(provider), self._suite(suite))
 
     def _wants_baseline(self, provider: str, suite: str) -> bool:

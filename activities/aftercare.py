@@ -138,7 +138,7 @@ class Aftercare:
 
     @activity.defn(name="aftercare.thresholds")
     async def thresholds(self, request: FollowUpRequest) -> ItemResult:
-        """Which thresholds would have acted sooner, by the detectors' own samples; people decide."""
+        """Find which thresholds would have acted sooner, by the detectors' own samples; people decide."""
         return await asyncio.to_thread(self._thresholds, request)
 
     def _thresholds(self, request: FollowUpRequest) -> ItemResult:

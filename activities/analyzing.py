@@ -29,16 +29,16 @@ from failover.incident import RunRecord
 from failover.replay import DetectorSample
 
 LOGS = "logs"
-"""Where under the state directory the processes of an embedded stack log to."""
+"""The folder under the state directory that the processes of an embedded stack log to."""
 
 FOREIGN = frozenset({"temporal", "simulator"})
 """Logs that are not ours."""
 
 LOG_BYTES = 16 * 1024 * 1024
-"""Of the end of each log."""
+"""The most bytes that are read, from the end of each log."""
 
 MOST_RECORDS = 200
-"""Of runs that are looked at, newest first: changes of the policy, and incidents at the same time."""
+"""The most runs that are looked at, newest first: changes of the policy, and incidents at the same time."""
 
 _ANALYSIS = TypeAdapter(Analysis)
 
@@ -52,7 +52,7 @@ def places_of(config: Config) -> dict[str, Place]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where an analysis looks. `secrets` are hidden wherever they should stand in a log; `logs` None: not asked for."""
+    """The sources of an analysis. `secrets` are hidden wherever they stand in a log; `logs` None: not asked for."""
 
     settings: Settings
     evidence: EvidenceStore
@@ -122,7 +122,7 @@ def _with(case: Case, asked: Sequence[ProviderStatus]) -> Case:
 
 
 def _known(log: DeployLog) -> list[Deploy] | None:
-    """None where nobody ever noted one."""
+    """The deploys on record; None if nobody ever noted one."""
     return log.read() or None
 
 

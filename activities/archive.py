@@ -1,4 +1,4 @@
-"""Where evidence lies: a directory, or somewhere far away with a copy here."""
+"""The archives that hold evidence: a directory, or somewhere far away with a copy here."""
 
 import time
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class DirectoryArchive:
 
 
 class CopiedArchive:
-    """Far away, with a copy here of all that was written or read here.
+    """An archive far away, with a copy here of all that was written or read here.
 
     Writing is done once it is far away too; until then the copy is all there is, and whoever writes tries again. What
     never changes once it is there (`settled`, by its name) is read from the copy; everything else from far away, or where

@@ -24,10 +24,10 @@ from failover.ports import Archive, TrafficPlane
 log = structlog.get_logger(__name__)
 
 FOLDER = "performance-baselines"
-"""Beside the folders of runs, where the evidence is."""
+"""The folder of baselines, beside the folders of runs, where the evidence is."""
 
 BESIDE = "baselines.json"
-"""Beside a run's record: those of its routes from before it began."""
+"""The file, beside a run's record, with the baselines of its routes from before it began."""
 
 KEPT_ROUTES = 20
 
@@ -49,7 +49,7 @@ class PerformanceBaselines:
         )
 
     def find(self, route: str, provider: str, model: str) -> PerformanceBaseline | None:
-        """None where there is none, or none that can be read: it counts as missing."""
+        """The recorded baseline; None if there is none, or none that can be read: it counts as missing."""
         content = self._archive.get(_key(route, provider, model))
         try:
             return _BASELINE.validate_json(content) if content is not None else None
@@ -72,7 +72,7 @@ class KeptBaselines:
         self._config = config
 
     def keep(self, record: RunRecord) -> None:
-        """Those from before it began; nothing where there are none."""
+        """Keep the baselines from before the run began; nothing if there are none."""
         recorded = PerformanceBaselines(self._evidence.archive).of(self._config, record.concerns[:KEPT_ROUTES])
         older = [one for one in recorded if not is_younger(one, record)]
         folder = folder_of(record.moments.decided, record.workflow_id, record.run_id)
@@ -81,7 +81,7 @@ class KeptBaselines:
 
 
 def kept_beside(evidence: EvidenceStore, record: RunRecord) -> list[PerformanceBaseline]:
-    """Those that were kept of a run; none of runs from before any were kept."""
+    """The baselines that were kept of a run; none of runs from before any were kept."""
     content = evidence.read(folder_of(record.moments.decided, record.workflow_id, record.run_id), BESIDE)
     try:
         return _BASELINES.validate_json(content or b"[]")
@@ -116,7 +116,7 @@ class BaselineRecorder:
         self.last: asyncio.Task[None] | None = None
 
     def consider(self) -> None:
-        """In the background, where it is time for it; never raises."""
+        """Record baselines in the background if it is time for it; never raises."""
         now = datetime.now(UTC)
         if not self._settings.enabled or (self._due is not None and now < self._due):
             return

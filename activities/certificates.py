@@ -1,4 +1,4 @@
-"""Where audits and certificates are kept, and what automatic runs are to heed of them."""
+"""The store of audits and certificates, and what automatic runs are to heed of them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ def _load(path: Path, adapter: TypeAdapter[T]) -> T | None:
 
 
 class Certificates:
-    """Who is certified, for the routes whose automatic runs are to choose by it.
+    """The certified providers of the routes whose automatic runs are to choose by certificates.
 
     `prompt_sets`: route → the golden prompts that a certificate of it must be of.
     """

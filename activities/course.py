@@ -12,7 +12,7 @@ from failover.incident import Slice
 from failover.ports import TrafficPlane
 
 SLICES = 90
-"""Of one run: fine enough to see a fault of seconds, few enough for a payload."""
+"""The most slices of one run: fine enough to see a fault of seconds, few enough for a payload."""
 
 AT_ONCE = 2
 """Each is a turn of the loop that serves users."""
@@ -20,7 +20,7 @@ AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CourseOrder:
-    """Which routes, and the window on the data plane's clock."""
+    """The routes to read, and the window on the data plane's clock."""
 
     routes: Sequence[str]
     since: datetime

@@ -10,7 +10,7 @@ from failover.ports import TrafficPlane
 from failover.telemetry import Telemetry
 
 PATIENCE = timedelta(milliseconds=500)
-"""Whoever moves traffic away waits no longer than this to learn how much it is."""
+"""The longest wait to learn how much traffic there is, for whoever moves it away."""
 
 
 async def demand_now(config: Config, plane: TrafficPlane) -> Telemetry | None:

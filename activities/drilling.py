@@ -36,7 +36,7 @@ TURN = timedelta(milliseconds=500)
 """The longest that a standing activity goes without a heartbeat."""
 
 IN_FLIGHT = 200
-"""Of synthetic users' requests: more would be a burden, not evidence."""
+"""The most synthetic users' requests in flight: more would be a burden, not evidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardOrder:
-    """Which route is whose, since when (the data plane's clock), and what ends the drill at once (live routes only)."""
+    """The route and its drill, since when (the data plane's clock), and what ends the drill at once (live routes only)."""
 
     route: str
     drill: str
@@ -264,7 +264,7 @@ class Drilling:
 
     @activity.defn(name="drill.load")
     async def load(self, order: LoadOrder) -> Load:
-        """Users, at a steady rate whatever they are answered, until cancelled or the limit is reached; → what they got."""
+        """Send users' requests at a steady rate, whatever comes back, until cancelled or the limit; → what they got."""
         load, loop = _resumed(Load()), asyncio.get_running_loop()
         running: set[asyncio.Task[bool]] = set()
         due = loop.time()
@@ -326,7 +326,7 @@ class Drilling:
 
 
 async def _first(tasks: set[asyncio.Task[T]], wait: timedelta) -> tuple[set[asyncio.Task[T]], set[asyncio.Task[T]]]:
-    """Those that are done, and the others, once one is done or the time is over."""
+    """Wait until one task is done or the time is over; → those that are done, and the others."""
     if not tasks:
         await asyncio.sleep(max(0.0, wait.total_seconds()))
         return set(), set()
@@ -334,7 +334,7 @@ async def _first(tasks: set[asyncio.Task[T]], wait: timedelta) -> tuple[set[asyn
 
 
 async def _pause(how_long: timedelta) -> None:
-    """Asleep, and seen to be alive."""
+    """Sleep, with heartbeats that show the activity to be alive."""
     end = asyncio.get_running_loop().time() + how_long.total_seconds()
     while (left := end - asyncio.get_running_loop().time()) > 0:
         activity.heartbeat()
@@ -348,11 +348,11 @@ def _resumed(fresh: T) -> T:
 
 
 PATIENCE = timedelta(seconds=1)
-"""With evidence, before a verdict is acted on by what is known."""
+"""The longest wait for the evidence; after it a verdict is acted on by what is known."""
 
 
 class PassedDrills:
-    """When a drill of each provider passed last, by the evidence that is kept here. Each record is read once."""
+    """The last passed drill of each provider: when, by the evidence kept here. Each record is read once."""
 
     def __init__(self, store: EvidenceStore) -> None:
         self._store = store

@@ -27,10 +27,10 @@ log = structlog.get_logger(__name__)
 RECORD = "record.json"
 
 AGAIN = "measured-again.json"
-"""Beside a record, which never changes: the figures that were not settled when the run closed."""
+"""The file, beside a record, which never changes, with the figures that were not settled when the run closed."""
 
 PATIENCE = timedelta(seconds=5)
-"""With what lies beside a record."""
+"""The longest wait for what lies beside a record."""
 
 _RECORD = TypeAdapter(RunRecord)
 _AGAIN = TypeAdapter(MeasuredAgain)
@@ -39,7 +39,7 @@ _FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRef:
-    """Where a run's record and its report lie."""
+    """The places of a run's record and of its report."""
 
     path: str
     report: str
@@ -55,7 +55,7 @@ def _slug(workflow_id: str) -> str:
 
 
 def _tail(run_id: str) -> str:
-    """Its end: ids of one minute begin alike."""
+    """The end of a run id: ids of one minute begin alike."""
     return re.sub(r"[^A-Za-z0-9]", "", run_id)[-8:]
 
 
@@ -74,7 +74,7 @@ class EvidenceStore:
 
     @property
     def where(self) -> str:
-        """For people: the directory, or the bucket's address."""
+        """The place of the evidence, for people: the directory, or the bucket's address."""
         return self._archive.where("")
 
     def keep(self, record: RunRecord) -> EvidenceRef:
@@ -84,7 +84,7 @@ class EvidenceStore:
         return EvidenceRef(path=self._archive.where(folder), report=self._report(folder, record))
 
     def _report(self, folder: str, record: RunRecord) -> str:
-        """Of the record and what lies beside it, in Markdown; → where it lies, "" where it cannot be made: the record can."""
+        """Write the Markdown report of a record and what lies beside it; → its place, "" if it cannot be made."""
         try:
             told = incident(record, self.beside(folder))
         except Unavailable:
@@ -110,7 +110,7 @@ class EvidenceStore:
         return sorted((folder for folder in folders if first <= folder < last), reverse=True)
 
     def load(self, folder: str) -> RunRecord:
-        """As it was measured last. RequestError where there is none; ValueError where it cannot be read."""
+        """Load a record as it was measured last. RequestError if there is none; ValueError if it cannot be read."""
         content = self._archive.get(f"{folder}/{RECORD}")
         if content is None:
             raise RequestError(f"There is no record in {self._archive.where(folder)}.")
@@ -125,7 +125,7 @@ class EvidenceStore:
         return replace(record, impact=again.impact, course=again.course)
 
     def measured_again(self, folder: str, again: MeasuredAgain) -> None:
-        """From now on these figures are the run's."""
+        """Replace the run's figures by these from now on."""
         left = again.impact.pending
         said = f"{count(left, 'request')} had not ended even then" if left else "every request had ended"
         lines = [
@@ -143,7 +143,7 @@ class EvidenceStore:
                 log.warning("a record cannot be read", folder=folder, errors=error.error_count())
 
     def latest(self) -> RunRecord | None:
-        """Of the run that closed last, drills left out; None where there was none."""
+        """The record of the run that closed last, drills left out; None if there was none."""
         real = (record for _, record in self.records() if not record.is_drill)
         records = list(islice(real, 20))
         return max(records, key=lambda record: record.moments.closed or record.moments.decided, default=None)

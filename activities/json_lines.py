@@ -22,7 +22,7 @@ class JsonLines(Generic[T]):
         self._most = max_bytes // 2
 
     def append(self, entry: T, unless: Callable[[Sequence[T]], bool] = lambda _: False) -> bool:
-        """Kept for good before it returns, unless what is there already says that it need not be; whether it was.
+        """Append an entry for good, unless what is there already says that it need not be; → whether it was.
 
         OSError where the disk refuses.
         """

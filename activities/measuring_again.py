@@ -39,7 +39,7 @@ class Remeasurer:
             log.warning("a run could not be measured again", folder=folder, why=str(error))
 
     async def _impact(self, record: RunRecord) -> Impact | None:
-        """None where the data plane has forgotten a part of it: half of it would be worse than what is known."""
+        """Measure the impact anew; None if the data plane forgot a part: half of it would be worse than what is known."""
         moments = record.moments
         order = ImpactOrder(
             routes=[shift.route for shift in record.routes],

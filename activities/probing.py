@@ -20,7 +20,7 @@ from failover.units import milliseconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateProbe:
-    """Which providers to probe at once, each within `timeout`."""
+    """The providers to probe at once, each within `timeout`."""
 
     providers: Sequence[str]
     timeout: timedelta

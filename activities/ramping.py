@@ -40,7 +40,7 @@ LONGEST_RUN = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BriefOrder:
-    """Which route, whose chain (`source`), and what else has to be known: what a failback undoes, how much is throttled."""
+    """The route, whose chain (`source`), and what else must be known: what a failback undoes, how much is throttled."""
 
     route: str
     source: str | None = None
@@ -199,7 +199,7 @@ class Ramping:
 
     @activity.defn(name="ramp.sample")
     async def sample(self, order: GateSampleOrder) -> GateSample:
-        """Who rules the route, and what was counted lately and since the step began."""
+        """Read who rules the route, and what was counted lately and since the step began."""
         ours = asyncio.gather(*(self._probe(order) for _ in range(order.synthetic if order.provider else 0)))
         recent = await self._plane.observe(window=order.window)
         whole = await self._plane.observe(since=order.since) if order.since else None
@@ -217,7 +217,7 @@ class Ramping:
 
     @activity.defn(name="probe.recovery")
     async def recovery(self, provider: str) -> RecoveryProbe:
-        """Is the provider well? One real completion."""
+        """Probe with one real completion whether the provider is well."""
         probe = await self._prober.probe(provider, self._config.detection.probe.timeout)
         reason = str(probe.failure) if probe.failure else f"answered in {milliseconds(probe.latency)} ms"
         return RecoveryProbe(at=probe.at, healthy=probe.failure is None, reason=reason)

@@ -32,14 +32,14 @@ SETTLING = timedelta(seconds=1)
 """How long an instance of the data plane may be behind a change that was made just now."""
 
 CHARACTERS_PER_TOKEN = 4
-"""Of English text, roughly, at every vendor."""
+"""Characters per token of English text, roughly, at every vendor."""
 
 FILLER = "The quick brown fox jumps over the lazy dog. "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPlan:
-    """Whom to look at, and for how long. `needs`: route → tokens that its longest prompt has; `context`: what is known of
+    """What to look at, and for how long. `needs`: route → tokens that its longest prompt has; `context`: what is known of
     the windows of its targets, by `pair`; `successors`: route → whoever serves it → who may take over from it."""
 
     targets: Sequence[Target]
@@ -154,7 +154,7 @@ class Auditing:
 
     @activity.defn(name="readiness.provider")
     async def provider(self, name: str) -> ProviderLook:
-        """Credentials, when they end, and a real completion; none of them depends on a route."""
+        """Check credentials, when they end, and a real completion; none of them depends on a route."""
         config, client = self._config, self._parts.clients[name]
         timeout, configured = config.detection.probe.timeout, config.providers[name].credentials_expire
         told, service = await asyncio.gather(client.credentials(timeout=timeout), client.check_service(timeout=timeout))
@@ -214,7 +214,7 @@ class Auditing:
 
     @activity.defn(name="readiness.traffic")
     async def traffic(self) -> TrafficLook:
-        """Is each route there, obeyed and writable, and could its targets take the load of now? Nothing is changed."""
+        """Check that routes are there, obeyed and writable, and if targets could take the load of now. Changes nothing."""
         plane, config = self._parts.plane, self._config
         policies = await self._settled()
         instances = await plane.obeyed()
@@ -247,7 +247,7 @@ class Auditing:
 
     @activity.defn(name="readiness.people")
     async def people(self) -> PeopleLook:
-        """Who must agree, and whether they and everybody else could be told. Nobody is."""
+        """Check who must agree, and whether they and everybody else could be told. Nobody is."""
         gone, why = await self._gone()
         routes = {route: auditing.approvers(self._config, route, gone, why) for route in self._config.routes}
         looks = await asyncio.gather(*(channel.reachable() for channel in self._parts.channels.values()))
@@ -288,7 +288,7 @@ class Auditing:
 
     @activity.defn(name="readiness.told")
     async def told(self, now: Picture) -> None:
-        """People know; the same is not told again."""
+        """Keep what people know now; the same is not told again."""
         if self._parts.store is not None:
             await asyncio.to_thread(self._parts.store.keep_told, now)
 

@@ -43,9 +43,9 @@ class TemporalResponder:
         routes: Sequence[str],
         allowed: Permission,
     ) -> bool:
-        """One run a provider, or one ramp a route: while one is open, the verdict is a note on it.
+        """Start one run a provider, or one ramp a route: while one is open, the verdict is a note on it.
 
-        For routes of which people are to be asked first, a run that asks them.
+        For routes of which people are to be asked first, start a run that asks them.
         """
         heeded = {name: one.at(verdict.at) for name, one in (await self._certificates.of(routes)).items()}
         able = {
@@ -76,7 +76,7 @@ class TemporalResponder:
         return True
 
     async def tell(self, verdict: Verdict, response: Response) -> None:
-        """Once, and as well as it goes: the next change is told again."""
+        """Tell people once, and as well as it goes: the next change is told again."""
         if response.procedure in ("immediate", "gradual"):
             return  # The run speaks for itself.
         text = response.reason

@@ -23,7 +23,7 @@ ASKED_ROUTES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleOrder:
-    """Which routes to look at, since when (the data plane's clock), and which provider must not serve which of them."""
+    """The routes to look at, since when (the data plane's clock), and which provider must not serve which of them."""
 
     routes: Sequence[str]
     since: datetime
@@ -34,7 +34,7 @@ class SampleOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpactOrder:
-    """From the first bad sample on; `in_force` is when the change was, `restored` when the users' side was good again.
+    """The impact from the first bad sample on; `in_force`: when the change was, `restored`: when users' side was good.
 
     `to_the_end`: the requests of that time are waited for until they have ended, not only for a moment.
     """

@@ -16,7 +16,7 @@ from failover.requests import Note
 from failover.starting import StartOrder as StartOrder
 
 TASK_TIMEOUT = timedelta(seconds=2)
-"""Of workflow tasks: how long the work of a dead worker waits for the next one."""
+"""The timeout of workflow tasks: how long the work of a dead worker waits for the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ class SampleLog:
         self._size += len(line)
 
     def _go_on(self) -> None:
-        """With the last file of the process before this one: restarts must not use up the files."""
+        """Go on with the last file of the process before this one: restarts must not use up the files."""
         last = self.segments()[-1:]
         if last:
             self._segment, self._size = last[0], last[0].stat().st_size
@@ -73,7 +73,7 @@ class SampleLog:
                     yield sample
 
     def _since(self, since: datetime | None) -> list[Path]:
-        """Without the files that were over before: a file's name is when it began, and ends the one before it."""
+        """The files without those that were over before: a file's name is when it began, and ends the one before it."""
         segments = self.segments()
         if since is None:
             return segments

@@ -28,7 +28,7 @@ OFTEN = timedelta(seconds=30)
 
 class Pages(Protocol):
     async def get(self, url: str) -> Any:
-        """JSON; Unavailable with the reason, to be read after the provider's name, where none comes."""
+        """Fetch JSON; Unavailable with the reason, to be read after the provider's name, if none comes."""
         ...
 
 
@@ -42,7 +42,7 @@ class StatusLog:
         self._asked: dict[str, datetime] = {}
 
     async def ask(self, provider: str) -> ProviderStatus | None:
-        """Its word now; None where no page of it is configured. Never raises: a page's silence is an answer too."""
+        """Ask a provider's page; None if none is configured. Never raises: a page's silence is an answer too."""
         page = self._settings.status_pages.get(provider)
         if page is None:
             return None

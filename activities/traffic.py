@@ -28,7 +28,7 @@ CONVINCING_TRIES = 20
 """First tries without one at the evacuated provider that convince, where a route has users."""
 
 POLL = timedelta(milliseconds=200)
-"""Between two looks at the counters; they are local to the data plane and cheap."""
+"""The pause between two looks at the counters; they are local to the data plane and cheap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class Traffic:
     async def _routes(
         self, request: ImmediateFailoverRequest, policies: Sequence[TrafficPolicy], telemetry: Telemetry | None
     ) -> list[RouteNow]:
-        """Certificates bind what is started without a person, until a person has said otherwise."""
+        """The routes of now; certificates bind what is started without a person, until a person has said otherwise."""
         bound = request.trigger is Trigger.AUTOMATIC and not request.uncertified
         heeded = await self._certificates.of([policy.route for policy in policies] if bound else [])
         return [

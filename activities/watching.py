@@ -47,7 +47,7 @@ class WatchOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchPlan:
-    """Which providers are watched, how often a check is due, and how often each is probed."""
+    """The providers to watch, how often a check is due, and how often each is probed."""
 
     providers: Sequence[str]
     interval: timedelta

@@ -182,7 +182,7 @@ def _compare(
 
 
 def unknown(provider: str, at: datetime, reason: str) -> Assessment:
-    """Where nothing could be examined: it neither condemns nor acquits."""
+    """An assessment of a provider of which nothing could be examined: it neither condemns nor acquits."""
     return Assessment(
         provider=provider,
         suite="",

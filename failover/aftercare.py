@@ -28,7 +28,7 @@ FOLLOWED = (*kinds.FAILOVERS, kinds.EMERGENCY)
 
 
 class FollowUpRequest(Request):
-    """Of which run. `routes` are the first twenty that it changed; `decided` and `closed` are the run's own moments.
+    """The run to follow up. `routes` are the first twenty that it changed; `decided` and `closed` are its own moments.
 
     `settings` are those of the moment at which it begins: dates that people were told do not move.
     """
@@ -67,7 +67,7 @@ def request_about(record: RunRecord) -> FollowUpRequest:
 
 
 def follow_up_id(workflow_id: str, run_id: str) -> str:
-    """Of the one follow-up of a run."""
+    """The workflow id of the one follow-up of a run."""
     return f"follow-up/{workflow_id[:900]}/{run_id[-8:]}"
 
 
@@ -86,7 +86,7 @@ def why_none(request: FollowUpRequest) -> str | None:
 
 
 class Phase(StrEnum):
-    """When, after an incident."""
+    """The phases after an incident."""
 
     IMMEDIATE = "immediate"
     SHORT_TERM = "short term"
@@ -174,7 +174,7 @@ BY_ITSELF = (*_IMMEDIATE, *_SHORT_TERM, THRESHOLDS, NEXT_DRILL)
 """What the product tries before people are asked."""
 
 PRODUCT = "failover"
-"""As whom the product settles items."""
+"""The name under which the product itself settles items."""
 
 
 def items(request: FollowUpRequest) -> list[CareItem]:
@@ -244,14 +244,14 @@ class Care:
         return [item for item in self.open if item.due <= now]
 
     def reminder_at(self) -> datetime | None:
-        """When people are told next of what is overdue; None where nothing is open."""
+        """The moment at which people are next reminded of what is overdue; None if no item is open."""
         first = min((item.due for item in self.open), default=None)
         if first is None or self.reminded_at is None:
             return first
         return max(first, self.reminded_at + self.settings.remind_every)
 
     def next_moment(self, now: datetime) -> datetime:
-        """When there is something to do, unless somebody gives an order before; now where there is nothing."""
+        """The next moment with something to do, unless somebody gives an order before; `now` if nothing is open."""
         begins = [item.begins for item in self.open if item.begins is not None]
         reminder = self.reminder_at()
         return min([*begins, *([reminder] if reminder else [])], default=now)
@@ -265,7 +265,7 @@ class Care:
         self._put(replace(tried, state=State.DONE, by=PRODUCT, at=now) if result.done else tried)
 
     def take(self, verb: ItemVerb, order: ItemOrder, now: datetime) -> Answer:
-        """One order; the same id again gets the same answer and changes nothing."""
+        """Take one order; the same id again gets the same answer and changes nothing."""
         if order.id and order.id in self.answers:
             return self.answers[order.id]
         item = self._item(order.item)

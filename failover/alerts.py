@@ -25,7 +25,7 @@ class Status(StrEnum):
     FIRING = "firing"
     RESOLVED = "resolved"
     OTHER = "other"
-    """Neither: an acknowledgement, a warning, missing data."""
+    """Neither firing nor resolved: an acknowledgement, a warning, missing data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """Whom an alert speaks of, and of what. `route` None: every route that uses the provider."""
+    """The provider, route and trigger that an alert means. `route` None: every route that uses the provider."""
 
     provider: str
     route: str | None
@@ -71,7 +71,7 @@ class Decision:
 
 
 def meaning(alert: Alert, sender: str, config: Config) -> Meaning | str:
-    """Whom and what the alert is about, or why that cannot be said."""
+    """The provider, route and trigger that an alert is about, or the reason why they cannot be told."""
     settings = config.webhooks.alerts
     labels = {name: value[:LIMIT] for name, value in alert.labels.items()}
     ruled = _rule_of({**labels, "alert": alert.name[:LIMIT], "sender": sender}, settings)
@@ -269,7 +269,7 @@ def verdict_of(alert: Alert, sender: str, meant: Meaning, config: Config, now: d
 
 
 def author(sender: str, alert: Alert) -> str:
-    """Who asks, as it stands in requests, notes and reports."""
+    """The name of whoever asks, as requests, notes and reports show it."""
     return f"{sender} alert sent by {alert.by}" if alert.by else f"{sender} alert"
 
 

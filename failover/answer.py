@@ -30,7 +30,7 @@ from failover.troubles import Need, RunNow, Trouble, Waiting, troubles
 T = TypeVar("T")
 
 REMEMBERED = timedelta(hours=24)
-"""For how long a run that ended in a person's hands is held up, where nobody changed its routes since: for longer than one
+"""How long a run that ended in a person's hands is held up, if nobody changed its routes since: longer than one
 shift, and not for ever, since a route may be right as it stands."""
 
 SETTLING = timedelta(seconds=15)
@@ -69,7 +69,7 @@ class Case(StrEnum):
     """Trouble, and a run is at it."""
     UNDER_WAY = "under way"
     SPARED = "spared"
-    """Who is down has no traffic."""
+    """The providers that are down have no traffic."""
     WELL = "well"
 
 

@@ -25,7 +25,7 @@ _CREDENTIALS = (FailureKind.AUTHENTICATION, FailureKind.PERMISSION)
 
 
 def credentials(probe: Failure | None, told: Credentials | None) -> Finding:
-    """Are they accepted? By what became of the real completion: a provider that did not get as far cannot tell."""
+    """Judge the credentials by what became of the real completion: a provider that did not get as far cannot tell."""
     about = Check.CREDENTIALS
     kind = told.kind if told else "credentials"
     if told is not None and told.problem:
@@ -57,7 +57,7 @@ def expiry(
     warn: timedelta,
     now: datetime,
 ) -> Finding:
-    """Do they end soon?"""
+    """Judge whether the credentials end soon."""
     about, renew = Check.EXPIRY, f"renew them, and correct providers.{provider}.credentials_expire where it is set"
     ends = expires_at(told, configured)
     if ends is not None and ends <= now:
@@ -82,8 +82,8 @@ def golden(
     answered_percent: float,
     must: Collection[str] = (),
 ) -> Finding:
-    """Were the golden prompts answered rightly? `found` None: they could not be put, and why. `must`: those of which none may
-    be wrong, such as the calls of tools."""
+    """Judge the answers to the golden prompts. `found` None: they could not be put, for the reason `why`. `must`: those of
+    which none may be wrong, such as the calls of tools."""
     about = Check.GOLDEN
     if found is None:
         return unknown(about, f"they could not be put: {why}", "repair that, then `failoverctl readiness audit`")
@@ -105,7 +105,7 @@ def golden(
 
 
 def context(provider: str, model: str, needed: int, configured: int | None) -> Finding:
-    """Is the model's window as wide as the route's longest prompt?"""
+    """Judge whether the model's window is as wide as the route's longest prompt."""
     about, window = Check.CONTEXT, configured or window_of(model)
     if window is None:
         remedy = f"set providers.{provider}.context_tokens, or prove it: `failoverctl readiness audit --prove-context`"
@@ -140,7 +140,7 @@ def unanswered_context(needed: int, failure: Failure) -> Finding:
 def capacity(
     route: str, target: str, policies: Sequence[TrafficPolicy], telemetry: Telemetry | None, config: Config
 ) -> Finding:
-    """Could the target carry what would come, if whoever serves most of the route failed, on every route at once?"""
+    """Judge if the target could carry what would come if the largest server of the route failed on all routes at once."""
     about, declared = Check.CAPACITY, config.providers[target].capacity
     now = next((policy for policy in policies if policy.route == route), None)
     if not (declared.requests_per_minute or declared.tokens_per_minute):
@@ -189,7 +189,7 @@ def asks_people(config: Config, route: str) -> int:
 
 
 def approvers(config: Config, route: str, reachable: Mapping[str, str | None], slack: str | None) -> Finding:
-    """Can those who must agree be asked? `reachable`: operator → why Slack cannot reach them, None where it can.
+    """Judge if those who must agree can be asked. `reachable`: operator → why Slack cannot reach them, None if it can.
 
     `slack`: why nothing at all is known of Slack's people; None where it is.
     """

@@ -26,7 +26,7 @@ from failover.units import PositiveSeconds, render_duration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Nothing starts by itself: who said so, why, since when, and until when (None: until somebody ends it)."""
+    """A stop of everything that starts by itself: who, why, since when, until when (None: until somebody ends it)."""
 
     by: str
     why: str
@@ -88,7 +88,7 @@ def permission(
     provider: str | None = None,
     drilled: Mapping[str, datetime] | None = None,
 ) -> Permission:
-    """For the routes concerned; where they are not known, for every route.
+    """What automation may do on the routes concerned; if they are not known, on every route.
 
     `drilled`: when the last passed drill of each provider ended. Without one that is demanded, what would be started is
     proposed instead; but nobody waits for a drill while traffic is on a provider that is down.
@@ -184,12 +184,12 @@ class ProposalRequest(Request):
 
     @property
     def trigger(self) -> Trigger:
-        """Nobody proposes by hand."""
+        """Always automatic: nobody proposes by hand."""
         return Trigger.AUTOMATIC
 
     @property
     def digest(self) -> str:
-        """Of what would be started; an answer is bound to it."""
+        """The digest of what would be started; an answer is bound to it."""
         told = {"procedure": self.procedure, "workflow_id": self.workflow_id, "request": self.request}
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
 

@@ -13,7 +13,7 @@ from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
 from failover.units import milliseconds, render_duration
 
 USERS = ""
-"""In place of a provider: the route's users, whoever serves them."""
+"""The name, in place of a provider's, of the route's users, whoever serves them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def compare(
     now: datetime,
     stale_after: timedelta,
 ) -> Compared:
-    """No baseline, or too few requests, is no good news; an old baseline still compares, and its age is told."""
+    """Compare a P95 with its baseline: inconclusive without one or with too few requests; an old one still compares."""
     if baseline is None:
         said = "no baseline is recorded yet: it is taken in healthy time, while the health check runs and users come"
         return Compared(judgement=Judgement.INCONCLUSIVE, percent=None, said=said)
@@ -150,7 +150,7 @@ def age(baseline: PerformanceBaseline, now: datetime, stale_after: timedelta) ->
 
 
 def _roughly(span: timedelta) -> str:
-    """In the largest unit of which there are two."""
+    """Render a time span in the largest unit of which it has at least two."""
     for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m")):
         if span >= 2 * unit:
             return f"{span // unit}{name}"

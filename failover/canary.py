@@ -104,7 +104,7 @@ def _step(value: float, request: CanaryFailoverRequest, brief: RampBrief, hold: 
 
 
 def _thresholds(request: CanaryFailoverRequest, brief: RampBrief) -> tuple[float, float]:
-    """From where on the canary is good, and below what it has failed. A bar that is lowered takes the other along."""
+    """The thresholds for success and failure, in percent; a success threshold that is lowered takes the other along."""
     settings = brief.procedures.canary
     success = _or(request.success_threshold_percent, settings.success_threshold_percent)
     if request.failure_threshold_percent is None:

@@ -26,7 +26,7 @@ class Headroom:
 
     @property
     def unknown(self) -> bool:
-        """Limits were declared, and nobody knows the demand to hold against them."""
+        """Whether limits were declared, and nobody knows the demand to hold against them."""
         limits, demand = (self.requests_left, self.tokens_left), (self.requests_per_minute, self.tokens_per_minute)
         return any(limits) and not any(demand)
 
@@ -50,7 +50,7 @@ def declares(capacities: Mapping[str, Capacity]) -> bool:
 
 
 def headroom(route: str, telemetry: Telemetry | None, capacities: Mapping[str, Capacity]) -> Headroom:
-    """From a reading of the last minute and what providers declare; what other routes send a provider is not left.
+    """Compute the headroom from the last minute and declared limits; what other routes send a provider is not left.
 
     Without a reading the limits are known and the demand is not.
     """

@@ -13,7 +13,7 @@ REMEMBERED = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """One target was ready. `withdrawn`: a later audit found it was not, and why."""
+    """The proof that one target was ready. `withdrawn`: a later audit found it was not, and why."""
 
     route: str
     target: str
@@ -101,7 +101,7 @@ class Certification:
     expires: Mapping[str, datetime] = field(default_factory=dict)
 
     def at(self, now: datetime) -> "Certification":
-        """As of a moment: whose certificate is over lacks one."""
+        """The certification as of a moment: a provider whose certificate is over lacks one."""
         over = {name: why for name, ends in self.expires.items() if (why := _why_over(ends, now)) is not None}
         return replace(self, lacking={**self.lacking, **over})
 
@@ -113,7 +113,7 @@ class Certification:
 
 
 def certification(route: str, kept: Sequence[Certificate], wanted: Mapping[str, Wanted], *, ask: bool) -> Certification:
-    """Who of the wanted is certified for the route, and until when."""
+    """Which of the wanted providers are certified for the route, and until when."""
     mine = {one.target: one for one in kept if one.route == route}
     why = {name: _why_no_proof(mine.get(name), want) for name, want in wanted.items()}
     return Certification(
@@ -127,5 +127,5 @@ UNREADABLE = "the certificates cannot be read"
 
 
 def uncertified(wanted: Mapping[str, Wanted], why: str, *, ask: bool) -> Certification:
-    """Nobody is certified: no data is not good news."""
+    """A certification of nobody: no data is not good news."""
     return Certification(ask=ask, lacking=dict.fromkeys(wanted, why))

@@ -75,13 +75,13 @@ class Incident:
 
     @property
     def mark(self) -> str:
-        """By which whatever was opened for this incident is found again."""
+        """The text by which whatever was opened for this incident is found again."""
         return f"{MARK} {self.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Where the evidence of the run lies: what its folder is named by."""
+    """What the folder with the run's evidence is named by."""
 
     decided: datetime
     workflow_id: str
@@ -276,7 +276,7 @@ class CommunicationsState:
         return [state for state in self.channels if state.waits_for_word]
 
     def hear(self, news: News) -> None:
-        """One more thing to tell. After the closing there is none; of a long incident the opening and the newest are kept."""
+        """Add a thing to tell; none after the closing. Of a long incident the opening and the newest are kept."""
         if self.closing is not None:
             return
         number = self.news[-1].number + 1 if self.news else 1
@@ -312,7 +312,7 @@ class CaseWord(Order):
 
 
 def plan(config: Config, incident: Incident) -> list[ChannelState]:
-    """Everybody who is told of it, or would be if it were no drill; empty where nothing outside is configured."""
+    """The channels that are told of it, or would be if it were no drill; empty if nothing outside is configured."""
     return [state for channel in configured(config) if (state := _state(config, channel, incident)) is not None]
 
 
@@ -392,7 +392,7 @@ def news_of(record: RunRecord) -> News:
 
 
 def public_status(delivery: Delivery) -> str:
-    """In the words that status pages share: identified, monitoring or resolved."""
+    """The status in the words that status pages share: identified, monitoring or resolved."""
     news = delivery.news
     if news.stage is Stage.CLOSED and news.outcome in OVER:
         return "resolved"
@@ -414,9 +414,9 @@ def case_subject(subject: str, incident: Incident) -> str:
 
 
 def case_body(body: str, delivery: Delivery) -> str:
-    """Of a new case: what the configuration says, what is the matter, and the mark by which it is found again.
+    """The text of a new case: what the configuration says, what is the matter, and the mark by which it is found again.
 
-    Nothing of our routes and shares: they are no vendor's business.
+    It says nothing of our routes and shares: they are no vendor's business.
     """
     incident = delivery.incident
     nothing = "Nothing is broken: this case tests how we would reach you. Please close it." if incident.flag else ""
@@ -445,7 +445,7 @@ def case_note(delivery: Delivery) -> str:
 
 
 def note_mark(delivery: Delivery) -> str:
-    """By which this very note is found again."""
+    """The text by which this very note is found again."""
     return f"{delivery.incident.mark} #{delivery.news.number}."
 
 
@@ -470,7 +470,7 @@ def mail_text(delivery: Delivery) -> str:
 
 
 def mail_subject(delivery: Delivery) -> str:
-    """One line, the same to a whole thread but for what happened."""
+    """The subject, one line, the same to a whole thread but for what happened."""
     news = delivery.news
     what = news.outcome.value if news.outcome else news.stage.value
     return " ".join(f"{delivery.incident.headline} ({'ACT NOW, ' if news.needs_person else ''}{what})".split())[:200]

@@ -54,7 +54,7 @@ class Completion:
     top_p: float | None = None
     stop: Sequence[str] = ()
     tools: Sequence[Tool] = ()
-    """Carried by whole answers only: the gateway takes none, an audit asks for them."""
+    """The tools that the model may call, in whole answers only: the gateway takes none, an audit asks for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

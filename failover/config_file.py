@@ -1,4 +1,4 @@
-"""From the text of a `failover.yaml` to a checked Config, with every complaint at its line."""
+"""Turn the text of a `failover.yaml` into a checked Config, with every complaint at its line."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def _complaints(
 
 
 def _line(path: Path, lines: Mapping[Path, int]) -> int:
-    """Where the key stands, else the nearest section around it that is written in the file."""
+    """The line of the key, else of the nearest section around it that is written in the file."""
     return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 1)
 
 

@@ -24,7 +24,7 @@ _REGIONAL = ("us.", "eu.", "apac.", "global.")
 
 
 def window_of(model: str) -> int | None:
-    """Tokens; None where nothing is known of the model."""
+    """The window of a model, in tokens; None if nothing is known of it."""
     name = model.lower().rsplit("/", 1)[-1]
     for region in _REGIONAL:
         name = name.removeprefix(region)

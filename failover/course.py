@@ -43,7 +43,7 @@ def _worst_p50(windows: Iterable[RouteWindow]) -> timedelta | None:
 
 
 def added_up(windows: Iterable[ProviderWindow]) -> list[ProviderWindow]:
-    """One for each provider, over all routes; of latencies the worst."""
+    """Add windows up: one for each provider, over all routes; of latencies the worst."""
     found: dict[str, ProviderWindow] = {}
     for window in windows:
         known = found.get(window.provider)

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from failover.units import render_duration
 
 INTERVALS = 3
-"""So many intervals without a completed check, and nobody is watching."""
+"""The number of intervals without a completed check after which nobody is watching."""
 
 NOISE = timedelta(seconds=5)
-"""Whatever the interval: a busy machine is not a dead one."""
+"""The least time beyond one interval that counts as silence: a busy machine is not a dead one."""
 
 
 def patience(interval: timedelta) -> timedelta:

@@ -52,12 +52,12 @@ class DegradedService(_Settings):
         return self != NORMAL
 
     def as_settings(self) -> dict[str, Any]:
-        """As a traffic policy carries it: plain JSON, without what is not set."""
+        """The settings as a traffic policy carries them: plain JSON, without what is not set."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 NORMAL = DegradedService()
-"""Nothing is switched on."""
+"""The settings of normal service: nothing is switched on."""
 
 
 def from_emergency(emergency: Emergency, *, template: str | None = None, banner: str | None = None) -> DegradedService:

@@ -12,7 +12,7 @@ WHOLE = 10_000
 """All of a route's traffic, in basis points: one hundred percent."""
 
 MOST = 1_000_000
-"""Of basis points that a number is read as: what lies further beyond all traffic is no number that anybody means."""
+"""The largest number of basis points that is read: what is further beyond all traffic, nobody means."""
 
 Distribution = Mapping[str, int]
 """Provider → share in basis points (7000 is 70 %). Sums to exactly `WHOLE`; providers left out have 0."""
@@ -65,7 +65,7 @@ def percent(points: int) -> str:
 
 
 def render(distribution: Distribution) -> str:
-    """In the runbook's spelling, largest share first: "bedrock:70,google:20,meta:10"."""
+    """Render a distribution in the runbook's spelling, largest share first: "bedrock:70,google:20,meta:10"."""
     ordered = sorted(distribution.items(), key=lambda item: (-item[1], item[0]))
     return ",".join(f"{provider}:{percent(share)}" for provider, share in ordered)
 
@@ -76,7 +76,7 @@ def same(left: Distribution, right: Distribution) -> bool:
 
 
 def move_part(distribution: Distribution, source: str, target: str, percents: float) -> Distribution:
-    """So many percent of what `source` has on `target`; one point at least, where it has one."""
+    """Move so many percent of what `source` has to `target`; one percentage point at least, if it has one."""
     share = distribution.get(source, 0)
     moved = min(share, max(100, round(share * percents / 100)))
     return check({**distribution, source: share - moved, target: distribution.get(target, 0) + moved})

@@ -52,7 +52,7 @@ class FailoverDrillRequest(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Who fails on which route, and how: a request with everything filled in."""
+    """Which provider fails on which route, and how: a request with everything filled in."""
 
     route: str
     provider: str

@@ -106,7 +106,7 @@ class Question:
 
 
 class Stage(StrEnum):
-    """Where a run is, as far as orders are concerned."""
+    """The stage of a run, as far as orders are concerned."""
 
     STARTING = "starting"
     WRITING = "writing"
@@ -293,13 +293,13 @@ def ask_approval(
 
 
 def next_reminder(asked: ApprovalRequest | Question, settings: Approvals) -> datetime | None:
-    """When what nobody has answered is told again; None where it was told often enough."""
+    """The moment at which an unanswered request is told again; None if it was told often enough."""
     due = sorted(settings.remind_after)[asked.reminders :]
     return asked.asked_at + due[0] if due else None
 
 
 def wants(settings: Approvals, *, first: bool, last: bool, emergency: bool) -> ApprovalPoint | None:
-    """Which approval point stands before a step; None where nobody is asked."""
+    """The approval point that stands before a step; None if nobody is asked."""
     if emergency:
         return None
     for point, applies in (

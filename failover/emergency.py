@@ -64,7 +64,7 @@ class ProviderWatch:
     since: datetime
 
     def seen(self, verdict: Verdict, now: datetime) -> "ProviderWatch":
-        """With one more probe. A throttled one serves: that is neither good nor bad news."""
+        """Count one more probe: a blind one changes only the reason; any other but a healthy one ends the row of good ones."""
         if verdict.condition is Condition.BLIND:
             return replace(self, reason=verdict.reason)
         healthy = verdict.condition is Condition.HEALTHY

@@ -87,7 +87,7 @@ class TemporalUnavailable(Unavailable):
 
 
 def refuse(reason: str | None) -> None:
-    """RequestError with the reason, where there is one."""
+    """Raise RequestError with the reason, if there is one."""
     if reason is not None:
         raise RequestError(reason)
 

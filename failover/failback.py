@@ -133,7 +133,7 @@ class Recovery:
     probes: Sequence[RecoveryProbe] = field(default_factory=list)
 
     def seen(self, probe: RecoveryProbe, window: timedelta, longest_gap: timedelta | None = None) -> "Recovery":
-        """With one more look. After a gap in which nobody looked the watch begins anew: no data is not good news."""
+        """Add one more look. After a gap in which nobody looked the watch begins anew: no data is not good news."""
         last = self.probes[-1].at if self.probes else self.since
         if longest_gap is not None and probe.at - last > longest_gap:
             return Recovery(since=probe.at, probes=[probe])
@@ -168,7 +168,7 @@ def next_look(recovery: Recovery, settings: Failback) -> timedelta:
 
 
 def longest_gap(settings: Failback) -> timedelta:
-    """Between two looks, before it must be said that nobody watched."""
+    """The longest time between two looks before it must be said that nobody watched."""
     return 2 * MOST_SELDOM * settings.watch_interval
 
 

@@ -28,7 +28,7 @@ from failover.steps import why_not_phases
 NAME = kinds.GRADUAL
 
 MOST_MEASURED_STEPS = 5
-"""Off a provider that goes on throttling; after them people decide."""
+"""The most measured steps off a provider that goes on throttling; after them people decide."""
 
 
 def why_not_start(request: GradualFailoverRequest, providers: Sequence[str]) -> str | None:
@@ -133,7 +133,7 @@ def phase_of(now: Distribution, source: str, takers: Sequence[str], phase: Seque
 
 
 def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]:
-    """Equal steps, none closer than the minimum, the last when the time is over; providers left out end at 0."""
+    """Plan equal steps, none closer than the minimum, the last when the time is over; providers left out end at 0."""
     goal: Mapping[str, int] = request.target_distribution or {}
     settings, found = brief.procedures.gradual, brief.found.distribution
     if same(goal, found):
@@ -155,7 +155,7 @@ def _transition(request: GradualFailoverRequest, brief: RampBrief) -> list[Step]
 
 
 def _whole_seconds(wait: timedelta) -> timedelta:
-    """For people to read, where it is a second or more."""
+    """Cut a wait of a second or more to whole seconds, for people to read."""
     return timedelta(seconds=wait // timedelta(seconds=1)) if wait >= timedelta(seconds=1) else wait
 
 
@@ -170,7 +170,7 @@ def further(request: GradualFailoverRequest, brief: RampBrief, taken: int) -> li
 
 
 def _last_is_short(steps: Sequence[Step]) -> list[Step]:
-    """Nothing is waited for after the last step: what it leads to is verified, and the run is over."""
+    """Drop the waits and gates of the last step: what it leads to is verified, and the run is over."""
     return [*steps[:-1], replace(steps[-1], settle=timedelta(0), hold=timedelta(0), gates=())]
 
 

@@ -1,4 +1,4 @@
-"""From probes and counted tries to a verdict about one provider.
+"""Turn probes and counted tries into a verdict about one provider.
 
 Three failed probes in a row condemn it, one good probe resets the count, and users' failed tries condemn it even while
 every probe is green. No data never condemns and never acquits.
@@ -36,7 +36,7 @@ class Condition(StrEnum):
 
 
 _BELIEVED = 3
-"""For how many of its cadences an assessment of golden prompts is believed."""
+"""The number of its cadences for which an assessment of golden prompts is believed."""
 
 DOWN = frozenset({Condition.UNAVAILABLE, Condition.UNUSABLE, Condition.INVALID_ANSWERS})
 """Conditions in which a provider may not be given traffic."""
@@ -57,7 +57,7 @@ class Probe:
 
     @property
     def inconclusive(self) -> bool:
-        """Throttled: the provider serves, only not us, not now."""
+        """Whether the probe was throttled: the provider serves, only not us, not now."""
         return self.failure is not None and self.failure.kind is FailureKind.THROTTLED
 
 
@@ -135,7 +135,7 @@ def note_latency(
 
 
 def _part(history: ProbeHistory, condition: Condition, detection: Detection) -> float:
-    """Of a limit: all of it condemns, only well below it is acquitted."""
+    """The part of a limit that applies, 0 to 1: all of it condemns, only well below it is acquitted."""
     return detection.clear_percent / 100 if history.condition is condition else 1.0
 
 
@@ -193,7 +193,7 @@ class _Tries:
 
     @property
     def count(self) -> int:
-        """Those that reached the provider: what a drill made fail on the way did not."""
+        """The number of tries that reached the provider: what a drill made fail on the way did not."""
         return sum(window.tries - sum(window.injected.values()) for window in self.windows)
 
     @property

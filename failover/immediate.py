@@ -197,7 +197,7 @@ def _remark(route: RouteNow, after: Distribution) -> str:
 def _out_of_drill(
     route: RouteNow, failed: str, verdicts: Mapping[str, Verdict], ruled_out: Mapping[str, str]
 ) -> RouteNow:
-    """Where what a drill found would bring traffic to somebody who is down, the way out begins at what is in force."""
+    """Begin at what is in force if what a drill found would bring traffic to somebody who is down."""
     drilled = route.drilled
     if drilled is None or not drilled.get(failed, 0) or route.distribution.get(failed, 0):
         return route

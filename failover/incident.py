@@ -123,7 +123,7 @@ class Impact:
 
     @property
     def settled(self) -> bool:
-        """Nothing that is still to end could change it."""
+        """Whether nothing that is still to end could change it."""
         return not self.pending and not self.untimed
 
 
@@ -192,7 +192,7 @@ class RunRecord:
     plan: Sequence[str] = ()
     digest: str = ""
     undoes: str = ""
-    """Of a failback: the workflow id of the failover that it undoes."""
+    """The workflow id of the failover that a failback undoes; "" for other procedures."""
     concerns: Sequence[str] = ()
     """The routes that it was about, whether or not anything was moved there."""
     writes: Sequence[PolicyWrite] = ()
@@ -200,13 +200,13 @@ class RunRecord:
     course: Sequence[Slice] = ()
     """What the data plane counted, from before the trouble to the end of the run, as far back as it remembers."""
     steps: Sequence[PlannedStep] = ()
-    """Of a ramp: what it was measured against. Empty otherwise."""
+    """The steps that a ramp was measured against; empty for other procedures."""
     targets: Targets | None = None
-    """Of a ramp: what its route owed to users."""
+    """The targets that a ramp's route owed to users."""
     contacts: Mapping[str, str] = field(default_factory=dict)
-    """Whom to call about which provider."""
+    """Provider → whom to call about it."""
     is_drill: bool = False
-    """Nothing was really wrong: it is no incident, and counts in no rate of those."""
+    """Whether it was a drill: nothing was really wrong, so that it is no incident and counts in no rate of those."""
 
     @property
     def condition(self) -> Condition | None:

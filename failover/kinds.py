@@ -16,13 +16,13 @@ COMMUNICATIONS = "Communications"
 READINESS_AUDIT = "ReadinessAudit"
 
 FAILOVERS = (IMMEDIATE, GRADUAL, CANARY)
-"""Those that take users off a provider."""
+"""The procedures that take users off a provider."""
 
 RAMPS = (GRADUAL, CANARY, FAILBACK)
-"""Those that change one route step by step."""
+"""The procedures that change one route step by step."""
 
 INCIDENTS = (*FAILOVERS, FAILBACK, EMERGENCY)
-"""Those during which nothing is as usual: a return is the end of an incident."""
+"""The procedures during which nothing is as usual: a return is the end of an incident."""
 
 BESIDE = (HEALTH_CHECK, FOLLOW_UP, COMMUNICATIONS, READINESS_AUDIT)
 """Workflows that are no procedures: they change no traffic."""
@@ -39,10 +39,10 @@ WORDS: Mapping[str, str] = {
 """Workflow type → the name that the configuration uses."""
 
 NAMED: Mapping[str, str] = {word: procedure for procedure, word in WORDS.items()}
-"""And back."""
+"""The inverse of WORDS: word → procedure."""
 
 
 def run_id(procedure: str, about: str = "") -> str:
-    """Of the one run of a procedure that is about this provider or route; an emergency is about nothing less than all."""
+    """The workflow id of the one run of a procedure about this provider or route; an emergency is about all of them."""
     kind = {IMMEDIATE: "failover", SERVICE: "service"}.get(procedure, WORDS[procedure])
     return f"{kind}/{about}" if about else kind

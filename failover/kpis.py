@@ -104,7 +104,7 @@ def _degradation(impact: Impact | None) -> float | None:
 
 
 def clocks(record: RunRecord) -> Clocks:
-    """Of a closed run; one that is still open counts to its last entry."""
+    """The times of a closed run; those of one that is still open count to its last entry."""
     last = record.timeline[-1].at if record.timeline else record.moments.decided
     total = (record.moments.closed or last) - record.moments.decided
     waiting = record.waited_for_people

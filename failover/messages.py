@@ -18,7 +18,7 @@ _SIGN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRef:
-    """Where a message is: enough to answer it or to change it."""
+    """The place of a message: enough to answer it or to change it."""
 
     channel: str
     id: str
@@ -50,7 +50,7 @@ class IncidentMessage:
     asks: Asked | None = None
     settles: Asked | None = None
     drill: bool = False
-    """Nothing is really wrong: nobody is to be woken, and no case opened but as a test."""
+    """Whether nothing is really wrong: nobody is to be woken, and no case opened but as a test."""
 
     def blocks(self) -> list[dict[str, Any]]:
         """Slack's Block Kit form of the text, with buttons where it asks."""
@@ -128,7 +128,7 @@ def progress(
     settles: Asked | None = None,
     drill: bool = False,
 ) -> IncidentMessage:
-    """Something that people want to know happened; `urgent`: somebody must act."""
+    """A message that something happened which people want to know; `urgent`: somebody must act."""
     headline = f":warning: *{subject}*: {text}"
     said = marked(text) if drill else text
     return IncidentMessage(

@@ -16,7 +16,7 @@ from failover.units import milliseconds, parse_duration
 
 
 class Metric(StrEnum):
-    """In the runbook's words: the rates are percents of requests, latency is P95, throughput is requests a second."""
+    """The runbook's metrics: rates are percents of requests, latency is P95, throughput is requests a second."""
 
     ERROR_RATE = "error_rate"
     LATENCY = "latency"
@@ -34,7 +34,7 @@ class Figures:
     window: timedelta
 
     def value(self, metric: Metric) -> float | None:
-        """In percent, milliseconds or requests a second; None where there is nothing to tell it from."""
+        """The value in percent, milliseconds or requests a second; None if there is nothing to tell it from."""
         if metric is Metric.LATENCY:
             return None if self.latency_p95 is None else float(milliseconds(self.latency_p95))
         if metric is Metric.THROUGHPUT:
@@ -47,7 +47,7 @@ class Figures:
 
 
 def figures_of(telemetry: Telemetry, route: str, provider: str | None = None) -> Figures:
-    """Of a route's users, or of one provider's tries for the route."""
+    """The figures of a route's users, or of one provider's tries for the route."""
     window = telemetry.at - telemetry.since
     if provider is None:
         return _of_users(telemetry.of_route(route), window)
@@ -145,7 +145,7 @@ def judge(limit: Limit, found: Figures, minimum: int) -> tuple[Judgement, str]:
 
 
 def _interval(metric: Metric, found: Figures) -> str:
-    """Of a rate, what so many requests can prove of it; the point estimate decides."""
+    """Render what so many requests can prove of a rate; the point estimate decides."""
     if metric not in (Metric.SUCCESS_RATE, Metric.ERROR_RATE) or not found.requests:
         return ""
     counted = found.good if metric is Metric.SUCCESS_RATE else found.requests - found.good
@@ -154,7 +154,7 @@ def _interval(metric: Metric, found: Figures) -> str:
 
 
 def shown(metric: Metric, value: float | None) -> str:
-    """For people. Cut off, not rounded, where rounding could hide that a limit is missed."""
+    """Render a value for people; cut off, not rounded, where rounding could hide that a limit is missed."""
     if value is None:
         return "unknown"
     if metric is Metric.LATENCY:

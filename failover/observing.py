@@ -1,4 +1,4 @@
-"""From the data plane's counters to what gates are judged on."""
+"""Turn the data plane's counters into what gates are judged on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -36,7 +36,7 @@ class Revision:
 
     @classmethod
     def parse(cls, text: str) -> "Revision":
-        """From its text, as an ETag holds it; ValueError where it is none."""
+        """Parse a revision from the text of an ETag; ValueError if it is not one."""
         epoch, _, number = text.strip().strip('"').rpartition(".")
         if not epoch:
             raise ValueError(f"{text!r} is no revision; revisions look like epoch.number")
@@ -73,7 +73,7 @@ class TrafficPolicy:
     changed_at: datetime
     key: str = ""
     clean: Shares | None = None
-    """While a drill holds the claim: the distribution that it found. Whoever pre-empts it goes on from there."""
+    """The distribution that a drill found, while the drill holds the claim. Whoever pre-empts it goes on from there."""
 
     @property
     def undrilled(self) -> Shares:
@@ -102,7 +102,7 @@ class Change:
     reason: str
 
     def digest(self) -> str:
-        """Of what the change does (not of the revision that it was decided on, nor of who asks)."""
+        """The digest of what the change does (not of the revision that it was decided on, nor of who asks)."""
         body = [self.route, sorted(self.distribution.items()), self.mode, self.degraded, self.claim, self.evict_claim]
         return hashlib.sha256(json.dumps(body, default=str, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -19,7 +19,7 @@ class Clock(Protocol):
     """Time, as whoever waits and dates sees it: the machine's, or a rehearsal's that leaps."""
 
     def now(self) -> datetime:
-        """Aware, in UTC."""
+        """The time now, aware, in UTC."""
         ...
 
     async def sleep(self, duration: timedelta) -> None: ...
@@ -69,7 +69,7 @@ class TrafficPlane(Protocol):
         ...
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
-        """One result a change, in order; each is compare-and-set and idempotent by its key.
+        """Apply changes; → one result each, in order. Each is compare-and-set and idempotent by its key.
 
         Raises DataPlaneUnavailable when it is not known whether anything was applied: call again with the same keys.
         """
@@ -89,7 +89,7 @@ class TrafficPlane(Protocol):
         ...
 
     async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:
-        """One synthetic request through the route as a user sends it → (provider that served it, answer).
+        """Send one synthetic request through the route as a user would → (provider that served it, answer).
 
         Tagged so that it does not count as a user's. Raises ProviderError when the route did not answer it.
         """
@@ -99,7 +99,7 @@ class TrafficPlane(Protocol):
 
 
 class PassiveSource(Protocol):
-    """Somebody else who counts users' tries at the providers: a monitoring system."""
+    """Another system that counts users' tries at the providers: a monitoring system."""
 
     async def read(self, window: timedelta) -> Sequence[ProviderWindow]:
         """Tries within the last `window` at the providers that it speaks for, over all routes (`route` is "").
@@ -113,7 +113,7 @@ class PassiveSource(Protocol):
 
 
 class HoldStore(Protocol):
-    """Where the automation hold lives: with the policies, so that it is known while Temporal is down."""
+    """The store of the automation hold. It lies with the policies, so that it is known while Temporal is down."""
 
     async def hold(self) -> Hold | None:
         """The hold that was set last, in force or over; None where there is none. Raises DataPlaneUnavailable."""
@@ -133,11 +133,11 @@ class Archive(Protocol):
     """
 
     def put(self, key: str, content: bytes) -> None:
-        """Whole or not at all; what was there under the same key is replaced."""
+        """Store the content whole or not at all; what was there under the same key is replaced."""
         ...
 
     def get(self, key: str) -> bytes | None:
-        """None where there is nothing."""
+        """The content under the key; None if there is none."""
         ...
 
     def keys(self, *, folder: str = "*", after: str = "") -> Sequence[str]:
@@ -145,7 +145,7 @@ class Archive(Protocol):
         ...
 
     def where(self, key: str) -> str:
-        """For people: where the file lies. "" is all of it."""
+        """The place of a file, for people to read; for "" the place of the whole archive."""
         ...
 
 
@@ -158,7 +158,7 @@ class Reachable(Protocol):
 
 
 class Directory(Protocol):
-    """Where people are found who can be asked."""
+    """The directory of the people who can be asked."""
 
     async def missing(self, members: Sequence[str]) -> Mapping[str, str]:
         """Member id → why that person cannot be asked; those that can are left out. Raises Unavailable."""
@@ -166,13 +166,13 @@ class Directory(Protocol):
 
 
 class ReadinessStore(Protocol):
-    """Where audits and certificates are kept, outside Temporal. Blocking: call it on a thread.
+    """The store of audits and certificates, outside Temporal. Blocking: call it on a thread.
 
     Its errors are Unavailable.
     """
 
     def keep(self, audit: Audit, certificates: Sequence[Certificate]) -> None:
-        """Both, whole; a second time for the same audit replaces the first."""
+        """Store both, whole; a second time for the same audit replaces the first."""
         ...
 
     def latest(self) -> Audit | None: ...
@@ -207,11 +207,11 @@ class DrillPlane(Protocol):
         ...
 
     async def probe(self, route: str, provider: str, completion: Completion, *, timeout: timedelta) -> Answer:
-        """One synthetic request through the route, which this provider and nobody else answers. Raises ProviderError."""
+        """Send one synthetic request through the route, which only this provider answers. Raises ProviderError."""
         ...
 
     async def use(self, route: str, completion: Completion, *, timeout: timedelta) -> Answer:
-        """One request as a user sends it, and counted as one. Raises ProviderError."""
+        """Send one request as a user does, and counted as one. Raises ProviderError."""
         ...
 
     async def aclose(self) -> None: ...

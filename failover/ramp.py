@@ -61,7 +61,7 @@ class RampBrief:
     throttled_percent: float | None = None
     throttling_limit: float = 100
     automatic: Sequence[datetime] = ()
-    """When automatic runs changed this route within the last hour."""
+    """The moments of automatic changes of this route within the last hour."""
     cool_down: timedelta = timedelta(0)
     automatic_per_hour: int = 1_000_000
     certification: Certification | None = None
@@ -102,7 +102,7 @@ def asked_first(approvals: Approvals) -> Approvals:
 
 
 def within_budget(approvals: Approvals, brief: RampBrief) -> Approvals:
-    """Past the budget of automatic changes an hour, people decide."""
+    """The approvals, asked first once the budget of automatic changes an hour is spent: then people decide."""
     return approvals if len(brief.automatic) < brief.automatic_per_hour else asked_first(approvals)
 
 
@@ -155,16 +155,16 @@ class RampPlan:
     verify_timeout: timedelta = timedelta(seconds=10)
     synthetic: str | None = None
     remark: str = ""
-    """Who gains traffic without the certificate that the route demands, and why."""
+    """Which providers gain traffic without the certificate that the route demands, and why."""
 
     @property
     def digest(self) -> str:
-        """Of the whole plan, in whatever order its distributions name providers; approvals are bound to it."""
+        """The digest of the whole plan, in whatever order distributions name providers; approvals are bound to it."""
         text = json.dumps(_PLAN.dump_python(self, mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def describe(self) -> list[str]:
-        """One line a step."""
+        """Describe the plan, one line a step."""
         return [describe(step) for step in self.steps]
 
     def told(self) -> list[str]:
@@ -225,19 +225,19 @@ def within_capacity(steps: Sequence[Step], brief: RampBrief, takers: Sequence[st
 
 
 def able_takers(brief: RampBrief) -> list[str]:
-    """Who may take what does not fit elsewhere: the chain, without those that are down; the certified before the others."""
+    """Who may take what does not fit elsewhere: the chain without those that are down, the certified first."""
     down = brief.down()
     return certified_first([name for name in brief.chain if name not in down], brief)
 
 
 def certified_first(names: Sequence[str], brief: RampBrief) -> list[str]:
-    """In their order, but for those that lack the certificate that the route demands: they come last."""
+    """Move the names that lack the certificate that the route demands to the end; else their order stays."""
     lacking = brief.certification.lacking if brief.certification else {}
     return sorted(names, key=lambda name: name in lacking)
 
 
 def _gates_of_spill(step: Step, now: Distribution, fitted: Distribution, brief: RampBrief) -> list[Gate]:
-    """Nobody gains unwatched: the gates of those who gain only because another could not take it."""
+    """The gates of those who gain only because another could not take it, so that nobody gains unwatched."""
     watched = {gate.provider for gate in step.gates}
     spilled = [name for name in rising(now, fitted) if name not in watched]
     enforced = all(gate.enforce for gate in step.gates)
@@ -280,7 +280,7 @@ def rising(now: Distribution, wanted: Distribution) -> list[str]:
 
 
 def success_gate(name: str, provider: str | None, target: float, fail_at: float | None, gating: Gating) -> Gate:
-    """Success in percent, of a provider's tries or of the route's users."""
+    """The gate on success in percent, of a provider's tries or of the route's users."""
     return Gate(
         name=name,
         metric=Metric.SUCCESS_PERCENT,
@@ -294,7 +294,7 @@ def success_gate(name: str, provider: str | None, target: float, fail_at: float 
 
 
 def latency_gate(name: str, provider: str | None, targets: Targets, gating: Gating) -> Gate:
-    """P95 against the route's target."""
+    """The gate on P95 against the route's target."""
     bound = float(milliseconds(targets.response_time))
     return Gate(
         name=name,
@@ -315,7 +315,7 @@ def worsening_gate(source: str, targets: Targets, gating: Gating) -> Gate:
 
 
 def gates_for(gaining: Collection[str], targets: Targets, gating: Gating) -> list[Gate]:
-    """Success and P95 of everybody who gains traffic."""
+    """The gates on success and P95 of everybody who gains traffic."""
     return [
         gate
         for name in sorted(gaining)

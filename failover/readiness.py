@@ -15,7 +15,7 @@ class Check(StrEnum):
     """The provider accepts them: by a real call."""
     EXPIRY = "expiry"
     MODEL = "model"
-    """It answers, through the exact mapping."""
+    """The model answers, through the exact mapping."""
     GOLDEN = "golden prompts"
     CONTEXT = "context window"
     CAPACITY = "capacity"
@@ -27,14 +27,14 @@ class Check(StrEnum):
 OF_TARGETS = (Check.CREDENTIALS, Check.EXPIRY, Check.MODEL, Check.GOLDEN, Check.CONTEXT, Check.CAPACITY)
 
 ESSENTIAL = frozenset({Check.CREDENTIALS, Check.MODEL, Check.GOLDEN, Check.CONTEXT, Check.DATA_PLANE})
-"""Without an answer to these nobody can say that a failover would work. The others may be unknown."""
+"""The checks without which nobody can say that a failover would work. The others may be unknown."""
 
 HINDERING = ESSENTIAL | {Check.EXPIRY, Check.CAPACITY}
-"""With a failure of any of these, a failover would not work. People who cannot be told hinder no traffic."""
+"""The checks of which one failure means that a failover would not work. People who cannot be told hinder no traffic."""
 
 
 class Standing(StrEnum):
-    """Of a target, or of a route: then of the best target there would be, whoever of those who serve it failed."""
+    """The readiness of a target or of a route; a route's is that of its best target, whoever of its servers failed."""
 
     READY = "ready"
     UNPROVEN = "unproven"
@@ -85,7 +85,7 @@ class Audit:
         return [target for target in self.targets if target.route == route]
 
     def without(self, route: str) -> dict[str, Standing]:
-        """Whoever serves a route → its best successor. Where it is not said who serves, any target is one of nobody ("")."""
+        """Who serves a route → the standing of its best successor; if that is not said, "" → the best of any target."""
         targets = self.of_route(route)
         successors = self.successors.get(route) or {"": [target.provider for target in targets]}
         return {
@@ -98,11 +98,11 @@ class Audit:
         return next((one for one in Standing if one in known), Standing.NOT_READY)
 
     def route_standing(self, route: str) -> Standing:
-        """Any of those who serve it may be the one that fails, and cannot be its own target: the worst case counts."""
+        """The worst case: any of those who serve the route may fail, and cannot be its own target."""
         return max(self.without(route).values(), key=list(Standing).index)
 
     def unprotected(self, route: str) -> list[str]:
-        """Those who serve a route, and from whom no target that is known to work could take over."""
+        """The providers that serve a route and from which no target that is known to work could take over."""
         return sorted(source for source, standing in self.without(route).items() if standing is not Standing.READY)
 
     def condition(self, route: str) -> str:
@@ -166,7 +166,7 @@ def pair(target: Target) -> str:
 
 
 def assemble(looked: Looked, finished: datetime) -> Audit:
-    """Everything beside the target that it is about."""
+    """Put an audit together from what was looked at: each finding beside the target that it is about."""
 
     def found(target: Target) -> dict[Check, Finding]:
         more = {
@@ -217,7 +217,7 @@ class Picture:
 
 
 def picture(audit: Audit) -> Picture:
-    """As an audit has it. A worry is a check that did not pass, without its figures: those differ each time."""
+    """The picture of an audit. A worry is a check that did not pass, without its figures: those differ each time."""
     worries = {f"{where}{': ' if where else ''}{check}" for where, check, one in audit.every() if _bad(one)}
     return Picture(
         targets={pair(target): audit.standing(target) for target in audit.targets},
@@ -289,7 +289,7 @@ def _was_bad(standing: Standing | None) -> bool:
 
 
 def _bad(finding: Finding) -> bool:
-    """Worth telling: what is unknown of capacity or of an expiry only stands in the table, it would be told each time."""
+    """Whether a finding is worth telling; unknown capacity or expiry is not: it would be told each time."""
     return finding.health in (Health.FAILED, Health.WARNING)
 
 
@@ -307,6 +307,6 @@ def _remedy(finding: Finding) -> str:
 
 
 def worst(found: Iterable[Finding]) -> Finding | None:
-    """Of several looks at the same thing, the one that counts."""
+    """The finding that counts of several looks at the same thing; None if there is none."""
     order = (Health.FAILED, Health.UNKNOWN, Health.WARNING, Health.OK)
     return min(found, key=lambda one: order.index(one.health), default=None)

@@ -96,7 +96,7 @@ class Rehearsed:
         return self.ended - self.began
 
     def kpis(self) -> list[Kpi]:
-        """Those that bind immediate failovers; ramps report against their own plan."""
+        """The indicators of an immediate failover; empty for the others: ramps report against their own plan."""
         return measure(self.record) if self.record and self.record.procedure == kinds.IMMEDIATE else []
 
     def waited(self) -> timedelta:
@@ -111,7 +111,7 @@ class Rehearsed:
         )
 
     def routes(self) -> list[str]:
-        """Whose policy changed, or all where none did."""
+        """The routes whose policy changed, or all if none did."""
         changed = [one.route for one in self.policies if one.at > self.began or one.by]
         return list(dict.fromkeys(changed or [one.route for one in self.policies]))
 
@@ -169,7 +169,7 @@ def users_of_all(
 
 
 def who_may_answer(config: Config, requester: str, approvals: Approvals | None) -> list[str]:
-    """Whose word counts where people are asked, by the operators of the configuration; empty: nobody is named."""
+    """The configured operators whose word counts where people are asked; empty: nobody is named."""
     barred = requester if approvals is not None and approvals.approver_is_not_requester else None
     able = {Role.APPROVE, Role.OVERRIDE}
     return [name for name, one in config.access.operators.items() if able & set(one.roles) and name != barred]

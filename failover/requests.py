@@ -60,7 +60,7 @@ class ImmediateFailoverRequest(Request):
 
 
 class LongRequest(Request):
-    """Of procedures that may take long. `carried` is what a run leaves to the one that continues it; nobody else gives it."""
+    """A request of a procedure that may take long. `carried`: what a run leaves to its continuation, given by no other."""
 
     carried: dict[str, Any] | None = Field(default=None, repr=False)
 

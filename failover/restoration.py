@@ -101,7 +101,7 @@ def impact(during: Telemetry, before: Telemetry | None, after: Telemetry, routes
 
 
 P95_SLACK = 0.05
-"""Of all requests: so many that have not ended may yet be the slowest, and the P95 still be among those that have."""
+"""The share of requests that may still be open: were they the slowest, the P95 would be among the ended ones."""
 
 
 def _untimed(windows: Sequence[RouteWindow]) -> int:

@@ -60,7 +60,7 @@ NEEDS: Mapping[Act, frozenset[Role]] = {
     Act.ADVANCE: frozenset({Role.OVERRIDE}),
     Act.ESCALATE: frozenset({Role.OVERRIDE}),
 }
-"""Any one of these roles will do."""
+"""Act → the roles of which any one will do."""
 
 
 class Operator(BaseModel):
@@ -101,7 +101,7 @@ class Access(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody recognised."""
+    """A person who was recognised."""
 
     name: str
     roles: frozenset[Role]
@@ -121,7 +121,7 @@ def hashed(token: str) -> str:
 
 
 def by_token(token: str, access: Access) -> Person | None:
-    """Whose token this is. Every operator's is compared, and each in constant time."""
+    """The person whose token this is. Every operator's is compared, and each in constant time."""
     given, found = hashed(token), None
     for name, operator in access.operators.items():
         if operator.token is not None and hmac.compare_digest(operator.token, given):
@@ -130,12 +130,12 @@ def by_token(token: str, access: Access) -> Person | None:
 
 
 def by_slack(user: str, access: Access) -> Person | None:
-    """Which operator a Slack member is."""
+    """The operator that a Slack member is."""
     return _first(access, lambda operator: operator.slack_user == user)
 
 
 def by_proxy(header: str, peer: str | None, access: Access) -> Person | None:
-    """Which operator the trusted proxy names; nobody where the connection is not the proxy's."""
+    """The operator that the trusted proxy names; None if the connection is not the proxy's."""
     if access.proxy_header is None or not _from_proxy(peer, access):
         return None
     return _first(access, lambda operator: operator.proxy_name == header)

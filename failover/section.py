@@ -26,6 +26,6 @@ class Section(BaseModel):
 
 
 def refuse(why: str | None) -> None:
-    """ValueError with the reason, where there is one: pydantic turns it into a complaint with its place."""
+    """Raise ValueError with the reason, if there is one: pydantic turns it into a complaint with its place."""
     if why is not None:
         raise ValueError(why)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 SIGNATURE_HEADER = "x-failover-signature"
 TIMESTAMP_HEADER = "x-failover-timestamp"
-"""Of the generic form: `v1=` and the HMAC-SHA256, in hex, of the timestamp (Unix seconds), a dot and the body."""
+"""Headers of the generic form; the signature is `v1=` and the hex HMAC-SHA256 of Unix seconds, a dot and the body."""
 
 PAGERDUTY_HEADER = "x-pagerduty-signature"
 GRAFANA_HEADER = "x-grafana-alerting-signature"
@@ -50,7 +50,7 @@ def why_not_basic(headers: Mapping[str, str], user: str, secrets: Sequence[str])
 
 
 def why_not_pagerduty(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> str | None:
-    """Several signatures while a secret is being changed; any one will do."""
+    """Why PagerDuty's signature does not fit, or None. While a secret is changed there are several; any one will do."""
     given = [part.strip().removeprefix("v1=") for part in headers.get(PAGERDUTY_HEADER, "").split(",")]
     return None if _is_signed(given, body, secrets) else NO_MATCH
 

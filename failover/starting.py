@@ -76,7 +76,7 @@ def _immediate(
 
 
 def _gradual(route: str, verdict: Verdict, requested_by: str) -> StartOrder:
-    """Of a throttled provider only the throttled share goes elsewhere."""
+    """Order a gradual failover; off a throttled provider only the throttled share goes elsewhere."""
     request = GradualFailoverRequest(
         route=route,
         failed_provider=verdict.provider,
@@ -163,7 +163,7 @@ def failback_watch_order(
 
 
 def emergency_order(failover: ImmediateFailoverRequest, routes: Sequence[str], reason: str) -> StartOrder:
-    """Degraded service for routes that nobody can take over."""
+    """Order degraded service for routes that nobody can take over."""
     request = EmergencyRequest(
         routes=list(routes), reason=reason[:1000], requested_by=failover.requested_by, trigger=failover.trigger
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 MOST_PROVIDERS = 3
-"""In a phase: the failed provider, its secondary and its tertiary."""
+"""The most providers in a phase: the failed provider, its secondary and its tertiary."""
 
 
 def why_not_percents(percents: Sequence[float]) -> str | None:

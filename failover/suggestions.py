@@ -53,7 +53,7 @@ def suggest(record: RunRecord, samples: Sequence[DetectorSample], config: Config
 
 
 def variants(config: Config) -> Iterator[tuple[str, str, str, Config]]:
-    """Setting, value now, value instead, configuration: one threshold each, made more sensitive. Only what can be replayed."""
+    """Yield (setting, value now, value instead, configuration): one threshold each, more sensitive, that can be replayed."""
     detection = config.detection
     if detection.failure_threshold > 1:
         less = detection.failure_threshold - 1
@@ -100,7 +100,7 @@ def _compared(record: RunRecord, was: Replay, would: Replay, told: tuple[str, st
 
 
 def _start_of(record: RunRecord, found: Replay) -> timedelta | None:
-    """When the incident's provider was acted on, against the moment of the run; None where it was not.
+    """How long after the run's decision the incident's provider was acted on (negative: before); None if it was not.
 
     What came before its first bad sample was another trouble.
     """

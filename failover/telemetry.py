@@ -13,7 +13,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def floored(moment: datetime, width: timedelta = TICK) -> datetime:
-    """Where the tick (or the `width`) that a moment lies in begins: a window from there on holds what happened then."""
+    """The beginning of the tick (or `width`) that a moment lies in: a window from there on holds what happened then."""
     return moment - (moment - _EPOCH) % width
 
 
@@ -90,7 +90,7 @@ class Telemetry:
         return next((window for window in self.routes if window.route == route), None)
 
     def first_tries(self, route: str) -> dict[str, int]:
-        """By provider, of one route: what the weights really did."""
+        """The first tries of one route by provider: what the weights really did."""
         return {window.provider: window.first_tries for window in self.providers if window.route == route}
 
 

@@ -1,4 +1,4 @@
-"""Of a report: who was told of an incident, what was opened for it, and what did not get through."""
+"""The part of a report about who was told of an incident, what was opened for it, and what did not get through."""
 
 from collections.abc import Mapping
 

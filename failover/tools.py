@@ -23,7 +23,7 @@ def check_schema(value: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def breach(schema: Mapping[str, Any], value: Any) -> str | None:
-    """Where a value breaks a schema, and which rule of it; never the value. A schema that points elsewhere is not fetched."""
+    """The place where a value breaks a schema, and the rule; never the value. References elsewhere are not fetched."""
     error = next(Draft202012Validator(schema, registry=Registry()).iter_errors(value), None)
     return None if error is None else f"{error.json_path}: {error.validator}"
 

@@ -76,8 +76,8 @@ def _again(state: WatchState, others: Sequence[Verdict], rest: timedelta, now: d
 
 
 def takers(chain: Sequence[str], verdicts: Sequence[Verdict], certification: Certification | None = None) -> list[str]:
-    """Who may be tried in place of a provider, best first: those of its chain that are known to be well; where the route
-    demands certificates, those that lack them come last."""
+    """The providers that may be tried in place of one, best first: those of its chain that are known to be well; where the
+    route demands certificates, those that lack them come last."""
     well = {one.provider for one in verdicts if one.condition is Condition.HEALTHY and one.cause is None}
     lacking = certification.lacking if certification else {}
     return sorted((name for name in chain if name in well), key=lambda name: name in lacking)

@@ -22,7 +22,7 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """That a run waits for a person's word: for what, in a few words; and `text`, all that it asks.
+    """A run's wait for a person's word: for what, in a few words; and `text`, all that it asks.
 
     `default`: what happens by itself at the deadline.
     """
@@ -72,7 +72,7 @@ class Trouble:
 def troubles(
     policies: Sequence[TrafficPolicy], verdicts: Sequence[Verdict], runs: Sequence[RunNow] = ()
 ) -> list[Trouble]:
-    """Traffic on who is down, and degraded service, where who stands in for the providers is the answer already."""
+    """Traffic on who is down; and degraded service, where what stands in for the providers is the answer already."""
     return [
         *(one for policy in policies if policy.mode is not Mode.DEGRADED for one in _dead(policy, verdicts, runs)),
         *(_degraded(policy, runs) for policy in policies if policy.mode is Mode.DEGRADED),
@@ -95,7 +95,7 @@ def _dead(policy: TrafficPolicy, verdicts: Sequence[Verdict], runs: Sequence[Run
 
 
 def _by_hand(policy: TrafficPolicy, verdicts: Sequence[Verdict]) -> str:
-    """All of the route's traffic on those of its providers that are well, in the proportion that they have now."""
+    """The command that gives all of the route to those of its providers that are well, in the proportion of now."""
     well = {one.provider for one in verdicts if one.health is Health.HEALTHY}
     shares = {name: share for name, share in policy.distribution.items() if share and name in well}
     if not shares:

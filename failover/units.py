@@ -53,7 +53,7 @@ def render_duration(value: timedelta) -> str:
 
 
 def roughly(value: timedelta) -> str:
-    """For people who want to know about when: "6 d", "3 h 20 min", "5 min", "12 s"; never longer than two parts."""
+    """Render a time for people who want to know about when: "6 d", "3 h 20 min", "5 min", "12 s"; two parts at most."""
     seconds = max(0, value // timedelta(seconds=1))
     if seconds >= 2 * 86_400:
         return f"{seconds // 86_400} d"
@@ -63,7 +63,7 @@ def roughly(value: timedelta) -> str:
 
 
 def milliseconds(value: timedelta) -> int:
-    """Whole milliseconds, for people to read."""
+    """A time in whole milliseconds, for people to read."""
     return round(value / timedelta(milliseconds=1))
 
 

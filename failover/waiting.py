@@ -35,7 +35,7 @@ MINUTE = 60.0
 """Seconds: what providers count their tokens over."""
 
 Place = tuple[int, int]
-"""In a line: the priority's class, then the order of arriving."""
+"""A place in a line: the priority's class, then the order of arriving."""
 
 
 class Room:
@@ -75,7 +75,7 @@ class Line(Generic[T]):
         return self._arrived
 
     def join(self, member: T, size: int, priority: Priority, arrived: int) -> Place:
-        """Behind those of its class who arrived before; → its place."""
+        """Put a member behind those of its class who arrived before; → its place."""
         place = (int(priority), arrived)
         self._members[place] = (member, size)
         self._room.used += size
@@ -83,7 +83,7 @@ class Line(Generic[T]):
         return place
 
     def leave(self, place: Place) -> None:
-        """For good; leaving twice changes nothing."""
+        """Remove a member for good; leaving twice changes nothing."""
         member = self._members.pop(place, None)
         if member is None:
             return
@@ -93,7 +93,7 @@ class Line(Generic[T]):
             del self._ready[index]
 
     def take(self, after: Place | None = None) -> tuple[Place, T] | None:
-        """Whose turn it is, not to be taken again until it is put back; None where nobody is ready.
+        """The place and member whose turn it is, not to be taken again until it is put back; None if nobody is ready.
 
         `after`: the turn of whoever stands behind that place, so that one who always fails does not block the others.
         """
@@ -104,7 +104,7 @@ class Line(Generic[T]):
         return place, self._members[place][0]
 
     def put_back(self, place: Place) -> None:
-        """To its old place, after a try that failed. Who left, or is there already, stays as they are."""
+        """Put a member back to its old place after a try that failed; no effect if it left, or is there already."""
         index = bisect_left(self._ready, place)
         if place in self._members and (index == len(self._ready) or self._ready[index] != place):
             self._ready.insert(index, place)
@@ -115,7 +115,7 @@ class Line(Generic[T]):
         return bool(self._ready)
 
     def members(self) -> list[T]:
-        """In order, those who were taken included."""
+        """The members in order, those who were taken included."""
         return [self._members[place][0] for place in sorted(self._members)]
 
 
@@ -138,7 +138,7 @@ class Pace:
         return replace(self, limit=min(MOST, self.limit + 1))
 
     def failed(self, now: float, wish: float | None = None) -> "Pace":
-        """`wish`: for how many seconds the provider asked to be left alone, where it did."""
+        """The pace after a failed try. `wish`: the seconds for which the provider asked to be left alone, if it did."""
         wanted = min(wish or 0.0, LONGEST_WISH)
         if self.answering and self.limit > 1:
             return replace(self, limit=self.limit // 2, not_before=max(self.not_before, now + wanted))
@@ -164,7 +164,7 @@ class Bucket:
         return cls(per_second=per_minute / 60, tokens=_depth(per_minute / 60), at=now, debt=debt)
 
     def spent(self, now: float, cost: float = 1.0) -> "Bucket":
-        """After something that cost so much; less than nothing gives back."""
+        """The bucket after something that cost so much; less than nothing gives back."""
         least = -max(1.0, self.debt * self.per_second)
         left = min(_depth(self.per_second), max(least, self._now(now) - cost))
         return replace(self, tokens=left, at=max(now, self.at))
@@ -179,7 +179,7 @@ class Bucket:
 
 
 _ROUNDING = 1e-6
-"""Of a call: whoever waits exactly as long as told may go, whatever floating point makes of it."""
+"""The part of a call that may be missing: whoever waits exactly as long as told may go, despite floating point."""
 
 
 def _depth(per_second: float) -> float:
@@ -205,7 +205,7 @@ class Rate:
         )
 
     def begun(self, now: float) -> "Rate":
-        """After one more call went."""
+        """The rate after one more call went."""
         return replace(
             self,
             requests=self.requests and self.requests.spent(now),
@@ -213,7 +213,7 @@ class Rate:
         )
 
     def used(self, tokens: int, now: float) -> "Rate":
-        """After an answer told what it took."""
+        """The rate after an answer told what it took."""
         if self.tokens is None:
             return self
         usual = self.usual + (tokens - self.usual) / 8 if self.usual else float(tokens)

@@ -24,7 +24,7 @@ from failover.units import Duration, PositiveDuration, render_duration
 
 MINUTE = timedelta(minutes=1)
 ROUNDS = 20
-"""In which it settles who throttles how much."""
+"""The number of rounds in which it settles who throttles how much."""
 
 QUICK = timedelta(milliseconds=100)
 """How long a try takes that is refused."""
@@ -145,7 +145,7 @@ class World:
         return self.script.traffic.get(route, self.config.rehearsal.traffic(route))
 
     def condition(self, provider: str, at: datetime) -> Condition:
-        """Of a provider at a moment, by the script alone."""
+        """The condition of a provider at a moment, by the script alone."""
         model = self.config.rehearsal
         p50, p95, chance, kind, wrong = model.answer_time, model.slow_answer_time, 0.0, None, False
         for fault in self._faults(provider, at):
@@ -197,7 +197,7 @@ class World:
         )
 
     def order(self, route: str, chosen: str, shares: Distribution) -> list[str]:
-        """Whom the gateway tries, one after the other, where the weights chose `chosen`."""
+        """The providers that the gateway tries, one after the other, if the weights chose `chosen`."""
         users = {name: share for name, share in shares.items() if share}
         chain = [*self.config.chain(route, chosen), *sorted(users, key=lambda name: -users[name])]
         others = [name for name in dict.fromkeys(chain) if name != chosen and name in self.config.providers]

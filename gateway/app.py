@@ -107,12 +107,12 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 
 
 async def _broken(_: Request, __: Exception) -> Response:
-    """Our own mistake, which the server logs; nothing of it is told outside."""
+    """Answer for a mistake of our own, which the server logs; nothing of it is told outside."""
     return ApiError(500, "The gateway broke over this request; its log says how.", code="internal_error").response()
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    """In OpenAI's form, since its clients show that."""
+    """Answer in OpenAI's form, since its clients show that."""
     status = getattr(error, "status_code", 404)
     message = f"There is no {request.method} {request.url.path} here."
     return ApiError(status, message, code="not_found").response()

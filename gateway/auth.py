@@ -1,4 +1,4 @@
-"""Who may change a policy: whoever holds the token."""
+"""The permission to change a policy: whoever holds the token has it."""
 
 import secrets
 

@@ -29,14 +29,14 @@ class Remembered:
 
 
 class AnswerCache:
-    """Bounded in bytes; the least recently used goes first. Neither prompts nor users' names are kept: keys are digests."""
+    """A cache bounded in bytes; the least recently used goes first. Keys are digests: no prompt, no user's name is kept."""
 
     def __init__(self, max_bytes: int) -> None:
         self.is_on = max_bytes > 0
         self._entries: LRUCache[bytes, Remembered] = LRUCache(max_bytes, getsizeof=_size)
 
     def remember(self, key: bytes, remembered: Remembered) -> None:
-        """Only what is good and complete; an answer that alone would not fit is forgotten."""
+        """Remember an answer if it is good and complete; one that alone would not fit is forgotten."""
         fits = _size(remembered) <= self._entries.maxsize
         if self.is_on and fits and remembered.answer.finish is FinishReason.STOP and remembered.answer.text:
             self._entries[key] = remembered

@@ -111,7 +111,7 @@ class Counters:
         latency: timedelta | None,
         injected: bool = False,
     ) -> None:
-        """One try of a user's request at one provider; latency None where it is not known, counted only of successes.
+        """Count one try of a user's request at one provider; latency None if it is not known, counted only of successes.
 
         `injected`: a drill made it fail, and the provider never heard of it.
         """
@@ -132,7 +132,7 @@ class Counters:
         return self._begun
 
     def drop_request(self, number: int, *, started: datetime) -> None:
-        """It is over, and counts as nothing: the user's own mistake, say. One that was counted stays counted."""
+        """Drop a request that is over and counts as nothing, say the user's mistake. A counted one stays counted."""
         if (tick := self._ticks.get(_index(started))) is not None:
             tick.open.pop(number, None)
 

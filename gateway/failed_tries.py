@@ -14,11 +14,11 @@ OFTEN = timedelta(seconds=10)
 """Failures of one class at one provider and route are told no more often; the next line says how many there were."""
 
 CLASSES = 1000
-"""Of which it is remembered when they were told."""
+"""The most classes of failed tries of which it is remembered when they were told."""
 
 
 class FailedTries:
-    """Hears of every try beside another observer. Nothing of a request or an answer is logged."""
+    """An observer that hears of every try beside another one. Nothing of a request or an answer is logged."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer

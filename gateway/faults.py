@@ -60,7 +60,7 @@ class Faults:
         }
 
     async def strike(self, policy: TrafficPolicy, provider: str, timeout: timedelta, *, always: bool) -> None:
-        """ProviderError where the try is to fail; `always`: also where only some do."""
+        """Raise ProviderError if the try is to fail; `always`: also if only some do."""
         fault = self._faults.get((policy.route, provider))
         if fault is None or not self._strikes(fault, policy):
             return

@@ -14,7 +14,7 @@ _HOLD: TypeAdapter[Hold | None] = TypeAdapter(Hold | None)
 
 
 class HoldBody(BaseModel):
-    """Who stops everything that starts by itself, why, and until when (none: until somebody ends it)."""
+    """A hold on everything that starts by itself: by whom, why, and until when (none: until somebody ends it)."""
 
     model_config = ConfigDict(extra="forbid")
     by: str = Field(min_length=1, max_length=200)

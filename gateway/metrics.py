@@ -16,7 +16,7 @@ from gateway.routing import Try
 from gateway.store import PolicyStore
 
 _SYSTEMS = {"bedrock": "aws.bedrock", "vertex": "gcp.vertex_ai", "llama": "meta.llama", "openai": "openai"}
-"""Our kinds in OpenTelemetry's words (gen_ai.provider.name); there is none for Meta's API."""
+"""Provider kind → OpenTelemetry's name (gen_ai.provider.name); there is none for Meta's API."""
 
 _DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKEN_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144)

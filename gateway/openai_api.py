@@ -21,14 +21,14 @@ from gateway.store import PolicyStore
 
 SYNTHETIC_HEADER = "x-failover-synthetic"
 ONLY_HEADER = "x-failover-only"
-"""Of a synthetic request: the one provider that is to answer it."""
+"""The header of a synthetic request that names the one provider that is to answer it."""
 
 PRIORITY_HEADER = "x-failover-priority"
 
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 
 _GONE = Response(status_code=499)
-"""For the log: nobody is there to read it."""
+"""The response to a client that has gone, for the log: nobody is there to read it."""
 
 
 class OpenAiApi:
@@ -149,7 +149,7 @@ class OpenAiApi:
 
 
 def _others(request: Request, chat: ChatRequest) -> dict[str, Any]:
-    """All else that tells requests apart: whom they are for, and in whose name they come."""
+    """The other values that tell requests apart: whom they are for, and in whose name they come."""
     return {**(chat.model_extra or {}), "": request.headers.get("authorization", "")}
 
 

@@ -28,7 +28,7 @@ _STATUS = {
     FailureKind.REGION: 503,
     FailureKind.NETWORK: 503,
 }
-"""Of an answer when every provider failed, by the last failure; everything else is a bad gateway (502)."""
+"""Last failure → status of the answer when every provider failed; everything else is a bad gateway (502)."""
 
 
 class ApiError(Exception):
@@ -112,7 +112,7 @@ HARMLESS = frozenset({"user", "metadata", "seed", "store", "safety_identifier", 
 
 
 def parse_chat(body: bytes) -> ChatRequest:
-    """ApiError (400) naming the parameter that cannot be understood or carried."""
+    """Parse a chat request; ApiError (400) names the parameter that cannot be understood or carried."""
     try:
         chat = ChatRequest.model_validate_json(body)
     except ValidationError as error:
@@ -218,12 +218,12 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def refused(error: Refused) -> ApiError:
-    """No place in the queue, or no answer in time."""
+    """The error for a request that got no place in the queue, or no answer in time."""
     return ApiError(503, str(error), code=error.code, retry_after=error.retry_after)
 
 
 def headers(reply: Reply) -> dict[str, str]:
-    """Where the answer comes from, and by which policy."""
+    """The headers that tell where the answer comes from, and by which policy."""
     told = {
         "X-Failover-Source": reply.source.value,
         "X-Failover-Route": reply.policy.route,

@@ -19,7 +19,7 @@ from gateway.counters import KEPT, Counters, utc_now
 from gateway.store import PolicyStore
 
 MOST_CHANGES = 500
-"""In one request."""
+"""The most changes in one request."""
 
 _POLICY = TypeAdapter(TrafficPolicy)
 _POLICIES = TypeAdapter(list[TrafficPolicy])
@@ -102,7 +102,7 @@ class PoliciesApi:
         return _with_etag(result.policy)
 
     async def post(self, request: Request) -> Response:
-        """Many changes, each with its own result."""
+        """Apply many changes, each with its own result."""
         if refusal := self._auth.why_not(request):
             return _error(401, refusal)
         try:
@@ -115,7 +115,7 @@ class PoliciesApi:
         return _json({"results": _RESULTS.dump_python(list(results), mode="json")})
 
     async def telemetry(self, request: Request) -> Response:
-        """`window` (60, 5m) or `since` (ISO 8601, this server's clock), and `until`."""
+        """Read the counters by `window` (60, 5m) or `since` (ISO 8601, this server's clock), and `until`."""
         now, asked = utc_now(), request.query_params
         try:
             since = _moment(asked["since"]) if "since" in asked else now - _window(asked.get("window", "60"))
@@ -165,7 +165,7 @@ def _error(status: int, sentence: str) -> Response:
 
 
 def _unmeant(changes: Sequence[Change]) -> Response | None:
-    """Degraded service is checked where it enters: whoever obeys it later cannot ask what was meant."""
+    """Check degraded service where it enters: whoever obeys it later cannot ask what was meant."""
     for number, change in enumerate(changes):
         try:
             read(change.degraded or {})

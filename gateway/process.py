@@ -20,10 +20,10 @@ from gateway.counters import utc_now
 from gateway.store import FileStore, PolicyStore, sole_user
 
 DRAIN = timedelta(seconds=5)
-"""For requests in flight when the gateway is told to end."""
+"""The time for requests in flight when the gateway is told to end."""
 
 LAST_WORDS = timedelta(seconds=1)
-"""Of it, for telling those who have no answer yet that none will come."""
+"""The part of DRAIN for telling those who have no answer yet that none will come."""
 
 
 async def run(
@@ -99,13 +99,13 @@ async def listening(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
 
 
 def _nothing(_: timedelta) -> None:
-    """Of an app that holds nobody up."""
+    """Do nothing, for an app that holds nobody up."""
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals belong to whoever runs the process."""
+        """Capture none: signals belong to whoever runs the process."""
         yield
 
 

@@ -30,14 +30,14 @@ _OWN_FAULT = frozenset({FailureKind.TIMEOUT, FailureKind.INVALID_ANSWER, Failure
 
 
 class Refused(Exception):
-    """No answer from the queue; a sentence, a code, and the seconds after which to come back."""
+    """The queue gives no answer: a sentence, a code, and the seconds after which to come back."""
 
     code = "queue_full"
     retry_after = COME_BACK
 
 
 class Expired(Refused):
-    """Nobody answered in time."""
+    """No provider answered in time."""
 
     code = "queue_expired"
 
@@ -54,7 +54,7 @@ class Left(Exception):
 
 
 class Noted(Protocol):
-    """Hears how each wait ended ("answered", "queue_full", "queue_expired", "shutting_down", "left", "failed"), in seconds."""
+    """An observer of how each wait ended (answered, queue_full, queue_expired, shutting_down, left, failed), in seconds."""
 
     def waited(self, route: str, ended: str, seconds: float) -> None: ...
 
@@ -187,7 +187,7 @@ class Queue:
         return self._line.join(waiter, question.size, question.priority, arrived)
 
     async def _turn(self, waiter: _Waiter, settings: QueueSettings) -> _Leave:
-        """Until it is this one's turn. Raises Expired, Left or Closing."""
+        """Wait until it is this one's turn. Raises Expired, Left or Closing."""
         if self._closing:
             raise _closing()
         left = waiter.deadline - time.monotonic()
@@ -275,7 +275,7 @@ class Queue:
         self._timer = loop.call_at(due, self._pump)
 
     def close(self) -> None:
-        """Whoever waits is told that the gateway ends; tries under way are finished."""
+        """Tell whoever waits that the gateway ends; tries under way are finished."""
         self._closing = True
         for waiter in self._line.members():
             if not waiter.turn.done():
@@ -325,6 +325,6 @@ class Queues:
         return self._room.used
 
     def close(self) -> None:
-        """Everybody who waits, on every route, is told that the gateway ends."""
+        """Tell everybody who waits, on every route, that the gateway ends."""
         for queue in self._queues.values():
             queue.close()

@@ -47,6 +47,6 @@ class Rates:
         return self._known[provider].rate.wait(self._clock())
 
     def hopeful(self, shares: Mapping[str, int]) -> dict[str, int]:
-        """Those of the shares that have not just failed; all of them where all have."""
+        """The shares of the providers that have not just failed; all of them if all have."""
         now = self._clock()
         return {name: share for name, share in shares.items() if self._known[name].failed_until <= now} or dict(shares)

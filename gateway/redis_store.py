@@ -34,7 +34,7 @@ ALIVE = timedelta(seconds=3)
 """An instance that has not reported for so long is gone."""
 
 PATIENCE = timedelta(seconds=1)
-"""For one answer of Redis, which is asked twice: less than whoever waits for the gateway's own answer."""
+"""The timeout of one answer of Redis, which is asked twice: less than whoever waits for the gateway has."""
 
 RIVALS = 20
 """How often a write is tried again because somebody else wrote at the same moment; each time it is decided anew."""
@@ -114,7 +114,7 @@ class RedisStore:
         raise DataPlaneUnavailable("The policy store is written by too many at once; try again.")
 
     async def _apply_once(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
-        """WatchError where a route changed between reading and writing."""
+        """Apply changes in one transaction; WatchError if a route changed between reading and writing."""
         routes = sorted({change.route for change in changes})
         async with self._redis.pipeline(transaction=True) as transaction:
             await transaction.watch(EPOCH, *(POLICY + route for route in routes))
@@ -171,7 +171,7 @@ class RedisStore:
         }
 
     async def follow(self) -> None:
-        """Until cancelled: obey what is in Redis, and report it."""
+        """Obey what is in Redis, and report it, until cancelled."""
         away = False
         while True:
             await asyncio.sleep(POLL.total_seconds())
@@ -209,7 +209,7 @@ class RedisStore:
         return epoch is None or (epoch == seen_epoch and int(version or 0) < int(seen_version or 0))
 
     async def _renew(self) -> None:
-        """Of several gateways that see the loss one writes; the others follow it."""
+        """Write a new epoch after a loss; of several gateways that see it one writes, and the others follow it."""
         epoch = secrets.token_hex(4)
         records = {
             route: RouteRecord(policy=replace(policy, revision=Revision(epoch, 1), key=""))
@@ -230,7 +230,7 @@ class RedisStore:
             log.warning("Redis had lost the policies; it was given those that are obeyed", epoch=epoch)
 
     def _adopt(self, policies: Iterable[TrafficPolicy]) -> None:
-        """Never back to an older revision, in whatever order answers arrive; another epoch is another history."""
+        """Adopt policies, but no older revision, in whatever order answers arrive; another epoch is another history."""
         for policy in policies:
             ours = self._policies.get(policy.route)
             if ours is None or ours.revision.epoch != policy.revision.epoch or ours.revision < policy.revision:

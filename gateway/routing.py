@@ -23,7 +23,7 @@ from gateway.store import PolicyStore
 
 
 class Observer(Protocol):
-    """Hears of every try, users' and synthetic ones, for metrics."""
+    """An observer of every try, users' and synthetic ones, for metrics."""
 
     def tried(self, attempt: "Try", failure: Failure | None, latency: timedelta) -> None: ...
 
@@ -89,7 +89,7 @@ class Router:
         return min((self._rates.wait(name) for name in self._hopeful(route)), default=0.0)
 
     def choose(self, route: str) -> str | None:
-        """Who is asked first by one who waited, within declared rates; its call is counted."""
+        """Choose who is asked first by one who waited, within declared rates; its call is counted."""
         hopeful = self._hopeful(route)
         able = {name: share for name, share in hopeful.items() if not self._rates.wait(name)} or hopeful
         if not able:
@@ -144,7 +144,7 @@ class Router:
     async def _rest(
         self, attempt: Try, question: Question, turn: Turn, first: Chunk, chunks: AsyncIterator[Chunk]
     ) -> AsyncGenerator[Chunk, None]:
-        """From the first piece on. ProviderError midway: bytes were sent, so nobody else is tried."""
+        """Yield the chunks from the first on. ProviderError midway: bytes were sent, so nobody else is tried."""
         outcome = RequestOutcome.LEFT
         try:
             async with aclosing(chunks) as rest:  # type: ignore[type-var]
@@ -165,11 +165,11 @@ class Router:
             self._ended(question, turn, outcome)
 
     async def _strike(self, attempt: Try, timeout: timedelta) -> None:
-        """ProviderError where a drill makes this try fail before it reaches the provider."""
+        """Raise ProviderError if a drill makes this try fail before it reaches the provider."""
         await self._faults.strike(attempt.policy, attempt.provider, timeout, always=attempt.probe)
 
     def _tries(self, question: Question, turn: Turn) -> Iterator[tuple[Try, timedelta]]:
-        """Who is tried, one after the other, each with the time that is left for it."""
+        """Yield who is tried, one after the other, each with the time that is left for it."""
         policy, limits = self._store.policies[question.route], self._config.gateway
         began, number = self._clock(), 0
         order = [question.only] if question.only else self._order(policy, turn.provider)
@@ -194,7 +194,7 @@ class Router:
             yield attempt, min(left, limits.try_timeout)
 
     def _order(self, policy: TrafficPolicy, first: str | None) -> list[str]:
-        """Whom the weights choose; then the chain, those with a share before those that the policy gives nothing."""
+        """The providers to try: whom the weights choose, then the chain, those with a share before those without."""
         shares = self._shares(policy)
         if not shares:
             return []
@@ -251,7 +251,7 @@ class Router:
             )
 
     def _ended(self, question: Question, turn: Turn, outcome: RequestOutcome) -> None:
-        """Of requests that a provider answered; whoever asked counts the others."""
+        """Count a request that a provider answered; whoever asked counts the others."""
         if not question.synthetic:
             self._counters.count_request(
                 question.route,

@@ -1,4 +1,4 @@
-"""Where an answer comes from: a provider at once, the cache, a provider after waiting, or static words.
+"""The sources of an answer: a provider at once, the cache, a provider after waiting, or static words.
 
 The order is `failover.degraded`'s. It is looked up anew after each source that gave nothing, so that a request which
 failed while degraded service was switched on is not told so, but has its share of it.
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Observer(Noted, Protocol):
-    """Hears where users' answers came from, and whether the cache knew ("fresh", "stale", "miss")."""
+    """An observer of where users' answers came from, and whether the cache knew ("fresh", "stale", "miss")."""
 
     def answered(self, route: str, source: Source) -> None: ...
 
@@ -66,7 +66,7 @@ class Services:
 
 
 def _meant(policy: TrafficPolicy) -> DegradedService:
-    """No change gets here unchecked, but a store may be older or younger than this gateway."""
+    """Read a policy's degraded service; changes are checked before, but a store may be older or younger than this."""
     try:
         service = read(policy.degraded)
         return service if service.is_on else NORMAL
@@ -110,7 +110,7 @@ class Sources:
         self._services = Services(store)
 
     async def reply(self, question: Question, gone: Gone) -> Reply:
-        """AllFailed, Refused or Left where there is no answer; ProviderError where the request itself is bad."""
+        """Reply to a question; AllFailed, Refused or Left if there is no answer, ProviderError if the request is bad."""
         if question.synthetic:
             # Asked to learn how the providers do: nothing but a provider's own answer, now, tells that.
             return await self._from_provider(question, AT_ONCE)

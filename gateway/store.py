@@ -20,7 +20,7 @@ from failover.policy import Change, ChangedBy, ChangeResult, Revision, RouteReco
 
 
 class PolicyStore(Protocol):
-    """Where the policies live and are compared and set: the one truth."""
+    """The store in which the policies live and are compared and set: the one truth."""
 
     @property
     def policies(self) -> Mapping[str, TrafficPolicy]:
@@ -32,7 +32,7 @@ class PolicyStore(Protocol):
         ...
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[ChangeResult]:
-        """One result a change, in order; kept for good before it returns."""
+        """Apply changes; → one result each, in order; kept for good before it returns."""
         ...
 
     async def obeyed(self) -> Mapping[str, Mapping[str, str]]:
@@ -180,7 +180,7 @@ def _read(path: Path) -> Contents:
 
 
 def _write(path: Path, contents: Contents) -> None:
-    """All of it or nothing, also when the power fails."""
+    """Write all of it or nothing, also when the power fails."""
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         file.write(_CONTENTS.dump_json(contents))

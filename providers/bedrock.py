@@ -94,7 +94,7 @@ _FINISH = {
 
 
 def classify(provider: str, code: str, status: int, message: str, headers: Mapping[str, str]) -> Failure:
-    """By the error's code, not the status: a 429 is a throttled call, a used-up quota or a model that is not ready."""
+    """Classify by the error's code, not the status: a 429 is a throttled call, a used-up quota or a model not ready."""
     wait = retry_after(headers)
     # Codes of events within a stream begin in lower case.
     known = _BY_CODE.get(code) or _BY_CODE.get(code[:1].upper() + code[1:])
@@ -111,7 +111,7 @@ def classify(provider: str, code: str, status: int, message: str, headers: Mappi
 
 
 def classify_exception(provider: str, error: Exception) -> Failure:
-    """Of whatever boto3 raises."""
+    """Classify whatever boto3 raises."""
     detail, name = str(error) or type(error).__name__, type(error).__name__
     if isinstance(error, boto.EventStreamError | boto.ClientError):
         answer: Any = error.response

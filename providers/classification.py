@@ -1,4 +1,4 @@
-"""From a vendor's refusal to a failure class, by what every vendor says in much the same words."""
+"""Turn a vendor's refusal into a failure class, by what every vendor says in much the same words."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from failover.failure import Failure, FailureKind
 
 HARD_QUOTA_WAIT = timedelta(hours=1)
-"""Asked to wait for longer than this, it is no rate limit any more."""
+"""The longest wait that may be asked for by a rate limit; more means a used-up quota."""
 
 _WORDS: tuple[tuple[FailureKind, str], ...] = (
     (

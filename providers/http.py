@@ -92,7 +92,7 @@ class JsonApi:
         )
 
     def credentials(self) -> Credentials:
-        """Nobody can ask a key when it ends."""
+        """The kind of the key, and what is wrong with it; nobody can ask a key when it ends."""
         where = f"the API key in {self._key_env}" if self._key_env else "the API key"
         problem = "" if self._key else f"{where} is not there: set {self._key_env or 'api_key_env'}"
         return Credentials(kind=where, problem=problem)
@@ -118,7 +118,7 @@ class JsonApi:
 
 
 def parse(provider: str, text: str) -> Any:
-    """JSON, or ProviderError (INVALID_ANSWER)."""
+    """Parse JSON, or raise ProviderError (INVALID_ANSWER)."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -127,7 +127,7 @@ def parse(provider: str, text: str) -> Any:
 
 
 async def _next_data(lines: AsyncIterator[str]) -> str | None:
-    """Of the next event; None at the stream's end."""
+    """The data of the next event; None at the stream's end."""
     async for line in lines:
         if line.startswith("data:"):
             return line[5:].strip()

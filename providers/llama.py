@@ -16,7 +16,7 @@ BASE_URL = "https://api.llama.com/v1"
 
 
 def classify(provider: str, status: int, headers: Mapping[str, str], body: str) -> Failure:
-    """By status: Meta documents no error body, so what it says is read as words only."""
+    """Classify by status: Meta documents no error body, so what it says is read as words only."""
     wait = retry_after(headers)
     message = str(read_error(body).get("message") or body or f"HTTP {status}")
     return failure(by_status(status, message, retry_after=wait), provider, message, code=str(status), wait=wait)
@@ -92,7 +92,7 @@ def _finish(reason: Any) -> FinishReason:
 
 
 def _usage(metrics: Any) -> Usage:
-    """Metrics come as a list of {metric, value}."""
+    """Read the usage from metrics, which come as a list of {metric, value}."""
     values = {entry.get("metric"): entry.get("value") for entry in metrics or [] if isinstance(entry, dict)}
     return Usage(
         input_tokens=int(values.get("num_prompt_tokens") or 0),

@@ -87,4 +87,4 @@ class MemoryClient:
         return self.holds
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""

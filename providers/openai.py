@@ -17,7 +17,7 @@ _FINISH = {"length": FinishReason.LENGTH, "content_filter": FinishReason.CONTENT
 
 
 def classify(provider: str, status: int, headers: Mapping[str, str], body: str) -> Failure:
-    """By status, and by the error's code where it says more: a quota that is used up comes as a 429 too."""
+    """Classify by status, and by the error's code where it says more: a quota that is used up comes as a 429 too."""
     error = read_error(body)
     code = str(error.get("code") or error.get("type") or status)
     message = str(error.get("message") or body or f"HTTP {status}")

@@ -63,7 +63,7 @@ class Threads:
             reading.cancel()
 
     def close(self) -> None:
-        """Calls that hang are not waited for."""
+        """End the threads; calls that hang are not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -34,14 +34,14 @@ _CHANNEL = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
-"""By default a channel that was refused stays deaf for up to two minutes, and recovery would be seen as late."""
+"""Channel options for a fast return: by default a refused channel stays deaf for up to two minutes."""
 
 _FINISH_LENGTH = 2
 _FINISH_STOP = 1
 
 
 def classify(provider: str, code: int, message: str, details: str, headers: Mapping[str, str]) -> Failure:
-    """By HTTP code (gRPC's are mapped onto it): a 429 is a rate limit, a used-up quota, or capacity shared by everybody."""
+    """Classify by HTTP code (gRPC's are mapped onto it): a 429 is a rate limit, a used-up quota, or shared capacity."""
     wait = retry_after(headers) or _retry_info(details)
     kind = by_status(code, message, retry_after=wait)
     if code == 429 and not is_hard_quota(f"{message} {details}") and "quota" not in message.lower():
@@ -54,7 +54,7 @@ def classify(provider: str, code: int, message: str, details: str, headers: Mapp
 
 
 def _retry_info(details: str) -> timedelta | None:
-    """From google.rpc.RetryInfo, in JSON ("retryDelay": "12.5s") or as protobuf's text."""
+    """The wait that google.rpc.RetryInfo asks for, in JSON ("retryDelay": "12.5s") or as protobuf's text."""
     if told := re.search(r'"retryDelay": "([0-9]{1,9}(?:\.[0-9]+)?)s"', details):
         return timedelta(seconds=float(told[1]))
     if told := re.search(r"retry_delay\s*\{\s*(?:seconds: (\d{1,9})\s*)?(?:nanos: (\d{1,9})\s*)?\}", details):
@@ -63,7 +63,7 @@ def _retry_info(details: str) -> timedelta | None:
 
 
 def classify_exception(provider: str, error: BaseException) -> Failure:
-    """Of whatever the SDK raises: its classes differ by transport, their codes do not."""
+    """Classify whatever the SDK raises: its classes differ by transport, their codes do not."""
     name, detail = type(error).__name__, str(error) or type(error).__name__
     if isinstance(error, GoogleAPICallError):
         return _of_call_error(provider, error)

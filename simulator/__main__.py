@@ -74,7 +74,7 @@ async def _serve(simulator: Simulator, ready_file: Path | None) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whoever waits for the file never sees half of it."""
+    """Write a file whole: whoever waits for it never sees half of it."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     unfinished.write_text(text + "\n")
     unfinished.replace(path)

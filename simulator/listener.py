@@ -11,7 +11,7 @@ _GRACE_SECONDS = 0.2
 
 
 class PortInUse(Exception):
-    """Somebody else listens on the port; the message names it."""
+    """The port is in use: somebody else listens on it; the message names it."""
 
 
 class Listener:
@@ -85,7 +85,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Requests see that their client is gone; those that do not in time are cancelled."""
+    """Wait until requests see that their client is gone; those that do not in time are cancelled."""
     if not tasks:
         return
     _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)

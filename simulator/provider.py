@@ -13,7 +13,7 @@ from simulator.faults import STREAM_KINDS, Fault, FaultKind
 
 
 class ProviderKind(StrEnum):
-    """Whose wire shapes a provider speaks."""
+    """The vendors whose wire shapes a provider speaks."""
 
     BEDROCK = "bedrock"
     VERTEX = "vertex"

@@ -202,7 +202,7 @@ class Simulator:
         await self._endpoint(provider).set_fault(fault)
 
     async def clear_fault(self, provider: str) -> None:
-        """Raises UnknownProvider."""
+        """Clear the fault that the provider has. Raises UnknownProvider."""
         await self._endpoint(provider).set_fault(None)
 
     async def clear_faults(self) -> None:

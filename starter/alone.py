@@ -18,7 +18,7 @@ from starter.tracing import tracing
 def run_gateway(
     settings: Settings, *, config: Path | None, state: Path | None, host: str, port: int, ready_file: Path | None
 ) -> int:
-    """Until SIGINT or SIGTERM → 0."""
+    """Run the gateway alone until SIGINT or SIGTERM → 0."""
     configure(settings.log_format or "console", settings.log_level)
     loaded = load(named(settings, config)).config
     home = (state or settings.state or DEFAULT_HOME) / "gateway"

@@ -90,7 +90,7 @@ def _meant(records: Sequence[RunRecord], run: str | None) -> list[RunRecord]:
 
 
 def _config(settings: Settings, stack: Stack, named: Path | None) -> Config | None:
-    """As named, of the running stack, or of the environment; None where nobody knows one."""
+    """The configuration as named, of the running stack, or of the environment; None if nobody knows one."""
     path = at_hand(settings, named or stack.config)
     return load(path).config if path else None
 
@@ -118,7 +118,7 @@ def deploy_log(home: Path, config: Config | None) -> DeployLog:
 
 
 def _machine(analysis: Analysis) -> dict[str, object]:
-    """As it is, with what is computed of it."""
+    """The analysis as data, with what is computed of it."""
     from pydantic import TypeAdapter
 
     told: dict[str, object] = TypeAdapter(Analysis).dump_python(analysis, mode="json")

@@ -94,7 +94,7 @@ def route_of(config: Config, route: str | None) -> str:
 
 
 def operator() -> str:
-    """Who gives the order, unless --actor says otherwise: the user of the operating system."""
+    """The name of whoever gives the order, unless --actor says otherwise: the user of the operating system."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -14,7 +14,7 @@ ASKING = frozenset({"approval", "question", "ask"})
 """Phases in which a run waits for somebody's word."""
 
 MOST = 1000
-"""Of open runs that are looked at."""
+"""The most open runs that are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Census:
 
 
 async def census(client: Client) -> Census:
-    """Dry runs are none."""
+    """Count the runs under way; dry runs are none."""
     try:
         found = await executions(client, OPEN, MOST)
     except TemporalUnavailable:

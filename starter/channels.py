@@ -26,7 +26,7 @@ class Unready:
 
 
 def channels(config: Config, settings: Settings) -> dict[ChannelName, Channel]:
-    """Those that are switched on."""
+    """The channels that are switched on."""
     return {name: _BUILDERS[name](config, settings.environ) for name in configured(config)}
 
 

@@ -1,4 +1,4 @@
-"""When a health check last completed, by Temporal's own record: the same for every process that asks."""
+"""The last completed health check, by Temporal's own record: the same for every process that asks."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ class Watched:
 
 
 async def last_completed(client: Client) -> datetime | None:
-    """When the last check that completed ended; None where Temporal remembers none."""
+    """The end of the last check that completed; None if Temporal remembers none."""
     try:
         # Temporal lists what closed last first.
         async for check in client.list_workflows(COMPLETED, page_size=1, limit=1):

@@ -35,7 +35,7 @@ from starter.exit_codes import ExitCode
 from starter.webhooks import commands as webhooks
 
 MALFORMED = "MalformedInput"
-"""As in `workflows.payloads`, which help must not import."""
+"""The error type of `workflows.payloads.MALFORMED`, repeated since help must not import that module."""
 
 app = typer.Typer(
     name="failoverctl",

@@ -14,7 +14,7 @@ USUAL_FILE = Path("failover.yaml")
 
 
 def load(path: Path) -> LoadedConfig:
-    """ConfigError where the file cannot be read or says what it may not."""
+    """Load a configuration; ConfigError if the file cannot be read or says what it may not."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:

@@ -54,7 +54,7 @@ async def connect(
     lazy: bool = False,
     interceptors: Sequence[Interceptor] = (),
 ) -> Client:
-    """TemporalUnavailable, with the address and what to do, where nobody answers; `lazy`: not before the first call."""
+    """Connect; TemporalUnavailable, with the address and what to do, if nobody answers; `lazy`: at the first call."""
     own, options = not names_a_server(settings.environ), connect_options(settings, stack)
     address = options.get("target_host", stack.temporal)
     try:

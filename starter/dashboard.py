@@ -42,7 +42,7 @@ from starter.status import policies_of, run_status, served_by, verdicts, watched
 T = TypeVar("T")
 
 LEAST = timedelta(seconds=1)
-"""Between two looks: each asks Temporal, the gateway and the worker."""
+"""The least time between two looks: each asks Temporal, the gateway and the worker."""
 
 TICK = 1.0
 """Seconds between two drawings: the clock and the age of what is shown go on between looks."""
@@ -66,7 +66,7 @@ NAMES = 14
 
 
 def run_dashboard(settings: Settings, state: Path | None, refresh: str, *, json: bool) -> int:
-    """Until q or Ctrl-C, which is how it ends, and no error. Piped, or as JSON: once, with the exit code of the status."""
+    """Run until q or Ctrl-C, which is no error. Piped, or as JSON: once, with the exit code of the status."""
     every = _every(refresh)
     if json or not interactive():
         return run_status(settings, state, health=True, traffic=True, json=json)
@@ -88,7 +88,7 @@ def _every(text: str) -> timedelta:
 
 @contextlib.contextmanager
 def _keys_at_once() -> Iterator[None]:
-    """Keys are read without Enter, and not shown; whatever happens, the terminal is left as it was."""
+    """Read keys without Enter, and do not show them; whatever happens, the terminal is left as it was."""
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
     try:
@@ -115,7 +115,7 @@ async def _live(settings: Settings, stack: Stack, every: timedelta) -> None:
 
 
 async def _first(*waits: Any) -> None:
-    """Until one of them, or for a tick: a terminal that changes its size is drawn anew by then."""
+    """Wait for the first of these, or for a tick: a terminal that changes its size is drawn anew by then."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -123,7 +123,7 @@ async def _first(*waits: Any) -> None:
 
 
 def _stop() -> asyncio.Event:
-    """Set by q, and by the signals that end a process: each leaves the terminal as it was."""
+    """An event that q sets, and the signals that end a process: each leaves the terminal as it was."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
@@ -146,7 +146,7 @@ class Shown:
         self.news = asyncio.Event()
 
     def is_stale(self, now: datetime) -> bool:
-        """Whoever does not answer holds the next look up; what is shown meanwhile is of before."""
+        """Whether what is shown is of before: whoever does not answer holds the next look up."""
         return self.at is not None and now - self.at > 2 * self.every + timedelta(seconds=5)
 
 
@@ -160,7 +160,7 @@ async def _look(settings: Settings, stack: Stack, shown: Shown) -> None:
 
 
 async def _questions(settings: Settings, stack: Stack, memory: RunMemory) -> Questions:
-    """Temporal is connected to anew for each look, so that whoever is gone says where they were expected."""
+    """The questions of one look. Temporal is connected to anew, so that whoever is gone says where they were expected."""
     temporal = await _connected(settings, stack)
     return Questions(
         verdicts=partial(verdicts, stack),
@@ -190,7 +190,7 @@ def _of(temporal: Client | FailoverError, question: Callable[[Client], Awaitable
 
 
 def picture(shown: Shown, now: datetime, screen: Console) -> RenderableType:
-    """Exactly what fits: the answer first, then the parts by what matters most."""
+    """Draw exactly what fits: the answer first, then the parts by what matters most."""
     width, height = screen.size
     if shown.seen is None:
         return Group(Text("Looking …", style="bold"), Text("q quits", style="dim"))
@@ -217,7 +217,7 @@ def _answer(answer: Answer, width: int) -> list[Text]:
 
 
 def _folded(text: str, width: int) -> tuple[str, str]:
-    """At a space: what fits, and the rest."""
+    """Fold at a space; → what fits, and the rest."""
     if len(text) <= width:
         return text, ""
     cut = text.rfind(" ", 0, width + 1)
@@ -256,7 +256,7 @@ def _part(answer: T | FailoverError, title: str, render: Callable[[T], list[Text
 
 
 def _runs(runs: Sequence[OpenRun], now: datetime) -> list[Text]:
-    """Those that wait for a person first."""
+    """The lines of the open runs, those that wait for a person first."""
     lines = []
     for run in sorted(runs, key=lambda run: not waits_for(run.look.situation)):
         status = run.look.status
@@ -282,7 +282,7 @@ def _health(found: Sequence[Verdict], now: datetime) -> list[Text]:
 
 
 def _routes(policies: Sequence[TrafficPolicy], width: int) -> list[Text]:
-    """Degraded ones first. Who has most stands first: where there is no room, it is the small shares that are cut."""
+    """The routes' bars, degraded ones first. Who has most stands first: if there is no room, small shares are cut."""
     providers = sorted({name for policy in policies for name in policy.distribution})
     looks = {name: (COLOURS[n % len(COLOURS)], GLYPHS[n % len(GLYPHS)]) for n, name in enumerate(providers)}
     ordered = sorted(policies, key=lambda policy: (policy.mode is not Mode.DEGRADED, policy.route))

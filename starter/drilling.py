@@ -28,7 +28,7 @@ from starter.schedules import DRILL, Listed, apply, listed
 from starter.settings import Settings
 
 SHOWN = 3
-"""Of a schedule's next times."""
+"""The number of a schedule's next times that are shown."""
 
 _RECORD = TypeAdapter(RunRecord)
 

@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     NOT_PROVED = 3
     """A check or a gate did not pass: ROLLED_BACK, HELD or STOPPED; a drill that FAILED."""
     REFUSED = 4
-    """Not now: an order that is not accepted at this moment, another run that holds the route; REJECTED."""
+    """Refused for now: an order that is not accepted at this moment, another run that holds the route; REJECTED."""
     UNREACHABLE = 5
     """Temporal, the gateway or a worker did not answer; trying again may help."""
     NEEDS_HUMAN = 6
@@ -47,7 +47,7 @@ OF_OUTCOMES: dict[str, ExitCode] = {
     "BAD_INPUT": ExitCode.USAGE,
     "FAILED": ExitCode.FAILED,
 }
-"""By how a run ended: an outcome of the procedure's own, or what Temporal alone knows."""
+"""The end of a run → exit code: an outcome of the procedure's own, or what Temporal alone knows."""
 
 
 class NotNow(FailoverError):

@@ -55,7 +55,7 @@ async def last_good(
 
 
 def _records(settings: Settings, stack: Stack, route: str, unknown: list[str]) -> list[RunRecord]:
-    """Closed runs that concerned the route, the last first."""
+    """The closed runs that concerned the route, the last first."""
     store = evidence_of(settings, stack)
     records = [record for folder in store.list()[:200] if (record := _load(store, folder, unknown))]
     # What a drill practised was never meant to last; the drill's own record tells what it put back.

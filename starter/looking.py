@@ -38,7 +38,7 @@ class Seen:
 
     @property
     def answer(self) -> Answer:
-        """Is it handled, and what do I need to do?"""
+        """Tell whether it is handled, and what people need to do."""
         return answer(self.known(), self.at)
 
     def known(self) -> Known:
@@ -68,7 +68,7 @@ class Questions:
 
 
 async def look(questions: Questions) -> Seen:
-    """All of them at once."""
+    """Ask all of them at once."""
     at = datetime.now(UTC)
     async with asyncio.TaskGroup() as asking:
         verdicts = asking.create_task(_known("The worker", questions.verdicts))
@@ -91,7 +91,7 @@ async def look(questions: Questions) -> Seen:
 
 
 async def _known(who: str, question: Question[T]) -> T | FailoverError:
-    """The answer, or why there is none; `who` is asked."""
+    """The answer, or the error that says why there is none; `who` is asked."""
     try:
         async with asyncio.timeout(PATIENCE):
             return await question()

@@ -56,7 +56,7 @@ async def _post(context: CheckContext, channel: str, text: str) -> MessageRef:
 
 
 def _outside(context: CheckContext, name: ChannelName, text: str, *, json: bool) -> int:
-    """One message that is no incident."""
+    """Send one message that is no incident."""
     if name in KEPT_OPEN:
         raise RequestError(
             f"{name.value} is told of incidents alone, in the words of the configuration; "

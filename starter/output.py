@@ -19,12 +19,12 @@ SHAPE = 1
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """NO_COLOR and pipes are respected; piped output is as wide as promised, whatever COLUMNS says."""
+    """A console that respects NO_COLOR and pipes; piped output is as wide as promised, whatever COLUMNS says."""
     from rich.console import Console
 
     class Plain(Console):
         def on_broken_pipe(self) -> None:
-            """Of the ways to take it, print()'s: rich would end the process itself, with a code that says failed."""
+            """Raise, as print() does: rich would end the process itself, with a code that says failed."""
             raise BrokenPipeError
 
     stream = sys.stderr if stderr else sys.stdout
@@ -85,7 +85,7 @@ def alarm(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Progress and remarks, apart from the answer."""
+    """Print progress and remarks, apart from the answer."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -27,17 +27,17 @@ Context = Callable[[], Mapping[str, str]]
 """Headers of the trace that a call belongs to."""
 
 EVIDENCE = "incidents"
-"""Where under the state directory the records of closed runs are kept."""
+"""The folder under the state directory with the records of closed runs."""
 
 SAMPLES = "samples"
-"""Where under the state directory the detectors' samples are kept."""
+"""The folder under the state directory with the detectors' samples."""
 
 BASELINES = "baselines"
-"""Where under the state directory the baselines of golden prompts are kept."""
+"""The folder under the state directory with the baselines of golden prompts."""
 
 
 READINESS = "readiness"
-"""Where under the state directory audits and certificates are kept."""
+"""The folder under the state directory with audits and certificates."""
 
 
 async def provider_clients(
@@ -64,7 +64,7 @@ async def _simulator_addresses(settings: Settings) -> dict[str, SimulatedEndpoin
 
 
 def examiner(loaded: LoadedConfig, clients: Mapping[str, ProviderClient], state: Path) -> Examiner:
-    """Puts golden prompts to these clients. ConfigError where a suite that the configuration names cannot be used."""
+    """An examiner that puts golden prompts to these clients. ConfigError if a configured suite cannot be used."""
     return Examiner(loaded.config, clients, load_suites(loaded), BaselineStore(state / BASELINES))
 
 
@@ -73,7 +73,7 @@ def readiness_store(config: Config, state: Path) -> FileReadinessStore:
 
 
 def passive_sources(config: Config, settings: Settings) -> dict[str, PassiveSource]:
-    """Whoever counts users' tries beside the gateway. A vendor's SDK is imported only where it is spoken to."""
+    """The sources that count users' tries beside the gateway. A vendor's SDK is imported only where it is spoken to."""
     return {name: _passive_source(name, source, settings) for name, source in config.detection.sources.items()}
 
 
@@ -109,7 +109,7 @@ def notifier(config: Config, settings: Settings, channel: str | None = None) -> 
 
 
 def evidence_store(config: Config | None, state: Path) -> EvidenceStore:
-    """Where records are kept as configured; under the state directory where nothing else is said."""
+    """The store of records as configured; under the state directory if nothing else is said."""
     settings = config.evidence if config is not None else None
     directory = Path(settings.directory) if settings and settings.directory else state / EVIDENCE
     if settings is None or settings.bucket is None:

@@ -10,7 +10,7 @@ LOOPBACK = "127.0.0.1"
 
 
 SPAN = range(12_000, 32_000)
-"""Below the ports that the system itself hands out, to connections and to whoever binds 0: none of these takes one of ours
+"""Ports below those that the system itself hands out, to connections and to whoever binds 0: none of these takes one of ours
 between its being looked for and its being used."""
 
 

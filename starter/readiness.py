@@ -33,7 +33,7 @@ from workflows.queue import TASK_QUEUE
 from workflows.readiness_audit import AuditResult, Progress
 
 LOOK_AGAIN = timedelta(milliseconds=300)
-"""Between two looks at the progress of an audit."""
+"""The pause between two looks at the progress of an audit."""
 
 _WORD = {Health.OK: "ok", Health.WARNING: "warning", Health.FAILED: "FAILED", Health.UNKNOWN: "unknown"}
 

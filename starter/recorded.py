@@ -1,4 +1,4 @@
-"""Which run on record `--run` means: by its workflow id, by its run id, or by the beginning of that."""
+"""The run on record that `--run` means: by its workflow id, by its run id, or by the beginning of that."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from failover.errors import RequestError
 from failover.incident import RunRecord
 
 LISTED = 10
-"""So many candidates are told."""
+"""The most candidates that are told."""
 
 
 def run_ids(records: Sequence[RunRecord], run: str) -> set[str]:
-    """Of all runs that are meant: several have one workflow id, none is unknown. A whole id comes before a beginning.
+    """The run ids that are meant: several have one workflow id, none is unknown. A whole id comes before a beginning.
 
     RequestError where a beginning fits several runs.
     """

@@ -10,7 +10,7 @@ class ReportType(StrEnum):
 
 
 class Event(StrEnum):
-    """Which runs are meant."""
+    """The runs that are meant."""
 
     FAILOVER = "failover"
     FAILBACK = "failback"

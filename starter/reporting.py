@@ -105,7 +105,7 @@ class RunReporter:
 
 
 def made(archives: _Archives, asked: Asked, now: datetime) -> Report:
-    """BadInput where there is nothing on record that it could be made of."""
+    """Make the report; BadInput if there is nothing on record that it could be made of."""
     period = parse_period(asked.period, now)
     build: Callable[[_Archives, Asked, Period, datetime], Report] = {
         ReportType.INCIDENT: _incident,
@@ -156,20 +156,20 @@ def _said(runs: Sequence[RunRecord], period: Period) -> str:
 
 
 def _file_name(kind: str, runs: Sequence[RunRecord], period: Period) -> str:
-    """Of the run that it is about, or of the period's end."""
+    """The file's name, after the run that it is about, or the period's end."""
     at = period.until if period.until is not None else runs[0].moments.decided
     return f"{kind}-{at:%Y%m%d-%H%M%S}"
 
 
 def _runs(archives: _Archives, asked: Asked, period: Period) -> list[RunRecord]:
-    """Those of the period, the last one first, perhaps none; without a period the latest alone."""
+    """The records of the period, the last one first, perhaps none; without a period the latest alone."""
     if period.since is None:
         return [_latest(archives, asked, period)[1]]
     return [record for _, record in _found(archives.evidence, asked, period)]
 
 
 def _latest(archives: _Archives, asked: Asked, period: Period) -> tuple[str, RunRecord]:
-    """Of those that are meant, the run that closed last."""
+    """The run, of those that are meant, that closed last."""
     found = _found(archives.evidence, asked, period)
     if not found:
         what = "run" if asked.event is Event.ANY else asked.event.value
@@ -187,7 +187,7 @@ def _latest(archives: _Archives, asked: Asked, period: Period) -> tuple[str, Run
 
 
 SEARCHED = 50
-"""Without a period, so many of the newest runs that are meant are looked at for the one that closed last."""
+"""The most of the newest meant runs that are searched for the one that closed last, if no period is given."""
 
 
 def _found(store: EvidenceStore, asked: Asked, period: Period) -> list[tuple[str, RunRecord]]:
@@ -215,7 +215,7 @@ def _is_meant(record: RunRecord, asked: Asked) -> bool:
 
 
 def _format(asked: Asked, *, json: bool) -> Format:
-    """As asked, else by the file's name, else Markdown."""
+    """The format as asked, else by the file's name, else Markdown."""
     if json and (asked.output or asked.format):
         raise RequestError("--json prints; for a file, --output report.json or --format json. Nothing was written.")
     if asked.format is not None:
@@ -246,7 +246,7 @@ def _path(output: str | None, usual: str) -> Path:
 
 
 def write(output: Path, text: str) -> None:
-    """BadInput where the file cannot be written."""
+    """Write the file; BadInput if it cannot be written."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text)

@@ -33,7 +33,7 @@ from starter.settings import Settings
 from starter.status import verdicts
 
 ATTEMPTS = 5
-"""Against whoever writes at the same time; each is decided on what is in force then."""
+"""The most tries against whoever writes at the same time; each is decided on what is in force then."""
 
 OBEYED_WITHIN = timedelta(seconds=10)
 
@@ -136,7 +136,7 @@ async def _restore(
 
 
 async def _temporal(settings: Settings, stack: Stack) -> Client | None:
-    """None where it does not answer soon: nothing here needs it."""
+    """Connect to Temporal; None if it does not answer soon: nothing here needs it."""
     try:
         async with asyncio.timeout(ASK_TEMPORAL):
             return await connect(settings, stack)
@@ -157,7 +157,7 @@ async def _policy(plane: TrafficPlane, route: str) -> TrafficPolicy:
 
 
 async def _without_the_down(stack: Stack, wanted: Wanted, found: TrafficPolicy, good: Good, unknown: list[str]) -> Good:
-    """Held as it stands where it would send more to a provider known to be down; what the operator names is obeyed."""
+    """Hold what stands if it would send more to a provider known to be down; what the operator names is obeyed."""
     down = await _down(stack, unknown)
     why = why_not_rise(found.distribution, good.distribution, down)
     if why is None:
@@ -180,7 +180,7 @@ async def _down(stack: Stack, unknown: list[str]) -> dict[str, str]:
 
 
 async def _mode(temporal: Client | None, wanted: Wanted, found: TrafficPolicy, unknown: list[str]) -> Mode | None:
-    """NORMAL where degraded service is to end: its run is gone, or the operator says so. None: as it is."""
+    """The mode: NORMAL if degraded service is to end, its run gone or the operator saying so. None: as it is."""
     if found.mode is Mode.NORMAL:
         return None
     if wanted.normal:
@@ -198,7 +198,7 @@ async def _mode(temporal: Client | None, wanted: Wanted, found: TrafficPolicy, u
 
 
 async def _emergency_is_open(temporal: Client | None) -> bool | None:
-    """None where nobody tells."""
+    """Whether an emergency is open; None if nobody tells."""
     if temporal is None:
         return None
     try:
@@ -214,7 +214,7 @@ async def _emergency_is_open(temporal: Client | None) -> bool | None:
 async def _write(
     plane: TrafficPlane, found: TrafficPolicy, wanted: Wanted, good: Good, mode: Mode | None, unknown: list[str]
 ) -> Restored:
-    """On the revision of now, until it is taken: whoever decided on an older one is refused from then on."""
+    """Write on the revision of now, until it is taken: whoever decided on an older one is refused from then on."""
     key = f"restore/{uuid.uuid4().hex[:12]}"
     for attempt in range(ATTEMPTS):
         before = await _policy(plane, found.route)

@@ -1,4 +1,4 @@
-"""Where a running stack is: as settings say, else as the stack itself wrote down.
+"""The place of a running stack: as settings say, else as the stack itself wrote down.
 
 A running stack holds a lock in its state directory and describes itself in `stack.json`, there and (unless another live
 stack is described there already) in `./.state`, so that commands started in the same directory find it.
@@ -18,7 +18,7 @@ from failover.errors import BadInput, Unavailable
 from starter.settings import Settings
 
 DEFAULT_HOME = Path(".state")
-"""Where commands look for a stack when nothing else is said."""
+"""The directory where commands look for a stack when nothing else is said."""
 
 NO_STACK = (
     "No running stack was found in {home}, and {variable} is not set. Start one with `failoverctl dev`, name its state "
@@ -119,7 +119,7 @@ class Occupancy:
 
     @classmethod
     def take(cls, state: Path) -> Self:
-        """BadInput where another stack runs there, or the directory cannot be written."""
+        """Take the directory; BadInput if another stack runs there, or it cannot be written."""
         try:
             state.mkdir(parents=True, exist_ok=True)
             lock = (state / "stack.lock").open("a+")
@@ -174,7 +174,7 @@ def _written_by_us(file: Path) -> bool:
 
 
 def write_atomically(file: Path, content: Mapping[str, Any]) -> None:
-    """All of it or nothing, so that whoever waits for the file never reads half."""
+    """Write all of it or nothing, so that whoever waits for the file never reads half."""
     write_whole(file, f"{json.dumps(content, indent=2)}\n".encode())
 
 

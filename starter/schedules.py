@@ -205,7 +205,7 @@ async def _managed(client: Client) -> list[str]:
 
 
 async def _is_ours(entry: ScheduleListDescription) -> bool:
-    """One whose memo cannot be read, since its key is gone, is left alone unless it is wanted by its name."""
+    """Whether we made it. One whose memo cannot be read, its key gone, is left alone unless it is wanted by its name."""
     try:
         return await entry.memo() == MANAGED
     except ApplicationError:

@@ -113,7 +113,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """ConfigError where a variable of ours is unknown or holds what it may not."""
+        """Read the environment; ConfigError if a variable of ours is unknown or holds what it may not."""
         _refuse_unknown(environ)
         return cls(
             config=_path(environ, "FAILOVER_CONFIG"),
@@ -143,7 +143,7 @@ class Settings:
         return self.environ.get("TEMPORAL_ADDRESS") or None
 
     def cache_directory(self) -> Path:
-        """Where helpers are kept: FAILOVER_CACHE, else a .cache beside the sources, else the user's cache."""
+        """The directory of helpers: FAILOVER_CACHE, else a .cache beside the sources, else the user's cache."""
         if self.cache is not None:
             return self.cache
         root = Path(__file__).resolve().parent.parent

@@ -28,7 +28,7 @@ from starter.runs.finding import Found, open_runs
 from starter.settings import Settings
 
 WINDOW = timedelta(seconds=60)
-"""Over which the share really served is counted."""
+"""The window over which the share really served is counted."""
 
 _VERDICTS = TypeAdapter(list[Verdict])
 
@@ -74,12 +74,12 @@ async def _look(settings: Settings, stack: Stack, *, health: bool, traffic: bool
 
 
 def _only_down(found: Any) -> Any:
-    """Of a status that is not about health: those who are down, since they must not have traffic."""
+    """The providers that are down, for a status that is not about health, since they must not have traffic."""
     return found if isinstance(found, FailoverError) else [verdict for verdict in found if verdict.down]
 
 
 def show(asked: Asked) -> None:
-    """All of it as tables; what could not be asked is left out."""
+    """Show all of it as tables; what could not be asked is left out."""
     for part, answer in asked.items():
         if not isinstance(answer, FailoverError):
             _SHOW[part](answer)
@@ -88,7 +88,7 @@ def show(asked: Asked) -> None:
 
 
 def code_of(asked: Asked, *, only_health: bool) -> int:
-    """Unreachable before anything else; then whether users are in trouble or, asked for health, any provider is."""
+    """The exit code: unreachable before all else; then whether users are in trouble or, asked for health, any provider."""
     missing = max((one.exit_code for one in asked.values() if isinstance(one, FailoverError)), default=0)
     if missing:
         return missing
@@ -206,7 +206,7 @@ async def _watched(settings: Settings, stack: Stack) -> Watched:
 
 
 async def watched_in(client: Client, stack: Stack) -> Watched:
-    """Without the configuration nobody knows when a check is due: then only when the last one ended."""
+    """Ask how old the last check is; without the configuration nobody knows when one is due: then only when it ended."""
     if stack.config is None:
         return Watched(completed_at=await last_completed(client), age=None, why_red=None)
     return await watched(client, load(stack.config).config)

@@ -27,7 +27,7 @@ NONE_YET = "Nobody outside was told of {}; `failoverctl doctor` says what is swi
 
 
 def run_show(settings: Settings, state: Path | None, run: str | None, *, json: bool) -> int:
-    """As Temporal knows it, else as it is kept with the evidence."""
+    """Show what was told, as Temporal knows it, else as it is kept with the evidence."""
     stack = find(settings, state)
     found = asyncio.run(_known(settings, stack, run)) or _kept(stack, settings, run)
     if found is None:
@@ -68,7 +68,7 @@ def _kept(stack: Stack, settings: Settings, run: str | None) -> CommunicationsSt
 
 
 async def _executions(client: Client, run: str | None) -> list[WorkflowExecution]:
-    """Newest first; of one run where it is named."""
+    """The runs that tell, newest first; of one run if it is named."""
     found = await executions(client, f'WorkflowType = "{NAME}"', None if run else 1)
     return [one for one in found if run in (None, about(one))]
 
@@ -103,7 +103,7 @@ def run_word(
 
 
 async def _waiting(client: Client, run: str | None) -> list[tuple[WorkflowExecution, str]]:
-    """Open ones that wait for a word, each with the channels that do."""
+    """The open ones that wait for a word, each with the channels that do."""
     found = []
     for one in await executions(client, f'WorkflowType = "{NAME}" AND ExecutionStatus = "Running"'):
         if run not in (None, about(one)):

@@ -28,7 +28,7 @@ def _nothing() -> dict[str, str]:
 
 
 def _as_it_is(_: Starlette) -> None:
-    """Of an application that is not traced."""
+    """Leave an application untraced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 
 
 async def tracing(settings: Settings, service: str, held: AsyncExitStack) -> Tracing:
-    """Of the process `service`, until `held` closes, which sends what is left."""
+    """Trace the process `service` until `held` closes, which sends what is left."""
     if not is_wanted(settings.environ):
         return OFF
     from starter.spans import start

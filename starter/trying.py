@@ -38,7 +38,7 @@ def built(context: CheckContext, names: Collection[ChannelName] | None) -> Mappi
 
 
 async def tried_all(on: Mapping[ChannelName, Channel], text: str) -> list[Tried]:
-    """Each of them, side by side."""
+    """Try each of them, side by side."""
     return list(await asyncio.gather(*(_tried(name, channel, text) for name, channel in on.items())))
 
 
@@ -56,7 +56,7 @@ async def _tried(name: ChannelName, channel: Channel, text: str) -> Tried:
 
 
 async def tell(name: ChannelName, channel: Channel, text: str, *, is_test: bool) -> Tried:
-    """One message; of a test, the alert that it raises is resolved at once."""
+    """Tell one message; of a test, the alert that it raises is resolved at once."""
     incident = Incident(
         workflow_id="by-hand",
         run_id=uuid.uuid4().hex,

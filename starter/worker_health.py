@@ -122,7 +122,7 @@ async def _soon(question: Awaitable[T], otherwise: T) -> T:
 
 
 async def _sdk_metrics(url: str) -> str:
-    """ "" where they cannot be had: ours are worth the scrape alone."""
+    """The SDK's own metrics; "" if they cannot be had: ours are worth the scrape alone."""
     try:
         async with httpx.AsyncClient(trust_env=False) as http:
             return (await http.get(url)).text

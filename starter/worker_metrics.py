@@ -124,14 +124,14 @@ class WorkerMetrics:
         self._messages.labels("sent" if sent else "failed").inc()
 
     def render(self, census: Census, watched: Watched | None, *, held: bool) -> str:
-        """In Prometheus's text form; `census` and `watched` are what Temporal said just now."""
+        """Render the metrics in Prometheus's text form; `census` and `watched` are what Temporal said just now."""
         looked = CollectorRegistry()
         looked.register(_Looked(self._config, self._procedures, census, watched, held=held))
         return (generate_latest(self.registry) + generate_latest(looked)).decode()
 
 
 class CountedNotifier:
-    """Any notifier, with what became of each message counted."""
+    """A notifier around any other that counts what became of each message."""
 
     def __init__(self, notifier: Notifier, metrics: WorkerMetrics) -> None:
         self._notifier = notifier
@@ -191,7 +191,7 @@ class _Verdicts:
 
 
 def _states(name: str, label: str, states: type[Health] | type[Condition], now: Mapping[str, str]) -> GaugeMetricFamily:
-    """1 for the state that each provider is in, 0 for the others: a state that is left is seen to be left."""
+    """Show 1 for the state that each provider is in, 0 for the others: a state that is left is seen to be left."""
     family = GaugeMetricFamily(name, f"1: the provider's {label}.", labels=["failover_provider", label])
     for provider, current in now.items():
         for state in states:

@@ -152,7 +152,7 @@ def activities(client: Client, parts: Parts, task_queue: str) -> Iterator[Callab
 
 
 def _capable(client: Client, parts: Parts, task_queue: str) -> Sequence[object]:
-    """Everything that has activities."""
+    """The objects that have activities."""
     config, plane = parts.config, parts.plane
     prober = Prober(config, parts.clients, parts.clock)
     certificates = Certificates(config, parts.prompt_sets, parts.readiness)

@@ -18,7 +18,7 @@ from failover.telemetry import Telemetry
 T = TypeVar("T")
 
 TIMEOUT = timedelta(seconds=5)
-"""Of one call; activities try again."""
+"""The timeout of one call; activities try again."""
 
 _POLICIES = TypeAdapter(list[TrafficPolicy])
 _CHANGES = TypeAdapter(list[Change])

@@ -103,7 +103,7 @@ class MemoryPlane:
             self.serving[route] = dict(policy.distribution)
 
     def write(self, change: Change) -> ChangeResult:
-        """One change, at once: also for a test that plays somebody else."""
+        """Apply one change, at once: also for a test that plays somebody else."""
         record, result = apply(self._records.get(change.route), change, self._clock())
         if record is None or self.forget_writes:
             return result
@@ -178,7 +178,7 @@ class MemoryPlane:
         self.held = hold
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
     def _answer(self) -> None:
         if self.unavailable:
@@ -186,7 +186,7 @@ class MemoryPlane:
 
 
 def _refuse_unmeant(changes: Sequence[Change]) -> None:
-    """As the gateway does: a batch with degraded service that cannot be meant changes nothing."""
+    """Refuse as the gateway does: a batch with degraded service that cannot be meant changes nothing."""
     for change in changes:
         try:
             read(change.degraded or {})
@@ -227,4 +227,4 @@ class MemorySource:
         return self.windows
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""

@@ -52,7 +52,7 @@ class RehearsedPlane(MemoryPlane):
         return self._world.told(self.history, since or end - (window or timedelta(seconds=60)), end, now)
 
     async def ask(self, route: str, completion: Completion, *, timeout: timedelta) -> tuple[str, Answer]:
-        """As the gateway does: whom the weights prefer first, then the others in turn."""
+        """Ask as the gateway does: the provider that the weights prefer first, then the others in turn."""
         shares = self.distribution(route)
         failure: Failure | None = None
         for name in self._world.order(route, max(shares, key=lambda name: shares[name]), shares):

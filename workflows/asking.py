@@ -65,14 +65,14 @@ class Asking(Driven):
         return self.state
 
     async def look_at_gates(self, *, over: bool) -> Decision:
-        """One sample and what it amounts to; somebody else's change, or an order to stop, ends the run."""
+        """Take one sample; → what it amounts to. Somebody else's change, or an order to stop, ends the run."""
         self.stop_if_ordered()
         return await self.gates.look(over=over)
 
     # Approvals
 
     async def approve_step(self, step: Step) -> None:
-        """Where an approval stands before the step, wait for it; silence is never one."""
+        """Wait for the approval that stands before the step, if any; silence is never one."""
         state = self.known()
         last = state.index == len(state.plan.steps) - 1
         skips = self.request.emergency or self.driving.escalated
@@ -139,7 +139,7 @@ class Asking(Driven):
         return await self.stop(Stopping(outcome=outcome, reason=reason, fallback=fallback))
 
     async def stop(self, stopping: Stopping) -> Ended:
-        """As the procedure declares; where that sends traffic to a provider in doubt, as people say."""
+        """Stop as the procedure declares, or as people say if that sends traffic to a provider in doubt."""
         skips = self.request.emergency or self.driving.escalated
         wanted = self.ends.goes_back_to(stopping.fallback)
         if wanted is None or not wants_before_return(self.known().plan.approvals, emergency=skips):
@@ -150,7 +150,7 @@ class Asking(Driven):
         return await self.ends.put_back(Outcome.HELD, f"{stopping.reason} {why}", None)
 
     async def _why_not_return(self, stopping: Stopping, wanted: Distribution) -> str | None:
-        """Where a provider that would rise is in doubt, people are asked until it no longer is."""
+        """Ask people while a provider that would rise is in doubt; → why traffic does not return, None if it does."""
         state = self.known()
         if self.driving.approval is None:
             doubts = await self._doubts(wanted)
@@ -170,7 +170,7 @@ class Asking(Driven):
         return await self._answered(look_again)
 
     async def _doubts(self, wanted: Distribution) -> str:
-        """Of whom nobody knows that they are well, though they would get more traffic; "" where nobody is in doubt."""
+        """Name the providers that would get more traffic and are not known to be well; "" if there are none."""
         state = self.known()
         gaining = rising(state.now, wanted)
         look = await data_plane.look(state.plan.route, gaining) if gaining else None
@@ -282,12 +282,12 @@ class Asking(Driven):
             await self.failed(state.held, decision.reason)
 
     def open_thread(self, text: str, doing: str) -> None:
-        """People are told of the run, once."""
+        """Tell people of the run, once."""
         subject, provider = self.known().plan.subject, self.provider
         self.herald.opened(subject, text, doing, providers=[provider])
 
     async def wait_for_people(self, until: datetime, summary: str) -> None:
-        """Until an order comes, the next sample is due, or `until`; all of it counts as waiting for people."""
+        """Wait until an order comes, the next sample is due, or `until`; all of it counts as waiting for people."""
         state = self.known()
         await self.continue_as_new_if_long()
         began = workflow.now()

@@ -29,7 +29,7 @@ class CanaryFailover(Ramp):
         return await self.carry_out(request, request.source_provider, order, planner)
 
     def ordered_step(self, value: float, number: int) -> Step:
-        """At 100 % nothing is left to be ordered: the run ends there."""
+        """The step to an ordered percentage; at 100 % nothing is left to be ordered, and the run ends there."""
         request = self.request
         assert isinstance(request, CanaryFailoverRequest) and self.state is not None
         wanted = request.model_copy(update={"manual": value < 100})

@@ -65,7 +65,7 @@ class ClaimedRoute:
         claim: str | None = None,
         evict: str | None = None,
     ) -> Written:
-        """One change of the route, on the revision that this run knows; a write of our own before it is no rival's.
+        """Change the route once, on the revision that this run knows; a write of our own before it is no rival's.
 
         Raises data_plane.WriteFailed; whether it was applied is not known then.
         """
@@ -113,7 +113,7 @@ class ClaimedRoute:
         return None if verification.verified is True else f"The step could not be verified: {verification.reason}"
 
     async def allowed(self, step: Step) -> tuple[Distribution, str | None]:
-        """As much of the step as providers can take by the demand of now; and why it may not be taken at all, or None."""
+        """The part of a step that providers can take by the demand of now; and why none of it may be taken, or None."""
         state, wanted = self._state, step.distribution
         gaining = rising(state.now, wanted)
         if not gaining:
@@ -142,7 +142,7 @@ class ClaimedRoute:
         return revision is not None and revision.epoch == known.epoch and revision < known
 
     def is_ours(self, look: RouteLook) -> bool:
-        """Last written by this run, or as it was found."""
+        """Whether the route was last written by this run, or is as it was found."""
         return look.author == me() or look.found.revision == self._state.plan.found.revision
 
     def superseded(self, author: str, why: str) -> Ended:

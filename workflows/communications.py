@@ -83,7 +83,7 @@ class Communications:
     # What is told
 
     async def _pump(self, channel: ChannelState) -> None:
-        """One piece of news after the other, in order; whatever another channel does."""
+        """Tell one piece of news after the other, in order; whatever another channel does."""
         while True:
             await workflow.wait_condition(
                 lambda: self._leaving or self._is_done(channel) or self._next(channel) is not None
@@ -98,7 +98,7 @@ class Communications:
         return channel.next_news(self._state.news)
 
     def _is_done(self, channel: ChannelState) -> bool:
-        """Nothing will come any more: the incident is closed, and no word is waited for."""
+        """Whether nothing will come any more: the incident is closed, and no word is waited for."""
         over = self._state.closing is not None and not channel.waits_for_word and self._next(channel) is None
         return channel.silent or over
 
@@ -106,7 +106,7 @@ class Communications:
         return self._state.closing is not None and all(map(self._is_done, self._state.channels))
 
     async def _tell(self, channel: ChannelState, news: News) -> None:
-        """One round of tries; what fails is noted, and the next round tells what is the newest then."""
+        """Make one round of tries; what fails is noted, and the next round tells what is the newest then."""
         order = Delivery(
             channel=channel.name,
             incident=self._state.incident,
@@ -212,7 +212,7 @@ class Communications:
 
     @workflow.signal
     def tell(self, message: RawValue) -> None:
-        """Something that the run wants to be known, its end above all."""
+        """Take news that the run wants to be known, its end above all."""
         said = understand(message, News)
         if isinstance(said, str):
             self.note_dropped("tell", said)
@@ -233,7 +233,7 @@ class Communications:
         workflow.logger.warning("a malformed message was dropped", extra={"message_name": name, "why": why})
 
     def take(self, verb: CaseVerb, message: RawValue) -> Answer:
-        """One word on the cases: understood, obeyed or refused."""
+        """Take one word on the cases: understood, obeyed or refused."""
         said = understand(message, CaseWord)
         if isinstance(said, str):
             self.note_dropped(verb.value, said)

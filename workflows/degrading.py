@@ -96,7 +96,7 @@ class Degrading:
             raise Unproved(f"the routes could not be read: {failures.why(error)}") from error
 
     def _is_ours(self, route: EmergencyRoute) -> bool:
-        """Degraded, or last written by this run, or not touched yet: a write of ours that comes late is refused then."""
+        """Whether it is degraded, ours, or not touched yet: a write of ours that comes late is refused then."""
         found = {one.route: one.found.revision for one in self._state.brief.routes}
         mine = route.author == me()
         return route.found.mode is Mode.DEGRADED or mine or route.found.revision == found[route.route]
@@ -136,7 +136,7 @@ class Degrading:
         )
 
     async def prove(self) -> None:
-        """That what was written last is in force; Unproved where it is not, or where nobody can tell."""
+        """Prove that what was written last is in force; raise Unproved if it is not, or if nobody can tell."""
         state = self._state
         if state.proved:
             return
@@ -161,7 +161,7 @@ class Degrading:
             await workflow.sleep(timedelta(seconds=1), summary="until the data plane takes it")
 
     async def until_proved(self) -> None:
-        """Of what nobody can tell only the telling is tried again; Unproved where it is known not to be in force."""
+        """Repeat the proof, not the writing, while nobody can tell; raise Unproved if it is known not to be in force."""
         while not self._state.proved:
             try:
                 await self.prove()

@@ -101,7 +101,7 @@ class DrillExercise:
         return Ended(Outcome.COMPLETED, "")
 
     async def _baseline(self, watches: Watches) -> None:
-        """Good before anything breaks: else nothing that follows would be the fault's doing."""
+        """Check that the route is good before anything breaks: else nothing that follows would be the fault's doing."""
         brief = self._brief
         self._journal.announce("baseline", "Users' side before anything is broken.")
         began = workflow.now()
@@ -138,7 +138,7 @@ class DrillExercise:
         self._journal.announce("break", f"Broken on route {fault.route} alone: {', '.join(fault.providers)} ({kind}).")
 
     async def _detect(self, watches: Watches) -> list[Verdict]:
-        """Until the drill's own watch says that the provider is down; → what is known of whoever else was broken."""
+        """Wait until the drill's own watch says that the provider is down; → what is known of others that were broken."""
         brief = self._brief
         provider, moments = brief.wanted.provider, self._journal.moments
         try:
@@ -207,7 +207,7 @@ class DrillExercise:
         return sample
 
     async def heal(self) -> None:
-        """That it fails is only noted: the fault ends with the claim, or by itself."""
+        """Remove the fault. A failure is only noted: the fault ends with the claim, or by itself."""
         route = self._brief.wanted.route
         try:
             await workflow.execute_activity_method(

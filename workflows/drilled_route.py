@@ -41,7 +41,7 @@ class DrilledRoute:
         self._writes = 0
 
     async def claim(self) -> None:
-        """It is this drill's, as a ramp's would be; whoever holds it and is open is left alone. Raises Ended."""
+        """Claim the route for this drill, as a ramp would; whoever holds it and is open is left alone. Raises Ended."""
         brief, route, evict = self._brief, self._name, None
         for _ in range(WRITE_ATTEMPTS):
             look = await self._look()

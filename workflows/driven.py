@@ -128,7 +128,7 @@ class Driven(Visible):
         return self.driving.abort is not None or workflow.cancellation_reason() is not None
 
     async def wait(self, timeout: timedelta, summary: str) -> None:
-        """Until an order comes, or the time is over."""
+        """Wait until an order comes, or the time is over."""
         self.stop_if_ordered()
         # Compared with the end of the last wait: an order that came while something was looked at is obeyed at once.
         try:
@@ -146,7 +146,7 @@ class Driven(Visible):
             self.herald.update(text, settles=reference(asked))
 
     def take(self, verb: Verb, message: RawValue) -> Answer:
-        """One order: understood, accepted or refused, and told in the timeline."""
+        """Take one order: understood, accepted or refused, and told in the timeline."""
         order = order_in(message, SHAPES.get(verb, Order))
         if isinstance(order, str):
             self.note_dropped(verb.value, order)
@@ -163,7 +163,7 @@ class Driven(Visible):
 
 
 def reference(asked: ApprovalRequest) -> Asked:
-    """By which the buttons that ask, and the message that takes them away again, are of one question."""
+    """The reference to one question that ties the buttons that ask it to the message that takes them away again."""
     return Asked(run=workflow.info().workflow_id, step=asked.step, digest=asked.digest)
 
 

@@ -112,7 +112,7 @@ class MultiProviderEmergency(Driven):
             raise Ended(Outcome.COMPLETED, f"Dry run, nothing was changed. It would be {emergency.describe(brief)}.")
 
     async def _degrade(self) -> None:
-        """Switched on and proved; a no-op once it is."""
+        """Switch degraded service on and prove it; a no-op once it is proved."""
         state = self._known()
         if not state.expected:
             self.journal.announce("degrade", f"Switching on {emergency.describe(state.brief)}.")
@@ -176,7 +176,7 @@ class MultiProviderEmergency(Driven):
         return None
 
     async def _look(self) -> None:
-        """One probe of every provider, all at once."""
+        """Probe every provider once, all at the same time."""
         state = self._known()
         names = [watched.provider for watched in state.standings]
         order = CandidateProbe(providers=names, timeout=state.brief.probe_timeout)
@@ -195,7 +195,7 @@ class MultiProviderEmergency(Driven):
             state.standings[index] = seen
 
     async def _shift_to(self, able: Sequence[str]) -> None:
-        """Traffic by capacity to whoever is back; nothing changes while it is the same."""
+        """Give traffic by capacity to whoever is back; nothing changes while it is the same."""
         state = self._known()
         wanted = {
             route.route: shares
@@ -261,7 +261,7 @@ class MultiProviderEmergency(Driven):
             return [Headroom() for _ in self.journal.routes]
 
     def _ordered_on(self, able: Sequence[str]) -> bool:
-        """People may call it over; without any provider there is nothing to return to."""
+        """Whether people called the emergency over; without any provider there is nothing to return to."""
         ordered, self.driving.advance = self.driving.advance, False
         if ordered and not able:
             self.journal.note("Nobody serves: service stays degraded. Abort to switch it off all the same.")
@@ -318,7 +318,7 @@ class MultiProviderEmergency(Driven):
     # Ends
 
     async def _abandon(self) -> Ended:
-        """Aborted: degraded service switched off (or left on, as ordered); no traffic for anybody who is down."""
+        """Abort: switch degraded service off (or leave it on, as ordered); no traffic for anybody who is down."""
         order, state = self.driving.abort, self.state
         actor = f"Aborted by {order.actor}." if order else "Cancelled."
         self.driving.stage = Stage.PUTTING_BACK

@@ -61,7 +61,7 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def stop(*tasks: asyncio.Task[Any] | None) -> None:
-    """Nothing of them goes on once this returns."""
+    """Cancel the tasks; nothing of them goes on once this returns."""
     running = [task for task in tasks if task is not None]
     for task in running:
         task.cancel()
@@ -83,7 +83,7 @@ async def first_read(reading: Awaitable[T], command: str) -> T:
 
 
 def why_it_cannot_begin(error: FailureError, command: str) -> ApplicationError | Ended:
-    """It asked for what is not there, which fails the run; or the data plane could not be read, which needs a person."""
+    """The failure of a run that asked for what is not there; or, if the data plane cannot be read, the end for a person."""
     told = failures.told(error)
     if isinstance(told, ApplicationError) and failures.is_bad_input(error):
         return ApplicationError(f"{told.message} Nothing was changed.", type=told.type, non_retryable=True)

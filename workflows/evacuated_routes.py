@@ -34,7 +34,7 @@ class EvacuatedRoutes:
 
     @property
     def targets(self) -> list[str]:
-        """Who has the traffic now."""
+        """The providers that have the traffic now."""
         return sorted({shift.target for shift in self.shifted.values()})
 
     async def write(self, shifts: Sequence[Shift]) -> list[Written]:
@@ -131,7 +131,7 @@ class EvacuatedRoutes:
         return Ended(Outcome.ABORTED, f"Cancelled; {where} put back as found, verified.")
 
     def _may_restore(self, route: RouteNow) -> bool:
-        """Ours, or not touched yet: written all the same, so that our own write, should it come late, is refused."""
+        """Whether the route is ours or untouched; the latter is written too, so that a late write of ours is refused."""
         return route.changed_by == me() or route.revision == self.found[route.route].revision
 
     def _back(self, route: RouteNow) -> Shift:

@@ -58,7 +58,7 @@ class FailoverDrill(Driven):
         return await self._finish(await self.exercise.guarded())
 
     async def _abandon(self) -> Ended:
-        """Aborted: everything is put back, whatever mode was asked for; a drill holds nothing."""
+        """Abort: put everything back, whatever mode was asked for; a drill holds nothing."""
         brief = self._brief
         if brief is None or not self.route.claimed:
             return Ended(Outcome.ABORTED, "Aborted before anything was broken.")
@@ -93,7 +93,7 @@ class FailoverDrill(Driven):
     # Heal, return, judge
 
     async def _finish(self, ended: Ended) -> Ended:
-        """Whatever happened: no fault, clean weights, and what came of it."""
+        """End without fault and with clean weights, whatever happened, and judge what came of it."""
         route, exercise = self.route, self.exercise
         try:
             await exercise.heal()
@@ -198,4 +198,4 @@ class FailoverDrill(Driven):
     request: FailoverDrillRequest
     route: DrilledRoute
     exercise: DrillExercise
-    """Once what is to be drilled is known."""
+    """The exercise; set once what is to be drilled is known."""

@@ -25,7 +25,7 @@ class FollowOns:
         self._said = self._unasked = ""
 
     async def ask_people(self, brief: Brief | None) -> None:
-        """Routes that demand a certificate which no able target holds: a run of their own asks, and starts on a yes."""
+        """Start a run that asks about routes that demand a certificate no able target holds, and starts on a yes."""
         request, routes = self._request, self.to_ask
         if request.is_drill or not routes or brief is None or brief.automation is None:
             return
@@ -46,7 +46,7 @@ class FollowOns:
         return Ended(ended.outcome, f"{ended.reason}{self._said}", ended.command)
 
     async def declare_emergency(self, routes: Sequence[str], ended: Ended) -> Ended:
-        """No provider is left for some routes: they are served degraded until one comes back."""
+        """Start the emergency: no provider is left for some routes, which are served degraded until one comes back."""
         order = emergency_order(self._request, routes, ended.reason)
         why = await other_runs.start(order)
         if why is not None:
@@ -55,7 +55,7 @@ class FollowOns:
         return Ended(Outcome.HELD, f"{ended.reason} The emergency procedure has begun: run {order.workflow_id}.")
 
     async def watch_for_failback(self, routes: Iterable[RouteNow]) -> None:
-        """Where the route wants it, the return begins to be watched for; that it does not start holds nothing up."""
+        """Start the watch for the return where the route wants it; a watch that does not start holds nothing up."""
         for route in routes:
             if route.failback != "off" and (why := await self._why_not_watched(route)) is not None:
                 workflow.logger.warning("the failback watch did not start", extra={"route": route.route, "why": why})

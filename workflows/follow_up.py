@@ -90,7 +90,7 @@ class FollowUp(Visible):
         return {"subject": self.request.subject, "run": self.request.workflow_id, "items": self.care.items}
 
     async def _turn(self, ends: datetime) -> None:
-        """One thing: what is new is kept, work is done, people are reminded, or what comes next is waited for."""
+        """Do one thing: keep what is new, do work, remind people, or wait for what comes next."""
         now, reminder = workflow.now(), self.care.reminder_at()
         item = self.care.next_work(now)
         if self._changes != self._kept:
@@ -177,7 +177,7 @@ class FollowUp(Visible):
     # People
 
     def take(self, verb: ItemVerb, message: RawValue) -> Answer:
-        """One order: understood, obeyed or refused, and told in the timeline."""
+        """Take one order: understood, obeyed or refused, and told in the timeline."""
         order = order_in(message, _shape(verb))
         if isinstance(order, str):
             self.note_dropped(verb.value, order)

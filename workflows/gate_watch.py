@@ -34,7 +34,7 @@ class GateWatch:
         state.ours = OwnRequests()
 
     async def look(self, *, over: bool) -> Decision:
-        """One sample and what it amounts to; somebody else's change ends the run."""
+        """Take one sample; → what it amounts to. Somebody else's change ends the run."""
         state = self._state
         gates = state.held.gates if state.held else ()
         sample = await data_plane.gate_sample(self._sample_order())
@@ -47,7 +47,7 @@ class GateWatch:
         return decide(gates, {one.name: one for one in state.gates}, over=over)
 
     async def _put_right(self, sample: GateSample) -> str:
-        """Another policy was read: somebody else's ends the run; one of ours, late or from before a reset, is written over.
+        """Deal with another policy that was read: somebody else's ends the run; an old or late one of ours is written over.
 
         → why the sample tells nothing of the step.
         """

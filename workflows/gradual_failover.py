@@ -27,7 +27,7 @@ class GradualFailover(Ramp):
         return await self.carry_out(request, request.failed_provider or "", order, planner)
 
     async def more_steps(self) -> list[Step]:
-        """Off a provider that throttles the share is measured anew after each step."""
+        """Further steps off a provider that throttles: the share is measured anew after each step."""
         request, state = self.request, self.state
         assert isinstance(request, GradualFailoverRequest) and state is not None
         if request.throttled_share_percent is None:

@@ -63,7 +63,7 @@ class HealthCheck:
 
 
 def deadline(now: datetime, scheduled_at: datetime | None, interval: timedelta) -> datetime:
-    """Just before the next check is due; a run that starts late by whole intervals ends before the next one from now."""
+    """The moment just before the next check is due; for a run that is late by whole intervals, the next one from now."""
     started = scheduled_at or now
     missed = max(0, (now - started) // interval)
     due = started + (missed + 1) * interval

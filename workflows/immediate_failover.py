@@ -126,7 +126,7 @@ class ImmediateFailover(Visible):
             raise Ended(Outcome.SUPERSEDED, why)
 
     async def _read(self) -> Brief:
-        """By a local activity, the fastest; where that fails by a regular one, whose retries people can see."""
+        """Read by a local activity, the fastest; if it fails by a regular one, whose retries people can see."""
         request = self.request
         try:
             glance: Brief = await workflow.execute_local_activity_method(Traffic.brief, request, **GLANCE)
@@ -183,7 +183,7 @@ class ImmediateFailover(Visible):
         self._follow_ons.to_ask |= plan.asks
 
     def _stranded(self) -> Ended:
-        """Routes are left that nobody can take over, whatever became of the others."""
+        """The end of a run that leaves routes that nobody can take over, whatever became of the others."""
         request, why = self.request, " ".join(list(self._left.values())[:3])
         if request.target_provider and not self.routes.shifted:
             return Ended(Outcome.REJECTED, f"{why} Nothing was changed; name another target, or none.")
@@ -218,7 +218,7 @@ class ImmediateFailover(Visible):
         raise Ended(Outcome.NEEDS_HUMAN, reason, immediate.command(self.request))
 
     def _announce(self, plan: Plan) -> None:
-        """People are told as the first write begins."""
+        """Tell people as the first write begins."""
         request = self.request
         failed = self._verdicts.get(request.failed_provider)
         self._herald.opened(
@@ -276,7 +276,7 @@ class ImmediateFailover(Visible):
         )
 
     async def _abandon(self) -> Ended:
-        """Cancelled: put back what was found, unless that would send traffic to a provider known to be down."""
+        """Cancel: put back what was found, unless that would send traffic to a provider known to be down."""
         request, brief = self.request, self._brief
         if brief is None or not self.routes.tried:
             return Ended(Outcome.ABORTED, "Cancelled before any traffic was moved.")
@@ -316,7 +316,7 @@ class ImmediateFailover(Visible):
 
     request: ImmediateFailoverRequest
     routes: EvacuatedRoutes
-    """Once they are read."""
+    """The routes to evacuate; set once they are read."""
     _follow_ons: FollowOns
 
 

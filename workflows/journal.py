@@ -26,17 +26,17 @@ OPENED = "failover_runs_opened_total"
 OPENED_HELP = "Runs that began, by procedure; dry runs are none."
 
 LISTED_ROUTES = 20
-"""Past so many routes there is a count instead: the server terminates a run whose keyword list passes 2,048 bytes."""
+"""The most routes that are listed; more are only counted: a keyword list beyond 2,048 bytes terminates the run."""
 
 DETAILS_LIMIT = 18_000
 """Bytes of current details; the server takes 20 KB."""
 
 KEPT_ENTRIES = 500
-"""Bound of a timeline: how it began and what happened last are kept; in the middle a long run says the same again."""
+"""The most entries of a timeline: its beginning and its end are kept; in the middle a long run says the same again."""
 
 
 KEPT_WRITES = 1_000
-"""Bound of the policy over time, in the same way: an emergency may write for days."""
+"""The most writes of the policy that are kept, in the same way: an emergency may write for days."""
 
 
 class Asked(Protocol):
@@ -79,7 +79,7 @@ class Journal:
         *,
         counted: bool = True,
     ) -> None:
-        """`counted`: among the runs that metrics tell of."""
+        """Open the record of the run. `counted`: among the runs that metrics tell of."""
         if counted:
             # Of a replay the meter counts nothing.
             workflow.metric_meter().create_counter(OPENED, OPENED_HELP).add(1, {"procedure": self.procedure})
@@ -108,7 +108,7 @@ class Journal:
         workflow.set_current_details(self._details())
 
     def note(self, text: str) -> None:
-        """One thing that happened, now."""
+        """Note one thing that happened, now."""
         self.timeline.append(TimelineEntry(at=workflow.now(), step=self.phase, text=text))
         if len(self.timeline) > KEPT_ENTRIES:
             del self.timeline[KEPT_ENTRIES // 2]
@@ -130,7 +130,7 @@ class Journal:
             del self.writes[KEPT_WRITES // 2]
 
     def remark(self, text: str) -> None:
-        """Something that people must find without reading the timeline: it stands among the notes of the report, too."""
+        """Note what people must find without reading the timeline: it stands among the notes of the report, too."""
         self.note(text)
         if text not in self.notes:
             self.notes.append(text)
@@ -219,7 +219,7 @@ class Visible:
 
     @workflow.signal
     def note(self, message: RawValue) -> None:
-        """Something that the run should know of: another alert about its provider, a remark by a person."""
+        """Note what the run should know of: another alert about its provider, a remark by a person."""
         said = understand(message, Note)
         if isinstance(said, str):
             self.note_dropped("note", said)

@@ -26,7 +26,7 @@ class Outward:
         self._begun = workflow_id is not None
 
     def begin(self, incident: Incident, ask: Callable[[str], None]) -> None:
-        """Once; `ask` tells people what they are asked before a support case is opened."""
+        """Begin to tell, once; `ask` tells people what they are asked before a support case is opened."""
         if not self._begun:
             self._begun = True
             self._after(lambda: self._open(incident, ask))

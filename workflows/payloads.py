@@ -122,7 +122,7 @@ class StrictPayloadConverter(CompositePayloadConverter):
 
 
 data_converter = replace(DataConverter.default, payload_converter_class=StrictPayloadConverter)
-"""For every client and worker of the product that encrypts nothing."""
+"""The converter of every client and worker of the product that encrypts nothing."""
 
 
 def encrypting(codec: PayloadCodec) -> DataConverter:
@@ -159,7 +159,7 @@ def explain(error: BaseException) -> str:
 
 
 def _blind(reason: str, value: object) -> str:
-    """Our own validators say in a configuration file what is wrong with which value; here nobody's value is repeated."""
+    """Hide values in a reason: our validators tell them, for a configuration file; here nobody's value is repeated."""
     for text in sorted(_texts(value), key=len, reverse=True):
         for shown in (repr(text), text):
             reason = reason.replace(shown, "…")

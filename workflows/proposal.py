@@ -95,7 +95,7 @@ class Proposal(Driven):
         self.herald.update(f"{text} Run: `{command}`", urgent=True, asks=reference(asked))
 
     async def _unanswered(self) -> str:
-        """Nobody answered: as configured, and not where the trouble is over."""
+        """Go on as configured though nobody answered; → why. Raises Ended if nothing starts, or the trouble is over."""
         waited = render_duration(timedelta(seconds=self.request.deadline_seconds))
         self.settle(f"Nobody answered within {waited}.")
         if self.request.at_deadline == "nothing":

@@ -59,7 +59,7 @@ class Ramp(Asking):
     # What a procedure may add
 
     async def before_planning(self, order: BriefOrder, planner: Planner) -> None:
-        """Whatever must be so before the route is claimed; raises Ended where it does not become so."""
+        """Prepare what must be so before the route is claimed; raise Ended if it does not become so."""
 
     def ordered_step(self, value: float, number: int) -> Step | None:
         """The step for a percent that an operator orders, where the procedure knows such orders."""
@@ -244,7 +244,7 @@ class Ramp(Asking):
     # Hold
 
     def start_hold(self, step: Step) -> None:
-        """From the beginning, also of a step that is tried again."""
+        """Start the wait of a step from its beginning, also of a step that is tried again."""
         state = self.known()
         skips = self.request.emergency or self.driving.escalated
         state.held = step
@@ -341,7 +341,7 @@ class Ramp(Asking):
     # Ends, and new beginnings
 
     async def _abandon(self) -> Ended:
-        """Aborted or cancelled, at whatever moment: put back what was found, or hold, as ordered."""
+        """End an aborted or cancelled run, at whatever moment: put back what was found, or hold, as ordered."""
         order = self.driving.abort
         actor = f"Aborted by {order.actor}." if order else "Cancelled."
         self.driving.question = None

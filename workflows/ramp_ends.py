@@ -87,7 +87,7 @@ class RampEnds:
         return Ended(Outcome.NEEDS_HUMAN, f"{reason} But {found} could not be {done}: {why}.", command(self._request))
 
     async def _write_back(self, outcome: Outcome, reason: str, wanted: Distribution | None) -> Ended:
-        """Until it is accepted, or somebody else's change is seen; `wanted` None: whatever is in force is held.
+        """Write until it is accepted, or somebody else's change is seen; `wanted` None: whatever is in force is held.
 
         Written as a new revision even where nothing seems to differ: a write of ours that comes late is refused then.
         """

@@ -17,7 +17,7 @@ from failover.ramp import Fallback, RampBrief, RampPlan, Step
 
 
 class Place(StrEnum):
-    """Where in the plan a run is."""
+    """The place in the plan where a run is."""
 
     APPROVE = "approve"
     SET = "set"

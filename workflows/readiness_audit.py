@@ -81,7 +81,7 @@ SILENT = Unseen("its model does not answer")
 
 @workflow.defn(name=NAME)
 class ReadinessAudit:
-    """Bounded in time: what was not looked at by then is unknown."""
+    """Audit within a bounded time: what was not looked at by then is unknown."""
 
     def __init__(self) -> None:
         self._done, self._total, self._last = 0, 0, "planning"
@@ -102,7 +102,7 @@ class ReadinessAudit:
         return AuditResult(id=looked.id, score=kept.score, checks=kept.checks, standings=listed, told=told)
 
     async def _look(self, request: ReadinessAuditRequest, plan: AuditPlan) -> Looked:
-        """Everything side by side; the activities themselves keep the load of each provider low."""
+        """Look at everything side by side; the activities themselves keep the load of each provider low."""
         self._until, self._silence = workflow.now() + plan.timeout, plan.prompt_timeout + SILENCE
         names = sorted({target.provider for target in plan.targets})
         sets = {prompts(target): GoldenOrder(provider=target.provider, route=target.route) for target in plan.targets}

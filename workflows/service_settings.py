@@ -92,7 +92,7 @@ class ServiceSettings(Visible):
         return look
 
     async def _refuse_under_a_ramp(self, look: RouteLook) -> None:
-        """Its next write would be refused, and the ramp end for the sake of a cache."""
+        """Refuse while a ramp is open: its next write would be refused, and the ramp end for the sake of a cache."""
         if look.claim and await other_runs.is_open(look.claim):
             raise Ended(
                 Outcome.REJECTED,
@@ -140,7 +140,7 @@ class ServiceSettings(Visible):
         return " The emergency that is under way puts back what it found." if look.found.mode is Mode.DEGRADED else ""
 
     async def _put_back(self) -> Ended:
-        """Cancelled: what was found, unless somebody else has changed the route since."""
+        """Cancel: put back what was found, unless somebody else has changed the route since."""
         brief = self._brief
         if brief is None or not self._written:
             return Ended(Outcome.ABORTED, "Cancelled. Nothing had been changed.")

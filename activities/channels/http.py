@@ -10,7 +10,7 @@ import httpx
 from failover.errors import ChannelFailed
 
 BUSY = (408, 420, 425, 429)
-"""Not now; Statuspage said 420 for many years."""
+"""The statuses that mean "not now"; Statuspage said 420 for many years."""
 
 
 class Caller:

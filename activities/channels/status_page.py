@@ -11,7 +11,7 @@ from failover.errors import ChannelFailed
 STATUSPAGE = "https://api.statuspage.io/v1"
 
 METADATA = "failover"
-"""Under which name of an incident's metadata our key stands."""
+"""The name under which our key stands in an incident's metadata."""
 
 
 class StatuspageChannel:

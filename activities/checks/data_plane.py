@@ -12,7 +12,7 @@ from failover.readiness import worst
 from failover.units import count, milliseconds
 
 SKEW = timedelta(seconds=2)
-"""More than that, and windows of counters no longer are what they say."""
+"""The most that the clocks may differ; beyond it, windows of counters no longer are what they say."""
 
 
 BATCH = 500

@@ -15,7 +15,7 @@ from failover.errors import ChannelFailed
 from failover.findings import Finding, ok, warning
 
 PATIENCE = timedelta(seconds=5)
-"""With Slack."""
+"""The timeout of a call to Slack."""
 
 MEANINGS = {
     "api_key_env": "the provider refuses us without it",
@@ -42,7 +42,7 @@ def secrets(config: Config, environ: Mapping[str, str]) -> list[Finding]:
 
 
 def senders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
-    """Whose alerts are taken: a sender without its secret (CloudWatch: without a topic) is refused at the door."""
+    """Tell whose alerts are taken: a sender without its secret (CloudWatch: without a topic) is refused at the door."""
     known = sorted(
         ((name, one) for name, one in config.webhooks.senders.items() if one.kind != "deploy"),
         key=lambda named: named[0],
@@ -100,7 +100,7 @@ async def slack(settings: Slack, environ: Mapping[str, str]) -> list[Finding]:
 
 
 def hold(found: Hold | None) -> Finding:
-    """Somebody may have stopped everything that starts by itself."""
+    """Warn if somebody has stopped everything that starts by itself."""
     if found is not None and found.in_force(datetime.now(UTC)):
         return warning("automation", str(found), "`failoverctl automation resume`, once its reason is gone")
     return ok("automation", "it is not held")

@@ -57,7 +57,7 @@ def answers(about: str, config: Config, key: str, probe: Probe, service: Service
 
 
 def baselines(config: Config, suites: Mapping[str, Suite], store: BaselineStore, now: datetime) -> list[Finding]:
-    """Of the suite that the health check asks."""
+    """Judge each provider's baseline of the suite that the health check asks."""
     settings = config.detection.accuracy
     if not settings.enabled:
         return []
@@ -83,7 +83,7 @@ def _baseline(config: Config, suite: Suite, store: BaselineStore, key: str, now:
 
 
 async def sources(config: Config, made: Mapping[str, PassiveSource]) -> list[Finding]:
-    """Whoever counts users' tries beside the gateway."""
+    """Judge the sources that count users' tries beside the gateway."""
     return list(await asyncio.gather(*(_source(config, name, source) for name, source in made.items())))
 
 

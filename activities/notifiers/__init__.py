@@ -1,1 +1,1 @@
-"""Where messages go: one adapter per destination, behind one port."""
+"""The destinations of messages: one adapter each, behind one port."""

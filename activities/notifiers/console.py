@@ -17,6 +17,6 @@ class ConsoleNotifier:
         return message.thread or MessageRef(channel="console", id=message.key)
 
     async def reachable(self) -> Finding:
-        """Nobody looks at a log at night."""
+        """Always a warning: nobody looks at a log at night."""
         said = "messages go to the workers' log alone"
         return warning("notifications", said, "set a Slack token: notifications.slack.token_env names its variable")

@@ -161,7 +161,7 @@ class SlackNotifier:
         return channel, answer.get("messages") or []
 
     def _channel_id(self) -> str:
-        """Messages are posted to a name, but read only by id."""
+        """The channel's id: messages are posted to a name, but read only by id."""
         for page in self._slack.conversations_list(exclude_archived=True, limit=1000):
             for channel in page["channels"]:
                 if channel["name"] == self._channel.removeprefix("#"):

@@ -67,7 +67,7 @@ def _with(claim: Claim, sign: Sign | None) -> Claim:
 
 
 def _first_bad(looked: View) -> FirstBad | None:
-    """Of the provider that the run was about, as the record has it, else as the samples do."""
+    """The first bad sample of the provider that the run was about: the record's, else the first in the samples."""
     at = first_bad_of(looked.record) or looked.of_focus.first
     if at is None:
         return None

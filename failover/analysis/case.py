@@ -10,7 +10,7 @@ from failover.replay import DetectorSample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a provider's answers come from, as it is configured now."""
+    """The model and region that a provider answers from, as configured now."""
 
     model: str = ""
     region: str = ""
@@ -121,10 +121,10 @@ class Case:
 
 
 LONGEST = timedelta(minutes=30)
-"""Of what came after the decision: a ramp may go on for hours, and the cause lies at its beginning."""
+"""The most time after the decision that is analysed: a ramp may take hours, and the cause lies at its beginning."""
 
 LEAD = timedelta(minutes=5)
-"""Before the decision, where nobody recorded a first bad sample."""
+"""How long before the decision the trouble is taken to begin if nobody recorded a first bad sample."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +137,12 @@ class Span:
 
 
 def first_bad_of(record: RunRecord) -> datetime | None:
-    """As the run noted it, or as the verdict that it began with says."""
+    """The moment of the first bad sample, as the run noted it, else as the verdict that it began with says."""
     return record.moments.first_bad or (record.verdict.first_bad_at if record.verdict else None)
 
 
 def span_of(record: RunRecord, now: datetime, lookback: timedelta) -> Span:
-    """Where a record's moments contradict one another, the order of the run decides."""
+    """The time to analyse; if the record's moments contradict one another, the order of the run decides."""
     moments = record.moments
     onset = min(first_bad_of(record) or moments.decided - LEAD, moments.decided)
     ended = max(moments.closed or now, moments.decided)
@@ -150,7 +150,7 @@ def span_of(record: RunRecord, now: datetime, lookback: timedelta) -> Span:
 
 
 def seconds(span: timedelta) -> str:
-    """For people: "0.4 s", "95 s", "11 min 40 s", "3 h"."""
+    """Render a time span for people: "0.4 s", "95 s", "11 min 40 s", "3 h"."""
     if span < timedelta(seconds=10):
         return f"{max(0.0, span.total_seconds()):.1f} s"
     minutes, rest = divmod(round(span.total_seconds()), 60)

@@ -9,7 +9,7 @@ from failover.incident import Outcome, RunRecord
 from failover.replay import DetectorSample
 
 SAME = timedelta(seconds=5)
-"""Beside a probe's cadence: what is no further apart is the same change, told by a run and seen by the detectors."""
+"""Changes no further apart than this, plus a probe's cadence, are one: told by a run and seen by the detectors."""
 
 ALL = 10_000
 """Basis points; with fewer or more, not every provider's watch has seen the change yet."""
@@ -65,7 +65,7 @@ def _noticed(samples: Sequence[DetectorSample]) -> list[PolicyChange]:
 
 
 def _seen(route: _Route, sample: DetectorSample, name: str, share: int) -> list[PolicyChange]:
-    """One provider's share on the route; → the changes that are whole with it."""
+    """Note one provider's share on the route; → the changes that are whole with it."""
     provider, done = sample.provider, list[PolicyChange]()
     if route.open is not None and sample.at - route.open.at > SAME:
         done, route.open = [route.open], None
@@ -91,7 +91,7 @@ def _same(noticed: PolicyChange, known: PolicyChange) -> bool:
 
 
 def _attributed(change: PolicyChange, records: Sequence[RunRecord]) -> PolicyChange:
-    """To the run that was under way on the route; where somebody else took the route from it, nobody can tell."""
+    """Attribute a change to the run that was under way on its route; to nobody if another took the route from it."""
     for record in records:
         ours = any(shift.route == change.route for shift in record.routes)
         if ours and record.moments.decided <= change.at <= (record.moments.closed or change.at) + SAME:

@@ -43,13 +43,13 @@ def shortly_before(view: View, at: datetime) -> bool:
 
 
 def deploys_before(view: View) -> list[Deploy]:
-    """Latest first."""
+    """The deploys shortly before the trouble, latest first."""
     found = [one for one in view.case.deploys or () if shortly_before(view, one.at)]
     return sorted(found, key=lambda one: one.at, reverse=True)
 
 
 def changes_before(view: View) -> list[PolicyChange]:
-    """Those of others than this run, oldest first. What the detectors noticed had been made before."""
+    """Changes shortly before by others than this run, oldest first. What the detectors noticed had been made before."""
     ours = view.record.workflow_id
     return [
         one
@@ -80,7 +80,7 @@ def _raised(view: View) -> list[PolicyChange]:
 
 
 def explained(view: View) -> Sign | None:
-    """Against every class of failure: it says what failed, and a change before it that fits says why it began."""
+    """A sign against every class of failure if a change fits: they say what failed, the change says why it began."""
     fitting = [
         one
         for one in change_claims(view)
@@ -183,7 +183,7 @@ def _fits_load(view: View, before: int) -> Sign:
 
 
 def shared_claims(view: View) -> list[Claim]:
-    """Where others failed at the same moment, what they share stands above any one of them."""
+    """Claims of what several providers share that failed at the same moment: it stands above any one of them."""
     failing = [
         name for name in [view.focus, *view.together] if name and view.seen.get(name, Seen(provider=name)).failures
     ]

@@ -98,7 +98,7 @@ def way_of(kind: FailureKind) -> Way:
 
 
 def class_claims(view: View) -> list[Claim]:
-    """One a provider and class of failure, and those about speed and quality."""
+    """The claims: one for each provider and class of failure, and those about speed and quality."""
     about = dict.fromkeys([view.focus, *(name for name, one in view.seen.items() if one.fails)])
     claims = [claim for name in about if name for way in WAYS if (claim := _claim(view, name, way)) is not None]
     return [*claims, *_by_condition(view)]

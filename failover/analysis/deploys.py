@@ -40,7 +40,7 @@ class DeployNote(BaseModel):
     by: Annotated[str, Field(max_length=200), AfterValidator(lambda text: clean(text, 200))] = ""
 
     def noted(self, now: datetime, by: str) -> Deploy:
-        """RequestError where it has not happened yet."""
+        """The deploy as it is kept. RequestError if it has not happened yet."""
         at = (self.at or now).astimezone(UTC)
         if at > now + AHEAD:
             raise RequestError(

@@ -70,14 +70,14 @@ class Seen:
 
     @property
     def fails(self) -> bool:
-        """Enough, and often enough, to be called so."""
+        """Whether failures are enough, and frequent enough, to say that the provider fails."""
         return self.failures >= FEW and self.failures * 50 >= len(self.probes) + self.tries
 
     def of(self, kinds: Iterable[FailureKind]) -> int:
         return sum(self.failing[kind].count for kind in kinds if kind in self.failing)
 
     def part(self, kinds: Iterable[FailureKind]) -> float:
-        """Of its failures."""
+        """The share of its failures that are of these kinds, 0 to 1; 0 if nothing failed."""
         return self.of(kinds) / self.failures if self.failures else 0.0
 
     @property
@@ -90,9 +90,9 @@ APART = timedelta(seconds=60)
 
 
 def narrowed(span: Span, samples: Sequence[DetectorSample], provider: str, decided: datetime) -> Span:
-    """Where no first bad sample was noted: from the first failure of the trouble that was there when it was decided.
+    """Set the onset where no first bad sample was noted: the first failure of the trouble there at the decision.
 
-    Without one, from the end of the last trouble before.
+    If there was none, the end of the last trouble before.
     """
     mine = [one for one in samples if provider in ("", one.provider)]
     failed = sorted(at for one in mine for at in _failed_at(one) if span.onset <= at <= decided)
@@ -109,7 +109,7 @@ def narrowed(span: Span, samples: Sequence[DetectorSample], provider: str, decid
 
 
 def _failed_at(sample: DetectorSample) -> list[datetime]:
-    """By the clock of whoever sampled."""
+    """The moments at which probes and users' tries failed, by the clock of whoever sampled."""
     tried = [
         window.first_failure_at - (told.at - sample.at)
         for told in sample.counted

@@ -43,7 +43,7 @@ STRONG, MODERATE = 75, 45
 """Points from which on evidence counts as that."""
 
 LEAST = 10
-"""With fewer points nothing is claimed."""
+"""The points below which nothing is claimed."""
 
 CLOSE = 10
 """Two claims no further apart are told as undecided."""
@@ -68,7 +68,7 @@ class Claim:
 
     @property
     def points(self) -> int:
-        """0 to 100."""
+        """The points of the claim, 0 to 100."""
         return max(0, min(100, sum(sign.points for sign in self.signs)))
 
     @property
@@ -136,7 +136,7 @@ class Analysis:
 
     @property
     def known(self) -> bool:
-        """There is one cause, by more than a weak sign; an alert that no sample bears out is none."""
+        """Whether there is one cause, by more than a weak sign; an alert that no sample bears out is none."""
         first = self.claims[0] if self.claims else None
         if first is None or self.undecided:
             return False

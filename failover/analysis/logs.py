@@ -12,7 +12,7 @@ from failover.analysis.case import LogLine, Logs, Span
 from failover.incident import RunRecord
 
 AROUND = timedelta(seconds=30)
-"""Before the first bad sample and after the end."""
+"""How long before the first bad sample and after the end log lines still belong to the run."""
 
 WIDTH = 300
 """Characters of a line."""
@@ -73,7 +73,7 @@ def correlated(
     secrets: Collection[str],
     most: int,
 ) -> Logs:
-    """Of each process's lines those that belong here; where they are more than `most`, the loudest and nearest."""
+    """The lines of each process's log that belong to the run; if they are more than `most`, the loudest and nearest."""
     found: list[tuple[int, LogLine]] = []
     names, unread = [], 0
     wanted = _words(record, providers)
@@ -111,7 +111,7 @@ def _words(record: RunRecord, providers: Collection[str]) -> list[re.Pattern[str
 
 
 def _weight(line: LogLine, raw: str, words: Sequence[re.Pattern[str]]) -> int:
-    """0: it does not belong here. What is loud does, whomever it names; what names the incident comes first."""
+    """Weigh a line; 0: it does not belong here. What is loud does, whomever it names; what names the incident is first."""
     named = any(word.search(raw) for word in words)
     return _LOUD.get(line.level, 0) + len(_LOUD) * named
 

@@ -24,7 +24,7 @@ def file_name(analysis: Analysis) -> str:
 
 
 def text(analysis: Analysis, width: int = WIDTH) -> str:
-    """No line is longer than `width`."""
+    """Render an analysis as plain text, with no line longer than `width`."""
     lines = [*_wrapped(_title(analysis), width), *_wrapped(_answer(analysis), width)]
     for heading, told in _parts(analysis):
         lines += ["", heading]
@@ -41,7 +41,7 @@ def _wrapped(line: str, width: int, indent: str = "") -> list[str]:
 
 
 def markdown(analysis: Analysis) -> str:
-    """For a report; what others wrote is shown as text, never as markup."""
+    """Render an analysis as Markdown for a report; what others wrote is shown as text, never as markup."""
     sections = [f"# {_escaped(_title(analysis))}", f"**{_escaped(_answer(analysis))}**"]
     for heading, told in _parts(analysis):
         if heading.startswith("Log lines"):
@@ -157,7 +157,7 @@ def _statuses(analysis: Analysis) -> Iterator[str]:
 
 
 def _when(status: ProviderStatus, analysis: Analysis) -> str:
-    """Kept at the time of the incident, or asked afterwards."""
+    """Say whether a status was kept at the time of the incident or asked afterwards."""
     return "kept at the time" if status.asked_at <= analysis.span.until else "asked afterwards"
 
 

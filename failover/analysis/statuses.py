@@ -38,7 +38,7 @@ def _status(provider: str, troubles: list[Trouble], said: str, asked_at: datetim
 
 
 def _said(told: Mapping[str, Any], wanted: re.Pattern[str], about: str | None) -> str:
-    """Of the components that are meant; the page's own summary where all of it is."""
+    """What a page says of the components that are meant, or its own summary if all of it is meant."""
     if about is None:
         status = told.get("status")
         return str(status.get("description", "")) if isinstance(status, dict) else ""

@@ -55,7 +55,7 @@ class View:
 
     @property
     def quiet(self) -> bool:
-        """Nothing failed before it was decided, as far as samples tell."""
+        """Whether nothing was wrong before the decision, as far as the verdict and the samples tell."""
         verdict, decided, found = self.record.verdict, self.record.moments.decided, self.of_focus
         troubled = verdict is not None and verdict.condition not in (Condition.HEALTHY, Condition.BLIND)
         return not troubled and (found.failures < FEW or found.first is None or found.first > decided)
@@ -66,7 +66,7 @@ class View:
         return self.of_focus.worst or self._named
 
     def part(self, kinds: Collection[FailureKind]) -> float:
-        """Of the failures, those of these kinds."""
+        """The share of the failures that are of these kinds; if none was sampled, 1 or 0 by what the verdict names."""
         return self.of_focus.part(kinds) if self.of_focus.failures else float(self._named in kinds)
 
     @property

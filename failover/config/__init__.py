@@ -157,7 +157,7 @@ class Config(Section):
         return (own or self.detection.automation.without_certificate) == "ask"
 
     def targets_of(self, route: str) -> list[str]:
-        """Everybody who may have to take over on a route: the chains of those who serve it, and whoever else serves it."""
+        """All who may have to take over on a route: the chains of those who serve it, and whoever else serves it."""
         successors = self.successors_of(route)
         chained = [name for chain in successors.values() for name in chain]
         return list(dict.fromkeys([*chained, *(successors if len(successors) > 1 else [])]))
@@ -191,12 +191,12 @@ class Config(Section):
         return "known: " + ", ".join(sorted(self.providers))
 
     def chain(self, route: str, failed: str) -> list[str]:
-        """Who may take over the failed provider's traffic on a route, best first."""
+        """The providers that may take over the failed provider's traffic on a route, best first."""
         override = self.routes[route].chains if route in self.routes else {}
         return list(override.get(failed, self.failover_chains.get(failed, [])))
 
     def targets(self, route: str) -> Targets:
-        """Of a route that the data plane has and the configuration does not name (any more), the usual ones."""
+        """The targets of a route; of one that the data plane has and the configuration does not (any more), the usual ones."""
         return self.routes[route].targets if route in self.routes else Targets()
 
     def template(self, route: str) -> str | None:
@@ -208,7 +208,7 @@ class Config(Section):
         return {name: provider.capacity for name, provider in self.providers.items()}
 
     def contacts(self, providers: Collection[str]) -> dict[str, str]:
-        """Whom to call about these providers, where the configuration says so."""
+        """Provider → whom to call about it, if the configuration says so."""
         named = {name: self.providers[name].emergency_contact for name in providers if name in self.providers}
         return {name: contact for name, contact in sorted(named.items()) if contact}
 

@@ -1,4 +1,4 @@
-"""What may be done without a person."""
+"""Automation: what may be done without a person."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -11,7 +11,7 @@ from failover.units import PositiveDuration
 
 
 def unquoted_off(value: object) -> object:
-    """YAML reads a bare `off` as false; nobody who writes it means anything else."""
+    """Read a bare `off`, which YAML takes for false, as the word: nobody who writes it means anything else."""
     return "off" if value is False else value
 
 

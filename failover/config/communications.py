@@ -1,4 +1,4 @@
-"""Who outside is told of an incident, and what is opened for it. All of it is off until it is configured."""
+"""Communications: who outside is told, and what is opened there. All of it is off until it is configured."""
 
 from datetime import timedelta
 from enum import StrEnum

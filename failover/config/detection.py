@@ -158,7 +158,7 @@ class Detection(Section):
 
     @property
     def slowest(self) -> timedelta:
-        """From the first bad probe to unhealthy, by probes alone, where each of them hangs until its timeout."""
+        """The longest time from the first bad probe to unhealthy, by probes alone, if each hangs until its timeout."""
         return (self.failure_threshold - 1) * self.probe.cadence + self.probe.timeout
 
     @model_validator(mode="after")

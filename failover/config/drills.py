@@ -33,7 +33,7 @@ class Day(StrEnum):
 
     @property
     def number(self) -> int:
-        """0 is Monday."""
+        """The number of the weekday; 0 is Monday."""
         return list(Day).index(self)
 
 
@@ -181,7 +181,7 @@ class Drills(Section):
     schedules: dict[Name, DrillSchedule] = {}
 
     def blackout(self, now: datetime) -> str | None:
-        """Why no drill begins now, or None."""
+        """The reason why no drill begins now, or None."""
         for name, window in self.blackouts.items():
             if window.covers(now):
                 why = f" ({window.why})" if window.why else ""

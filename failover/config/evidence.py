@@ -1,4 +1,4 @@
-"""Where the evidence of runs is kept."""
+"""The place where the evidence of runs is kept."""
 
 from datetime import timedelta
 from typing import Self

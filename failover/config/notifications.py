@@ -1,4 +1,4 @@
-"""Who is told, and where."""
+"""Notifications: who is told, and where."""
 
 from datetime import timedelta
 

@@ -96,7 +96,7 @@ def _to_the_end(percents: list[float]) -> list[float]:
 
 
 Percents = Annotated[list[Percent], AfterValidator(_to_the_end)]
-"""Of the share that moves: rising, to the whole of it."""
+"""Percents of the share that moves: rising, to the whole of it."""
 
 
 class Canary(Section):

@@ -12,7 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 14, 14, 68
 """Room for the axes, in the units of the drawing."""
 
 ROWS, TOUCHING = 3, 22
-"""Of the numbers of marks: how many rows there are, and how close two numbers may stand in one."""
+"""The number of rows for the marks' numbers, and how close two may stand in one row, in the units of the drawing."""
 
 SERIES = 6
 """Colours that the page knows, as s1 to s6."""
@@ -87,7 +87,7 @@ def _limit(plot: Plot, scale: _Scale) -> str:
 
 
 def _stacked(lines: Sequence[Line], scale: _Scale) -> list[str]:
-    """Each share on top of those before it; a policy holds until the next."""
+    """Draw each share on top of those before it; a policy holds until the next."""
     count = len(lines[0].points)
     below, parts = [0.0] * count, []
     for number, line in enumerate(lines):
@@ -139,7 +139,7 @@ def _runs(line: Line) -> list[list[tuple[datetime, float]]]:
 
 
 def numbered(marks: Sequence[Mark]) -> list[tuple[int, Mark]]:
-    """Marks at one moment are one number."""
+    """Number the marks; marks at one moment share a number."""
     found: list[tuple[int, Mark]] = []
     for mark in marks:
         same = found and mark.at - found[-1][1].at < timedelta(milliseconds=1)
@@ -164,7 +164,7 @@ def _marks(marks: Sequence[Mark], scale: _Scale) -> list[str]:
 
 
 def _told(plot: Plot) -> str:
-    """For those who do not see it."""
+    """Describe a plot in words for those who do not see it."""
     said = []
     for line in plot.lines:
         values = [value for _, value in line.points if value is not None]

@@ -82,10 +82,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Drawn in HTML only: Markdown has the same figures in its tables.
+    """A plot, drawn in HTML only: Markdown has the same figures in its tables.
 
     `stacked`: shares that sum to 100, each kept until the next point. `limit`: what the values should stay below.
-    `spelled`: what the marks mean is told with it. `span`: of the axis of time; None: as the lines and marks have it.
+    `spelled`: whether it tells what the marks mean. `span`: of the axis of time; None: as the lines and marks have it.
     """
 
     title: str
@@ -118,7 +118,7 @@ class Report:
     sections: Sequence[Section]
     figures: Mapping[str, Any]
     file_name: str
-    """Without its ending."""
+    """The file's name without its ending."""
 
 
 def text(words: str) -> Paragraph:

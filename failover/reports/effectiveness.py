@@ -158,7 +158,7 @@ def _runs(measured: Sequence[tuple[RunRecord, Sequence[Kpi]]]) -> Table:
 
 
 def _found(record: RunRecord, kpi: Kpi) -> str:
-    """Only where the indicators bind: a ramp's plan has its own times."""
+    """Render an indicator; "–" where the indicators do not bind: a ramp's plan has its own times."""
     if not binds(record):
         return "–"
     return f"{kpi.render()}{' MISSED' if kpi.met is False else ''}"

@@ -56,7 +56,7 @@ def _section(section: Section) -> str:
 
 
 def _told_once(blocks: Sequence[Block]) -> list[Block]:
-    """Moments that several plots mark are spelled out under the first."""
+    """Spell moments that several plots mark out under the first plot only."""
     told: list[Block] = []
     known: Sequence[Mark] = ()
     for block in blocks:

@@ -98,7 +98,7 @@ def clock_figures(record: RunRecord) -> dict[str, float]:
 
 
 def answer(record: RunRecord) -> list[Block]:
-    """Is it handled, and what do I need to do?"""
+    """Say whether it is handled, and what people need to do."""
     if record.outcome is Outcome.NEEDS_HUMAN:
         needed = Paragraph([Strong("A person is needed."), f" {record.reason}"], Tone.BAD)
         return [needed, text("Run:"), Command(record.command)] if record.command else [needed]

@@ -61,7 +61,7 @@ def _piece(piece: Piece) -> str:
 
 
 def _flat(words: str) -> str:
-    """On one line: nobody's words may look like a heading of ours."""
+    """Put words on one line: nobody's words may look like a heading of ours."""
     return words.replace("\r", " ").replace("\n", " ")
 
 

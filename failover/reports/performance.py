@@ -51,7 +51,7 @@ def impact_kpis(record: RunRecord) -> list[Kpi]:
 
 
 def lasted(record: RunRecord) -> timedelta | None:
-    """From the first bad sample (or the decision) to the restoration."""
+    """The time from the first bad sample (or the decision) to the restoration; None if nothing was restored."""
     return record.moments.restored - zero_of(record) if record.moments.restored else None
 
 

@@ -1,4 +1,4 @@
-"""Which time a report is about, as people write it."""
+"""The time that a report is about, as people write it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

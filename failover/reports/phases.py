@@ -61,7 +61,7 @@ class Phase:
 
 
 def phases(record: RunRecord) -> list[Phase]:
-    """Those that the run came to, in order; "before" ends where the trouble (or a ramp) begins."""
+    """The phases that the run came to, in order; "before" ends where the trouble (or a ramp) begins."""
     moments = record.moments
     borders = [
         ("before", None),

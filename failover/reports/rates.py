@@ -33,7 +33,7 @@ class Rate:
 
     @property
     def interval(self) -> Interval | None:
-        """At 95 % confidence."""
+        """The interval of the rate at 95 % confidence; None if nothing was counted."""
         return wilson(self.succeeded, self.counted) if self.counted else None
 
     @property

@@ -71,7 +71,7 @@ def share_plot(record: RunRecord, route: str, marks: Sequence[Mark]) -> Plot:
 
 
 def tries_plot(record: RunRecord, marks: Sequence[Mark]) -> Plot | None:
-    """Where first tries really went."""
+    """Plot where first tries really went; None if none are known."""
     names = sorted({one.provider for each in drawn(record) for one in each.providers})
     if not names:
         return None
@@ -148,7 +148,7 @@ def drawn(record: RunRecord) -> Sequence[Slice]:
 
 
 def span(record: RunRecord) -> tuple[datetime, datetime]:
-    """From the first thing that is known to the end."""
+    """The time from the first thing that is known to the end."""
     moments = record.moments
     ends = [moment for moment in (moments.closed, moments.restored, moments.decided) if moment is not None]
     end = max([*ends, *(write.at for write in record.writes)])

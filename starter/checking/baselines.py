@@ -16,7 +16,7 @@ from starter.output import say
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whose figures: a provider's tries for a route, or (`provider` "") the route's users; `decides`: it is what is asked."""
+    """The figures of a provider's tries for a route, or (`provider` "") of its users; `decides`: it is what is asked."""
 
     route: str
     provider: str
@@ -25,7 +25,7 @@ class Subject:
 
 
 async def compared(context: CheckContext, subjects: Sequence[Subject]) -> list[Check]:
-    """Each against its baseline. Without one it is not proved; what carries no traffic is told, and decides nothing."""
+    """Compare each with its baseline: not proved without one. What carries no traffic is told, and decides nothing."""
     store = PerformanceBaselines(context.evidence().archive)
     return [await asyncio.to_thread(_compared, context, store, one) for one in subjects]
 
@@ -56,5 +56,5 @@ def _warn_of_age(baseline: PerformanceBaseline | None, now: datetime, stale_afte
 
 
 def serving(policy: TrafficPolicy) -> list[str]:
-    """Who carries traffic of a route."""
+    """The providers that carry traffic of a route."""
     return sorted(name for name, share in policy.distribution.items() if share)

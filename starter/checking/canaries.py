@@ -61,7 +61,7 @@ async def trial(context: CheckContext, plane: TrafficPlane, route: str) -> Trial
 
 
 async def _run_id(client: Client, policy: TrafficPolicy) -> str:
-    """By its usual id where that is open; one started by hand holds the route's claim."""
+    """The run that holds the route's claim, if it is open: one may be started by hand; else the canary's usual id."""
     ids = [run.id for run in await executions(client, OPEN)]
     usual = kinds.run_id(kinds.CANARY, policy.route)
     return policy.claim if policy.claim in ids and policy.claim is not None else usual

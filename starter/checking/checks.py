@@ -31,7 +31,7 @@ def unknown(about: str, said: str) -> Check:
 
 
 def told(kind: str, title: str, checks: Sequence[Check], *, json: bool, lines: bool = False) -> ExitCode:
-    """All of them, and what they amount to → exit code: only where every one that decides has passed, it is done.
+    """Show all of them, and what they amount to → exit code: only where every one that decides has passed, it is done.
 
     `lines`: for machines, on one line: others went before it.
     """

@@ -1,4 +1,4 @@
-"""Where a check is made: the settings, the stack that they lead to, and the configuration that is in force there."""
+"""The context of a check: the settings, the stack that they lead to, and the configuration that is in force there."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -48,7 +48,7 @@ class CheckContext:
         return evidence_store(self.config, self.home)
 
     def provider(self, name: str) -> str:
-        """RequestError for one that is not configured."""
+        """The name of a configured provider; RequestError for any other."""
         if name not in self.config.providers:
             raise RequestError(f"There is no provider {name!r}; the providers are {', '.join(self.config.providers)}.")
         return name
@@ -63,7 +63,7 @@ class CheckContext:
 
     @asynccontextmanager
     async def clients(self, only: Collection[str]) -> AsyncIterator[Mapping[str, ProviderClient]]:
-        """One for each of these providers. ConfigError where one cannot be made."""
+        """Open a client for each of these providers. ConfigError if one cannot be made."""
         made = await provider_clients(self.config, self.settings, only)
         try:
             yield made
@@ -77,13 +77,13 @@ class CheckContext:
             yield plane
 
     def targets(self, policy: TrafficPolicy) -> Targets:
-        """Those in force: relaxed while service is degraded."""
+        """The targets in force: relaxed while service is degraded."""
         degraded = policy.mode is Mode.DEGRADED
         return self.config.emergency.targets if degraded else self.config.routes[policy.route].targets
 
 
 async def policy_of(plane: TrafficPlane, route: str) -> TrafficPolicy:
-    """Unavailable where the data plane knows no such route."""
+    """The policy of a route; Unavailable if the data plane knows no such route."""
     policies = await plane.read([route])
     if not policies:
         raise Unavailable(f"The data plane has no policy of route {route} yet.")

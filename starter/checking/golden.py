@@ -21,7 +21,7 @@ ACTIVE = "current-active-model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """Whom, which suite, and the least share of right answers; None: as the configuration says."""
+    """The provider and suite to ask, and the least share of right answers; None: as the configuration says."""
 
     provider: str
     suite: str
@@ -49,7 +49,7 @@ def run_offline(
 
 
 async def _provider_of(context: CheckContext, model: str, route: str | None) -> str:
-    """By the shares of now, by a provider's name, by an alias, or by the vendor's id."""
+    """Find a provider by the shares of now, by its name, by an alias, or by the vendor's id."""
     config = context.config
     if model == ACTIVE:
         async with context.plane() as plane:

@@ -185,7 +185,7 @@ async def _beside(context: CheckContext, plane: TrafficPlane, route: str, asked:
 async def _sampled(
     context: CheckContext, plane: TrafficPlane, watch: Watch, view: "_View", beside: Beside
 ) -> list[Check]:
-    """Until the time is over: a line a sample. Then: what broke on the way, and how the whole of it stands."""
+    """Print a line a sample until the time is over; → what broke on the way, and how the whole of it stands."""
     loop, gating = asyncio.get_running_loop(), context.config.procedures.gating
     began = (await _now(plane)).at
     deadline, alarms, gaps = loop.time() + watch.duration.total_seconds(), 0, 0

@@ -46,7 +46,7 @@ def run_health_only(settings: Settings, state: Path | None, provider: str, *, js
 
 
 async def _health(context: CheckContext, provider: str) -> tuple[Health, str]:
-    """UNKNOWN where we ourselves could not ask: that says nothing of the provider."""
+    """The provider's health and why; UNKNOWN if we ourselves could not ask: that says nothing of the provider."""
     try:
         async with context.clients([provider]) as clients:
             probe = await Prober(context.config, clients).probe(provider, context.config.detection.probe.timeout)

@@ -171,7 +171,7 @@ def _judged(context: CheckContext, about: str, figures: Figures, limits: Sequenc
 async def _measured(
     context: CheckContext, plane: TrafficPlane, route: str, since: datetime, provider: str | None = None
 ) -> Figures:
-    """Of the last window, no further back than `since`; too few requests are waited for, for a window at most."""
+    """The figures of the last window, no further back than `since`; waits up to a window for too few requests."""
     gating = context.config.procedures.gating
     deadline = asyncio.get_running_loop().time() + gating.window.total_seconds()
     while True:
@@ -185,7 +185,7 @@ async def _measured(
 
 
 async def _baselines(context: CheckContext, plane: TrafficPlane, policy: TrafficPolicy) -> list[Check]:
-    """Users, and everybody who carries their traffic, against what was recorded of them in healthy time."""
+    """Compare users, and everybody who carries their traffic, with what was recorded of them in healthy time."""
     named = ["", *serving(policy)]
     figures = await asyncio.gather(
         *(_measured(context, plane, policy.route, policy.changed_at, name or None) for name in named)
@@ -250,5 +250,5 @@ def _shares(policies: Sequence[TrafficPolicy]) -> dict[str, int]:
 
 
 async def _control_planes(context: CheckContext, names: Sequence[str]) -> list[Check]:
-    """Everything that can be asked of those who carry traffic; the probe of each was asked already."""
+    """Check all else that can be asked of those who carry traffic; the probe of each was asked already."""
     return [check for check in await providers.checked(context, names) if not check.about.endswith(" probe")]

@@ -18,13 +18,13 @@ from starter.webhooks.answers import HANDLERS, Refused, read_body
 from starter.webhooks.guard import Guard
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Of one request: a page of a long history."""
+"""The most bytes of one request: a page of a long history."""
 
 HEADERS = ("authorization", "content-type", "x-namespace")
-"""That the Web UI sends beside those that need no leave."""
+"""The headers that the Web UI sends beside those that need no leave."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
-"""By which a server that asks nobody may be called: a name of somebody else's that leads here is a page's trick."""
+"""The names by which a server that asks nobody may be called: another name that leads here is a page's trick."""
 
 
 def create_app(codec: PayloadCodec, guard: Guard | None, origins: Sequence[str]) -> Starlette:

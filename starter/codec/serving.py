@@ -33,7 +33,7 @@ def run_codec_server(
     ask_nobody: bool,
     ready_file: Path | None,
 ) -> int:
-    """Until SIGINT or SIGTERM → 0."""
+    """Run the codec server until SIGINT or SIGTERM → 0."""
     configure(settings.log_format or "console", settings.log_level)
     if not settings.codec_keys:
         raise RequestError(
@@ -63,7 +63,7 @@ async def _serve(app: Starlette, host: str, port: int, ready_file: Path | None) 
 
 
 def _origin(given: str) -> str:
-    """As a browser sends it; `*` would let every page that an operator looks at read everything."""
+    """An origin as a browser sends it; `*` would let every page that an operator looks at read everything."""
     parts = urlsplit(given)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.rstrip("/") or "*" in given:
         raise RequestError(f"--origin is {given!r}; give the Web UI's own, such as https://temporal.example.com.")

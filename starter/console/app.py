@@ -66,7 +66,7 @@ HEADERS = {
 }
 
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
-"""Of reports, which carry their own style: nothing in them runs, and nothing of ours is within their reach."""
+"""The policy of reports, which carry their own style: nothing in them runs, and nothing of ours is within their reach."""
 
 
 class Headed:
@@ -228,7 +228,7 @@ class Console:
         )
 
     async def _report(self, request: Request) -> Response:
-        """Made anew, as a page or (`form=md`) as Markdown; or a file of HTML that lies beside the record."""
+        """Send the report, made anew, as a page or (`form=md`) as Markdown; or a file of HTML that lies beside the record."""
         self._entrance.session(request)
         name, wanted = request.query_params.get("name", ""), request.query_params.get("file")
         if wanted is not None:
@@ -263,7 +263,7 @@ class Console:
             return self._wrong(request, error.status_code, sentence)
 
         async def broken(request: Request, _: Exception) -> Response:
-            """Our own mistake, which the server logs; nothing of it is told outside."""
+            """Answer for a mistake of our own, which the server logs; nothing of it is told outside."""
             return self._wrong(request, 500, "The console broke over this; the server's log says how.")
 
         return {

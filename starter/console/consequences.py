@@ -26,7 +26,7 @@ QUESTIONS: Mapping[Verb, str] = {
 def consequences(
     verb: Verb, run: OpenRun, plan: RampPlan | None, now: Mapping[str, Distribution], verdicts: Sequence[Verdict]
 ) -> list[str]:
-    """In sentences. `now`: the shares in force by route, {} where they are not known; `plan` None: it tells none."""
+    """Tell in sentences what an order would do. `now`: shares in force by route, {} if unknown; `plan` None: unknown."""
     said = run.look.situation
     last = said.steps[-1] if said.steps else "its last step"
     match verb:
@@ -73,7 +73,7 @@ def _abort(
 
 
 def _spared(found: Distribution, verdicts: Sequence[Verdict]) -> list[str]:
-    """Restoring never sends traffic to a provider that is known to be down."""
+    """Tell who is spared: restoring never sends traffic to a provider that is known to be down."""
     down = [verdict.provider for verdict in verdicts if verdict.down and (not found or found.get(verdict.provider))]
     if not down:
         return []

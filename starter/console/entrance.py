@@ -21,7 +21,7 @@ MOST_FIELDS = 100
 
 
 class LoginNeeded(Exception):
-    """Nobody whom we know; `back` is where they wanted to go."""
+    """The visitor is nobody whom we know; `back` is where they wanted to go."""
 
     def __init__(self, back: str) -> None:
         super().__init__("Log in first.")
@@ -38,7 +38,7 @@ class Entrance:
         self._pages = pages
 
     def session(self, request: Request) -> Session:
-        """Who asks, by cookie or by the trusted proxy's word, and may look. LoginNeeded where it is nobody."""
+        """The session of whoever asks and may look, by cookie or by the trusted proxy's word. LoginNeeded without one."""
         session = self.known(request)
         if session is None:
             raise LoginNeeded(_back(request))
@@ -55,7 +55,7 @@ class Entrance:
         return Page(session=self.session(request), said=self._signer.read("said", request.cookies.get(SAID)))
 
     async def form(self, request: Request) -> tuple[Session, dict[str, str]]:
-        """Who sends a form, and its fields. Refused: 403 where another page, or nobody's page, made it."""
+        """The session that sends a form, and its fields. Refused: 403 if another page, or nobody's page, made it."""
         refuse_foreign(request)
         session = self.session(request)
         fields = await fields_of(request)
@@ -102,7 +102,7 @@ class Entrance:
         return response
 
     def redirect(self, request: Request, to: str, said: str, *, good: bool) -> Response:
-        """To a page that tells what became of it: reloading that page repeats nothing."""
+        """Redirect to a page that tells what became of it: reloading that page repeats nothing."""
         response = RedirectResponse(to, status_code=303)
         _keep(response, request, SAID, self._signer.sign("said", {"text": said[:800], "good": good}), 60)
         return response
@@ -142,7 +142,7 @@ def _keep(response: Response, request: Request, name: str, value: str, seconds: 
 
 
 def _back(request: Request) -> str:
-    """Where a person wanted to go; only pages are gone back to."""
+    """The page that a person wanted; only pages are gone back to."""
     if request.method != "GET" or request.url.path.endswith("/events"):
         return HOME
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")

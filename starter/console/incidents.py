@@ -20,7 +20,7 @@ REMEMBERED = 500
 
 
 class Incidents:
-    """Over the store that the worker writes; None: this server sees no evidence."""
+    """The closed runs in the store that the worker writes; None: this server sees no evidence."""
 
     def __init__(self, store: EvidenceStore | None) -> None:
         self._store = store
@@ -35,11 +35,11 @@ class Incidents:
         return await asyncio.to_thread(self._all, since)
 
     async def one(self, name: str) -> RunRecord:
-        """By the folder's name. RequestError where there is none of that name."""
+        """The record in the folder of that name. RequestError if there is none."""
         return await asyncio.to_thread(self._one, name)
 
     async def report(self, name: str) -> Report:
-        """Made anew of the record and of what lies beside it."""
+        """The report, made anew of the record and of what lies beside it."""
         record = await self.one(name)
         assert self._store is not None
         return incident(record, await asyncio.to_thread(self._store.beside, name))
@@ -51,7 +51,7 @@ class Incidents:
         return [file for file in await asyncio.to_thread(self._store.files, name) if file.endswith(".html")]
 
     async def page(self, name: str, file: str) -> bytes | None:
-        """One of them; None where there is none of that name."""
+        """The content of one of them; None if there is none of that name."""
         if file not in await self.pages(name):
             return None
         assert self._store is not None

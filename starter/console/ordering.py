@@ -85,7 +85,7 @@ class Ordering:
         )
 
     async def post(self, request: Request) -> Response:
-        """→ back to where it came from, with what the run said."""
+        """Give the order → back to where it came from, with what the run said."""
         session, fields = await self._entrance.form(request)
         run, name = fields.get("run", ""), fields.get("verb", "")
         back = _run_page(run) if fields.get("back") == "run" else HOME

@@ -55,7 +55,7 @@ def spell(value: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """For whom a page is made. `key` makes a form that is sent twice the same order; `said`: what became of the last."""
+    """The session of a page. `key` makes a form that is sent twice the same order; `said`: what became of the last."""
 
     session: Session
     key: str = field(default_factory=lambda: secrets.token_urlsafe(9))

@@ -122,7 +122,7 @@ class RunCard:
 
 
 class Fillings:
-    """Which filling is whose: by the order of the configuration, the same on every bar and page."""
+    """The fillings of providers: by the order of the configuration, the same on every bar and page."""
 
     def __init__(self, config: Config) -> None:
         self._numbers = {name: number % PATTERNS for number, name in enumerate(config.providers)}
@@ -131,7 +131,7 @@ class Fillings:
         return self._numbers.get(provider, PATTERNS - 1)
 
     def segments(self, shares: Mapping[str, int], *, counted: bool = False) -> list[Segment]:
-        """Of shares in basis points, in the configuration's order; who has nothing is named too.
+        """The segments of shares in basis points, in the configuration's order; who has nothing is named too.
 
         `counted`: they are of counts, and finer than a percent they say nothing.
         """
@@ -145,7 +145,7 @@ class Fillings:
 
 
 def bars(seen: Seen, fillings: Fillings) -> list[Bar]:
-    """One a route."""
+    """The bars of the shares, one a route."""
     if isinstance(seen.policies, FailoverError):
         return []
     served = None if isinstance(seen.served, FailoverError) else seen.served
@@ -181,7 +181,7 @@ def _users(served: Telemetry | None, route: str) -> str:
 
 
 def cards(seen: Seen, config: Config, fillings: Fillings) -> list[Card]:
-    """One a configured provider, whether or not anything is known of it; those that are not well first."""
+    """One card a configured provider, whether or not anything is known of it; those that are not well first."""
     known = {} if isinstance(seen.verdicts, FailoverError) else {one.provider: one for one in seen.verdicts}
     policies = [] if isinstance(seen.policies, FailoverError) else seen.policies
     found = [_card(name, known.get(name), policies, fillings) for name in config.providers]
@@ -204,7 +204,7 @@ def _card(name: str, verdict: Verdict | None, policies: Sequence[TrafficPolicy],
 
 
 def run_cards(seen: Seen, person: Person) -> list[RunCard]:
-    """Those that wait for a person first."""
+    """The cards of the open runs, those that wait for a person first."""
     runs = [] if isinstance(seen.runs, FailoverError) else seen.runs
     return sorted((run_card(run, person) for run in runs), key=lambda card: not card.waiting)
 
@@ -320,7 +320,7 @@ _LEVELS: Mapping[str, str] = {
     "NEEDS_HUMAN": "bad",
     "FAILED": "bad",
 }
-"""Of outcomes; of the others it depends on what was wanted."""
+"""Outcome → level; of the others it depends on what was wanted."""
 
 
 def incident(name: str, record: RunRecord) -> Incident:
@@ -335,7 +335,7 @@ def incident(name: str, record: RunRecord) -> Incident:
 
 
 def drills(known: Iterable[tuple[str, RunRecord]]) -> list[Incident]:
-    """Of all that is on record, newest first."""
+    """The drills on record, newest first."""
     return [incident(name, record) for name, record in known if record.procedure == drill.NAME]
 
 
@@ -374,7 +374,7 @@ WIDE, HIGH = 300, 90
 
 
 def trends(incidents: Iterable[tuple[str, RunRecord]]) -> list[Trend]:
-    """Of immediate failovers, which the targets bind; indicators that were never known are left out."""
+    """The trends of immediate failovers, which the targets bind; indicators that were never known are left out."""
     measured = [
         (name, record, {kpi.name: kpi for kpi in measure(record)})
         for name, record in sorted(incidents, key=lambda item: item[1].moments.decided)

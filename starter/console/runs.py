@@ -22,7 +22,7 @@ class Runs:
         return handle_of(self._temporal.client, workflow_id)
 
     async def find(self, workflow_id: str) -> tuple[OpenRun, str]:
-        """→ the run, and how it ended ("" while it is open)."""
+        """Find a run → the run, and how it ended ("" while it is open)."""
         run = self.handle(workflow_id)
         try:
             described = await self._temporal.bounded(run.describe())

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Whom a look asks; None where this server does not know them."""
+    """The sources that a look asks; None if this server does not know them."""
 
     config: Config
     temporal: Temporal

@@ -1,4 +1,4 @@
-"""Who is logged in: a signed cookie that holds a name and no secret, and the proof in every form that we made it."""
+"""Sessions: a signed cookie that holds a name and no secret, and the proof in every form that we made it."""
 
 import base64
 import hashlib
@@ -67,7 +67,7 @@ class Sessions:
 
     @property
     def seconds(self) -> int:
-        """For how long a browser keeps the cookie, also when a phone has closed it meanwhile."""
+        """The seconds for which a browser keeps the cookie, also when a phone has closed it meanwhile."""
         return int(self._lifetime.total_seconds())
 
     def begin(self, token: str, now: datetime) -> str | None:
@@ -84,7 +84,7 @@ class Sessions:
         return self._signer.sign("session", told)
 
     def find(self, cookie: str | None, now: datetime) -> Session | None:
-        """Who it is now, with the roles that the configuration gives them now."""
+        """The session of a cookie, with the person and roles of the configuration now; None if it is not valid."""
         told = self._signer.read("session", cookie)
         if told is None or told["expires"] <= now.timestamp() or told["id"] in self._ended:
             return None
@@ -95,7 +95,7 @@ class Sessions:
         return Session(person=kept[0], id=told["id"], proof=self._proof(kept[0], told["id"]), expires=expires)
 
     def of_proxy(self, person: Person) -> Session:
-        """For whom the trusted proxy names at each request."""
+        """The session of a person whom the trusted proxy names at each request."""
         return Session(person=person, id="", proof=self._proof(person, "proxy"))
 
     def end(self, session: Session) -> None:

@@ -51,7 +51,7 @@ class Planned:
 
 
 class StartPages:
-    """Through the same function as POST /runs, twice: first with `dry_run`."""
+    """The pages that start runs by the same function as POST /runs, twice: first with `dry_run`."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class StartPages:
         )
 
     async def _planned(self, name: str, given: Mapping[str, Any], person: Person) -> Planned:
-        """By a dry run, which changes nothing. Refused where the request cannot be meant."""
+        """Plan by a dry run, which changes nothing. Refused if the request cannot be meant."""
         procedure = PROCEDURES[name]
         asked = self._starting.asked(procedure, {**given, "dry_run": True}, person)
         _, run_id = await self._starting.begin(procedure, asked, person, "")

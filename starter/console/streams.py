@@ -31,14 +31,14 @@ class Streams:
         self._closing.set()
 
     async def pause(self, seconds: float) -> None:
-        """Until then, or until the server ends."""
+        """Wait so many seconds, or until the server ends."""
         try:
             await asyncio.wait_for(self._closing.wait(), seconds)
         except TimeoutError:
             pass
 
     def refuse_if_full(self) -> None:
-        """Refused: 503 where too many watch already."""
+        """Raise Refused (503) if too many watch already."""
         if self._left <= 0:
             raise Refused(503, "Too many pages watch already; this one shows what it showed, and can be reloaded.")
 

@@ -30,7 +30,7 @@ class Wanted:
 
 
 def run_create(settings: Settings, wanted: Wanted, *, json: bool) -> int:
-    """Nothing is written before everything that was asked for is known to be meant."""
+    """Create a dashboard; nothing is written before everything that was asked for is known to be meant."""
     if not uid(wanted.name):
         raise RequestError(f"--name {wanted.name!r} has no letter and no digit; a dashboard's address is made of it.")
     metrics = _known("--metrics", wanted.metrics, list(SECTIONS))

@@ -21,7 +21,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """Where it is now; `created`: it was not there before."""
+    """The place of a pushed dashboard; `created`: it was not there before."""
 
     url: str
     version: int

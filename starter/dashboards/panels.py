@@ -11,7 +11,7 @@ from typing import Any
 from failover import kinds
 
 SCHEMA = 39
-"""Of the dashboard's JSON; Grafana 10.4 and later read it."""
+"""The schema version of the dashboard's JSON; Grafana 10.4 and later read it."""
 
 TAG = "failover-runbook"
 """Marks dashboards as ours: no other is ever overwritten."""

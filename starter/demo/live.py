@@ -27,7 +27,7 @@ EXPERIENCE_EVERY = timedelta(seconds=5)
 
 class View(Protocol):
     def say(self, text: str) -> None:
-        """Something happened in the demo itself."""
+        """Tell what happened in the demo itself."""
         ...
 
     def show(self, snapshot: Snapshot, fault_at: datetime | None) -> None:

@@ -23,7 +23,7 @@ from starter.runs.following import root_cause
 from starter.status import verdicts
 
 WINDOW = timedelta(seconds=3)
-"""Over which the live shares and the users' experience are counted."""
+"""The window over which the live shares and the users' experience are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Observer:
         return (await self.telemetry(since=since)).first_tries(self._route)
 
     async def why_run_failed(self) -> str | None:
-        """In the run's own words; None where it did not fail, or there was none."""
+        """The reason of the failure in the run's own words; None if it did not fail, or there was none."""
         try:
             if (await self._run.describe()).status is not WorkflowExecutionStatus.FAILED:
                 return None
@@ -94,7 +94,7 @@ class Observer:
         return await verdicts(self._stack)
 
     async def _run_status(self) -> RunStatus | None:
-        """Of the faulty provider's run; the last answer while it cannot be asked, None before it exists."""
+        """The status of the faulty provider's run; the last one while it cannot be asked, None before it exists."""
         try:
             self._status = await self._run.query("status", result_type=RunStatus, rpc_timeout=timedelta(seconds=2))
         except RPCError:

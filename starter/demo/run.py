@@ -26,10 +26,10 @@ from starter.running import DEFAULT_HOME
 from starter.settings import Settings
 
 BASELINE = timedelta(seconds=10)
-"""Steady traffic before the fault: what is normal, to judge degradation by."""
+"""The time of steady traffic before the fault: what is normal, to judge degradation by."""
 
 MOVE_DEADLINE = timedelta(seconds=28)
-"""From the fault to the end of the run that it must start."""
+"""The most time from the fault to the end of the run that it must start."""
 
 STAY = timedelta(seconds=13)
 """How long traffic must stay where it must not move: long enough for three probes, a window and a next health check."""
@@ -181,7 +181,7 @@ class _Demo:
         return at
 
     async def _watch(self, observer: Observer, evidence: EvidenceStore) -> tuple[Snapshot, RunRecord | None]:
-        """Until the run that must come is over and its effect can be counted, or for as long as none may come."""
+        """Watch until the run that must come is over and its effect can be counted, or for as long as none may come."""
         assert self._fault_at is not None
         until = self._fault_at + (MOVE_DEADLINE if self._expectation.moves else STAY)
         closed: RunRecord | None = None
@@ -194,7 +194,7 @@ class _Demo:
                 return snapshot, closed
 
     def _record(self, evidence: EvidenceStore) -> RunRecord | None:
-        """Of the faulty provider's own run."""
+        """The record of the faulty provider's own run."""
         record = evidence.latest()
         return record if record is not None and record.provider == self._options.provider else None
 

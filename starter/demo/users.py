@@ -79,14 +79,14 @@ class Users:
         )
 
     def experience(self, since: datetime, until: datetime | None = None) -> Experience:
-        """Of the requests that were begun in that time and are over."""
+        """The users' experience in the requests that were begun in that time and are over."""
         within = [one for one in self.asked if since <= one.at and (until is None or one.at < until)]
         latencies = sorted(one.latency for one in within if one.got is Got.OK)
         return Experience(requests=len(within), got=Counter(one.got for one in within), p95=_p95(latencies))
 
     @contextlib.asynccontextmanager
     async def coming(self) -> AsyncIterator["Users"]:
-        """Users come while the block runs; at its end, those who wait are sent home."""
+        """Let users come while the block runs; at its end, those who wait are sent home."""
         crowd = asyncio.create_task(self._come())
         try:
             yield self

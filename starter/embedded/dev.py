@@ -20,7 +20,7 @@ def run_dev(
     ready_file: Path | None,
     ports: Mapping[str, int | None],
 ) -> int:
-    """Until Ctrl-C or SIGTERM → 0; FailoverError where a part does not come up, or ends by itself."""
+    """Run a stack until Ctrl-C or SIGTERM → 0; FailoverError if a part does not come up, or ends by itself."""
     kept = state or settings.state
     plan = StackPlan(
         config=config or settings.config or demo_config(),

@@ -15,7 +15,7 @@ from typing import Any
 from failover.errors import FailoverError
 
 POLL_SECONDS = 0.02
-"""Between two looks for a ready file."""
+"""The seconds between two looks for a ready file."""
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

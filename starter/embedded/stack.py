@@ -28,13 +28,13 @@ from workflows.queue import TASK_QUEUE
 NAMESPACE = "default"
 
 PATIENCE = timedelta(seconds=60)
-"""For one part to become ready; imports alone take seconds on a busy machine."""
+"""The time for one part to become ready; imports alone take seconds on a busy machine."""
 
 GRACE = timedelta(seconds=8)
-"""For one part to end by itself; the worker lets its activities finish."""
+"""The time for one part to end by itself; the worker lets its activities finish."""
 
 SIMULATED_LATENCY_MS = 120
-"""Of healthy simulated answers: a small model's, so that this machine's own noise is small beside it."""
+"""The latency of healthy simulated answers: a small model's, so that this machine's own noise is small beside it."""
 
 Say = Callable[[str], None]
 

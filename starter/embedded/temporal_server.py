@@ -36,10 +36,10 @@ CLI_MODULE = "github.com/temporalio/cli/cmd/temporal@v1.5.1"
 TEST_SERVER = "io.temporal:temporal-test-server:1.31.0"
 
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""It lives for seconds: what a Java machine does to be fast later only makes it late now."""
+"""Options for a server that lives for seconds: what makes Java fast later only makes it late now."""
 
 DOWNLOADS = ("temporal.download", 443)
-"""Where the SDK fetches its servers from. Asked first, since behind a firewall the SDK itself waits for minutes."""
+"""The host that the SDK fetches its servers from. Asked first: behind a firewall the SDK itself waits for minutes."""
 
 DOWNLOAD_PATIENCE = timedelta(minutes=10)
 
@@ -277,7 +277,7 @@ async def start_dev_server(
 
 
 async def _answering(child: Child, address: str, namespace: str, patience: timedelta) -> None:
-    """Until a client can connect and the server calls itself healthy."""
+    """Wait until a client can connect and the server calls itself healthy."""
     try:
         async with asyncio.timeout(patience.total_seconds()):
             while not await _answers(address, namespace):

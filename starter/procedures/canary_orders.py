@@ -1,4 +1,4 @@
-"""Which of its four orders `canary` means: start one, tell one where to go next, take one back, or only sample the route."""
+"""The four orders of `canary`: start one, tell one where to go next, take one back, or only sample the route."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -58,7 +58,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meant:
-    """Which running canary an order is for: the one named, else that of the route."""
+    """The running canary that an order is for: the one named, else that of the route."""
 
     run: str | None
     route: str | None
@@ -97,11 +97,11 @@ TAKES = {
     "rollback": _STEERING,
     "validation_mode": {"sample_size", "success_threshold", "route"},
 }
-"""By the option that names the order: what else it takes. How the command goes about it (--wait, --yes, --json) all do."""
+"""The option that names the order → what else it takes. How the command goes about it (--wait, --yes, --json) all do."""
 
 
 def which_order(typed: Typed) -> Order:
-    """RequestError where it is none of the four, or takes an option that it would ignore: a --dry-run must not move."""
+    """Find the order; RequestError if it is none of the four, or takes an option it would ignore: --dry-run must not move."""
     named = [name for name in typed.given if name in TAKES]
     if len(named) != 1:
         raise RequestError(

@@ -79,7 +79,7 @@ def build(asked: Drill, config: Config) -> Launch:
 
 
 def _largest(route: str | None, config: Config) -> str | None:
-    """Whose failure would matter most."""
+    """The provider whose failure would matter most."""
     name = route or (config.drills.routes[0] if len(config.drills.routes) == 1 else None)
     if name not in config.routes:
         return None

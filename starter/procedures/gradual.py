@@ -57,7 +57,7 @@ def phases(asked: Phases, config: Config) -> Launch:
 
 
 def shares(asked: Shares, config: Config) -> Launch:
-    """One verified step without a transition, else equal steps over it. Providers left out get 0, and that is said."""
+    """Order one verified step without a transition, else equal steps over it. Providers left out get 0; that is said."""
     route = route_of(config, asked.route)
     goal = parse(asked.distribution)
     request = request_of(

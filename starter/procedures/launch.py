@@ -64,7 +64,7 @@ class Launch:
     idle: Callable[[Mapping[str, Distribution]], str | None] | None = None
     said: str = ""
     started_when: Callable[[Look], bool] | None = None
-    """Where the command does not wait for the end: what it waits for all the same."""
+    """What the command waits for all the same if it does not wait for the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ async def _follow(run: Run, wanted: Launch, manner: Manner) -> int:
 
 
 def _taken_up() -> Callable[[Look], bool]:
-    """Planned, so that a request which the plan refuses is told by the command; or nobody works, which is not waited for."""
+    """Whether the plan is made, so that the command tells a refusal; or nobody works, which is not waited for."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PLAN_PATIENCE
     return lambda look: loop.time() > deadline or (look.status is not None and look.status.phase != "starting")

@@ -176,7 +176,7 @@ def _fault(asked: Asked, procedure: Procedure, provider: str) -> Fault | None:
 
 
 def read_script(path: Path, config: Config) -> Script:
-    """From a YAML file; ConfigError with file and line where it says what it may not."""
+    """Read a script from a YAML file; ConfigError with file and line if it says what it may not."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:

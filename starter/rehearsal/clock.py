@@ -16,11 +16,11 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 SLICE = timedelta(seconds=1)
-"""Between two heartbeats of an activity that waits in virtual time."""
+"""The time between two heartbeats of an activity that waits in virtual time."""
 
 
 LEAP_PATIENCE = timedelta(seconds=10)
-"""Real time for a leap of a minute, which takes milliseconds."""
+"""The real time for a leap of a minute, which takes milliseconds."""
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class _Dated(ActivityInboundInterceptor):
             await self._catch_up(spent.most)
 
     async def _catch_up(self, left: timedelta) -> None:
-        """By a heartbeat's length at most: a wait must not look like a worker that has died."""
+        """Catch up by a heartbeat's length at most: a wait must not look like a worker that has died."""
         _AHEAD.set(timedelta(0))
         info = activity.info()
         if info.is_local:

@@ -1,4 +1,4 @@
-"""From the fault to the verdict: the health checks' own code, on an event loop whose clock leaps."""
+"""Detection, from the fault to the verdict: the health checks' own code, on an event loop whose clock leaps."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -100,5 +100,5 @@ class _Noticing:
 
 
 def moment(found: Mapping[str, Detected]) -> datetime | None:
-    """When the last of them was found."""
+    """The moment at which the last of them was found."""
     return max((one.at for one in found.values()), default=None)

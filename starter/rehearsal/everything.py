@@ -33,7 +33,7 @@ from starter.rehearsal.running import Procedure, Wanted, rehearse, server, usual
 LOST = "lost provider"
 
 EMERGENCY_LIMIT = timedelta(minutes=40)
-"""Everybody is well again after 21; service that is not normal by then would not become so."""
+"""The time for an emergency: everybody is well again after 21 minutes; what is not normal by then will not be."""
 
 Report = Callable[[str], None]
 
@@ -48,7 +48,7 @@ class _Job:
 
 
 def jobs_by_default() -> int:
-    """Servers at once; each is a Java machine that likes a core, and so does the worker at it."""
+    """The number of servers at once; each is a Java machine that likes a core, and so does the worker at it."""
     return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
@@ -94,7 +94,7 @@ def _planned(config: Config) -> Iterator[_Job]:
 
 
 def _alike(config: Config) -> list[list[str]]:
-    """Routes that differ in nothing but their names: one rehearsal speaks for all of them."""
+    """Group routes that differ in nothing but their names: one rehearsal speaks for all of them."""
     groups: dict[str, list[str]] = {}
     for name, route in config.routes.items():
         groups.setdefault(f"{config.rehearsal.traffic(name)} {route.model_dump_json()}", []).append(name)
@@ -155,7 +155,7 @@ def _row(world: World, job: _Job, told: Rehearsed, route: str) -> Row:
 
 
 def _seconds(told: Rehearsed, job: _Job) -> float:
-    """Of a lost provider: from its first bad sample to users who are served well; of a procedure: all of it."""
+    """The seconds from a lost provider's first bad sample to users served well; of a procedure, all of its seconds."""
     moments = told.record.moments if told.record else None
     if job.what == LOST and moments and moments.restored and moments.first_bad:
         return (moments.restored - moments.first_bad).total_seconds()
@@ -164,7 +164,7 @@ def _seconds(told: Rehearsed, job: _Job) -> float:
 
 
 def _only_by_people(told: Rehearsed, route: str, provider: str) -> ConfigFinding | None:
-    """Saved, but by nobody unless a person starts it, or agrees."""
+    """The finding that a route is saved, but by nobody unless a person starts it, or agrees; None if it saves itself."""
     if told.detected is not None and told.detected.procedure == Procedure.IMMEDIATE.value and not told.detected.asks:
         return None
     return ConfigFinding(

@@ -98,7 +98,7 @@ def _scale(top: int, tall: int, labels: Sequence[str]) -> Iterator[str]:
 
 
 def _marks(told: Rehearsed, top: int, tall: int) -> Iterator[str]:
-    """Where it was found, and where people are asked."""
+    """Draw marks where it was found, and where people are asked."""
     found = [(told.detected.at, "found")] if told.detected else []
     marks = [*found, *((one.at, "asks") for one in told.asked)]
     for at, word in marks:
@@ -165,7 +165,7 @@ td:first-child { white-space: nowrap; font-variant-numeric: tabular-nums; }
 
 
 def page(told: Rehearsed) -> str:
-    """Everything that is known of the rehearsal, in one file."""
+    """Render everything that is known of the rehearsal, in one file."""
     title = f"Rehearsal: {told.procedure} of {told.subject}"
     plots = [f"<h2>Policy of {escape(route)}</h2>{svg(told, route)}" for route in told.routes()[:12]]
     parts = [

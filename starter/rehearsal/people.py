@@ -15,7 +15,7 @@ from failover.requests import RunStatus
 from starter.runs.situation import Approval, Situation, situation
 
 SOMEBODY = "somebody"
-"""Who answers where the configuration names no operators."""
+"""The name of whoever answers if the configuration names no operators."""
 
 
 class Answer(StrEnum):
@@ -109,12 +109,12 @@ class People:
         return True
 
     def _who(self, run: str) -> list[str]:
-        """Of a ramp's approval, by its route's rules; everybody who may approve otherwise."""
+        """The people who may answer a ramp's approval, by its route's rules; otherwise everybody who may approve."""
         route = self._config.routes.get(run.rpartition("/")[2])
         return who_may_answer(self._config, SOMEBODY, route.approvals if route else None)
 
     def _voices(self, run: str, now: Situation) -> list[str]:
-        """As many different people as have to agree, of those who may; where nobody is named, anybody at the machine."""
+        """The names of as many people as must agree, of those who may; if nobody is named, anybody at the machine."""
         wanted = now.approval.quorum if now.approval is not None and self._answer is Answer.APPROVE else 1
         named = self._who(run) if self._config.access.operators else [f"{SOMEBODY}-{n + 1}" for n in range(wanted)]
         return named[:wanted]

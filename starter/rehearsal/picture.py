@@ -70,7 +70,7 @@ STEPS = (*(timedelta(seconds=n) for n in (5, 10, 15, 30)), *(timedelta(minutes=n
 
 
 def next_step(took: timedelta) -> timedelta:
-    """Between two ticks, so that there are at most ten."""
+    """The time between two ticks, so that there are at most ten."""
     hour = timedelta(hours=1)
     return next((step for step in STEPS if took / step <= 10), hour * max(1, -(-took // (10 * hour))))
 

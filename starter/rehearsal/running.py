@@ -55,10 +55,10 @@ from traffic.rehearsed import RehearsedPlane
 from workflows.payloads import data_converter
 
 REAL_PATIENCE = timedelta(minutes=3)
-"""Real time that one rehearsal has; then the server's clock stands still, or the machine is too busy."""
+"""The real time for one rehearsal; after it the server's clock stands still, or the machine is too busy."""
 
 REST_PATIENCE = timedelta(seconds=30)
-"""Real time that a cancelled run has for its end."""
+"""The real time that a cancelled run has for its end."""
 
 REST_LEAPS = 300
 """Seconds of virtual time in which a run that is to be cancelled should once do nothing."""
@@ -129,7 +129,7 @@ async def _warm_up(environment: WorkflowEnvironment, config: Config) -> None:
 
 
 async def rehearse(environment: WorkflowEnvironment, config: Config, wanted: Wanted) -> Rehearsed:
-    """Detection and the procedure, to its end. Nothing outside this process and its server is touched."""
+    """Rehearse detection and the procedure, to its end. Nothing outside this process and its server is touched."""
     try:
         async with asyncio.timeout(REAL_PATIENCE.total_seconds()):
             return await _rehearse(environment, config, wanted)
@@ -371,7 +371,7 @@ class _Stage:
         return True
 
     async def _until_at_rest(self, run: WorkflowHandle[Any, Any]) -> None:
-        """Until it waits for nothing but time, or a while has passed: its activities need the time to go on."""
+        """Wait until the run waits for nothing but time, or a while has passed: its activities need the time to go on."""
         for _ in range(REST_LEAPS):
             if not _busy((await run.fetch_history()).events):
                 return
@@ -400,7 +400,7 @@ _ACTIVITY_ENDS = (
 
 
 def _rehearsed(stage: _Stage, wanted: Wanted, found: Mapping[str, Detected], ends: Sequence[_End]) -> Rehearsed:
-    """Everything but the wall time that it took, which is known last."""
+    """The result, but for the wall time that it took, which is known last."""
     world = stage.world
     records = sorted(
         (stage.evidence.load(folder) for folder in stage.evidence.list()),

@@ -131,7 +131,7 @@ def _time(row: Row) -> str:
 
 
 def as_data(told: Rehearsed) -> Mapping[str, Any]:
-    """For machines: what a rehearsal is, with its verdict as plain values beside it."""
+    """The rehearsal as data for machines: what it is, with its verdict as plain values beside it."""
     return {
         "prediction": True,
         "procedure": told.procedure,
@@ -164,7 +164,7 @@ def as_data(told: Rehearsed) -> Mapping[str, Any]:
 
 
 def check_output(output: Path | None) -> None:
-    """RequestError, before anything is rehearsed, where the file's name does not say what it is to be."""
+    """Raise RequestError, before anything is rehearsed, if the file's name does not say what it is to be."""
     if output is not None and output.suffix not in (".html", ".svg"):
         raise RequestError(
             f"--output {output}: name a file that ends with .html (the whole rehearsal) or .svg (the plot)."

@@ -9,7 +9,7 @@ PREDICTION = "A prediction: nothing real was asked, changed or told. Times are v
 
 
 def clock(value: timedelta) -> str:
-    """Since the beginning of the script: "46:40.5", "1:02:03.0"."""
+    """Render the time since the beginning of the script: "46:40.5", "1:02:03.0"."""
     tenths = round(value.total_seconds() * 10)
     minutes, left = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -22,7 +22,7 @@ def headline(told: Rehearsed) -> str:
 
 
 def unanswered(asked: Asked) -> str:
-    """By when an answer is due, and what happens without one."""
+    """Tell by when an answer is due, and what happens without one."""
     if asked.deadline is None:
         return asked.default
     return f"after {render_duration(_whole(asked.deadline - asked.at))}: {asked.default}"

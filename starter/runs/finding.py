@@ -44,9 +44,9 @@ class Found:
     closed_at: datetime | None
     waits_for: str = ""
     provider: str = ""
-    """Whom it is about; "" where that is nobody alone."""
+    """The provider that it is about; "" if it is about none alone."""
     routes: Sequence[str] = ()
-    """Which it is about, as far as Temporal lists them."""
+    """The routes that it is about, as far as Temporal lists them."""
 
 
 async def executions(client: Client, query: str, limit: int | None = None) -> list[WorkflowExecution]:

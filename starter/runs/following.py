@@ -25,10 +25,10 @@ LOOK_EVERY = 0.25
 """Seconds between two looks at a run."""
 
 ASK_PATIENCE = timedelta(seconds=2)
-"""For one answer of a run; a worker that is gone must not hold the picture up."""
+"""The timeout of one answer of a run; a worker that is gone must not hold the picture up."""
 
 RUN = " Run: "
-"""Between what a run that needs a person says and the command in its failure's message (`workflows.ending.close`)."""
+"""The text between what a run that needs a person says and its command in the failure (`workflows.ending.close`)."""
 
 Run = WorkflowHandle[Any, RunResult]
 

@@ -14,7 +14,7 @@ NOBODY_WORKS = timedelta(seconds=10)
 
 
 class Lines:
-    """For pipes, logs, and commands that follow what they started."""
+    """A view in lines, for pipes, logs, and commands that follow what they started."""
 
     def __init__(self, stream: TextIO | None = None, *, seen: Iterable[TimelineEntry] = ()) -> None:
         """`seen` is what the reader knows already."""

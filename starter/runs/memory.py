@@ -55,7 +55,7 @@ class RunMemory:
         self._left: dict[tuple[str, str], Closed] = {}
 
     async def open(self, client: Client) -> Sequence[OpenRun]:
-        """Under way, dry runs left out, newest first."""
+        """The runs under way, dry runs left out, newest first."""
         found = [run for run in await executions(client, OPEN, MOST) if not run.id.startswith(DRY)]
         looks = await asyncio.gather(*(look_at(handle_of(client, run.id)) for run in found))
         # A worker that is slow for a moment must not make a decision disappear that people are about to take.
@@ -69,14 +69,14 @@ class RunMemory:
         return [_open(run, look) for run, look in going]
 
     async def ended(self, client: Client) -> Sequence[RunEnded]:
-        """Ended lately, dry runs left out, newest first."""
+        """The runs that ended lately, dry runs left out, newest first."""
         found = [run for run in await recent_runs(client, MOST_ENDED) if not run.workflow_id.startswith(DRY)]
         lefts = await asyncio.gather(*(self._last_words(client, run) for run in found))
         self._left = {_id(run): left for run, left in zip(found, lefts, strict=True) if left is not None}
         return [_ended(run, run.closed_at, left) for run, left in zip(found, lefts, strict=True) if run.closed_at]
 
     async def _last_words(self, client: Client, run: Found) -> Closed | None:
-        """Of a run that needs a person, and does not only practise it; None where nobody can read them."""
+        """The end of a run that needs a person, and does not only practise it; None if nobody can read it."""
         if run.outcome != "NEEDS_HUMAN" or is_drill(run.workflow_id):
             return None
         if _id(run) in self._left:

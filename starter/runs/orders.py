@@ -33,7 +33,7 @@ from starter.runs.lines import Lines
 from starter.settings import Settings
 
 ANSWER_PATIENCE = timedelta(seconds=10)
-"""For a worker's answer; after it the order is left with Temporal, which keeps it."""
+"""The timeout of a worker's answer; after it the order is left with Temporal, which keeps it."""
 
 ASKED_ABOUT = (Verb.APPROVE, Verb.ABORT, Verb.ADVANCE, Verb.ESCALATE, Verb.RETRY)
 """Orders after which traffic may move at once."""
@@ -112,7 +112,7 @@ def _types(verb: Verb) -> tuple[str, ...]:
 async def deliver(
     run: WorkflowHandle[Any, Any], verb: StrEnum, message: Mapping[str, Any], id: str | None = None
 ) -> Ordered:
-    """One order by Update. Where no worker answers in time it is left as a Signal of the same id, and obeyed once."""
+    """Deliver one order by Update. If no worker answers in time it is left as a Signal of the same id, and obeyed once."""
     order_id = id or uuid.uuid4().hex[:12]
     said = {**message, "id": order_id}
     try:
@@ -174,7 +174,7 @@ async def _cancel(run: Run, wanted: Wanted, message: Mapping[str, Any]) -> Order
 
 
 async def _bound(run: Run, wanted: Wanted) -> dict[str, str] | None:
-    """Step and digest of the word that is given: as typed, else of what waits now, which is shown."""
+    """The step and digest of the word that is given: as typed, else of what waits now, which is shown."""
     step, digest = wanted.said.get("step"), wanted.said.get("digest")
     if step and digest:
         return {"step": step, "digest": digest}

@@ -47,7 +47,7 @@ class Picture:
             self._live = None
 
     def picture(self, look: Look) -> RenderableType:
-        """All of it, for one look."""
+        """Draw all of it, for one look."""
         now = look.situation
         parts = [
             self._headline(look, now),
@@ -94,7 +94,7 @@ class Picture:
 
 
 def _doing(now: Situation) -> str:
-    """In a word; a run that asks people has not moved on from the stage before, which would say the wrong thing."""
+    """Tell in a word what a run does; one that asks people would still name the stage before, which would be wrong."""
     if now.frozen:
         return "paused"
     return "waiting for people" if now.approval or now.question else now.stage

@@ -1,4 +1,4 @@
-"""Where a run stands: the details of its `status` answer, typed; and what a person can do about it."""
+"""The situation of a run: the details of its `status` answer, typed; and what a person can do about it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +75,7 @@ _SITUATION = TypeAdapter(Situation)
 
 
 def situation(details: Mapping[str, Any]) -> Situation:
-    """From the details of a status; keys that are not known here are left out."""
+    """Read a situation from the details of a status; keys that are not known here are left out."""
     return _SITUATION.validate_python({name: details[name] for name in Situation.__slots__ if name in details})
 
 
@@ -114,7 +114,7 @@ def until(now: Situation) -> str:
 
 
 def waiting(workflow_id: str, now: Situation) -> Waiting | None:
-    """Which person's word a run waits for; None where it goes on by itself."""
+    """The person's word that a run waits for; None if it goes on by itself."""
     if now.approval is not None:
         return _approval(now.approval)
     if now.question is not None:

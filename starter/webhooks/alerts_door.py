@@ -80,7 +80,7 @@ class AlertsDoor:
         return JSONResponse({"said": said, "alerts": []})
 
     async def _note_deploy(self, name: str, operator: str, body: bytes) -> Response:
-        """It starts nothing; whoever analyses an incident is told of it."""
+        """Note a deploy. It starts nothing; whoever analyses an incident is told of it."""
         note = read_deploy(body)
         if self._deploys is None:
             raise Unavailable("This server has no state directory, so deploys cannot be kept here.")
@@ -110,5 +110,5 @@ def _plain(answer: Answer) -> dict[str, Any]:
 
 
 def _together(answers: Sequence[Answer]) -> str:
-    """Everything that was done, each sentence once."""
+    """Put together all that was done, each sentence once."""
     return " ".join(list(dict.fromkeys(answer.said for answer in answers))[:20])

@@ -23,12 +23,12 @@ class Refused(Exception):
 
 
 def later(status: int, sentence: str, seconds: float) -> Refused:
-    """Refused for now."""
+    """A refusal for now, with the seconds after which to try again."""
     return Refused(status, sentence, {"Retry-After": str(max(1, round(seconds + 0.5)))})
 
 
 def unknown(sentence: str) -> Refused:
-    """Nobody that we know."""
+    """A refusal of somebody whom we do not know."""
     return Refused(401, sentence, {"WWW-Authenticate": "Bearer"})
 
 
@@ -61,7 +61,7 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 
 async def _broken(_: Request, __: Exception) -> Response:
-    """Our own mistake, which the server logs; nothing of it is told outside."""
+    """Answer for a mistake of our own, which the server logs; nothing of it is told outside."""
     return sentence(500, "The server broke over this request; its log says how.")
 
 
@@ -73,7 +73,7 @@ HANDLERS = {
     HTTPException: _http,
     500: _broken,
 }
-"""For the application."""
+"""The exception handlers of the application."""
 
 
 DRAINED = 16

@@ -1,4 +1,4 @@
-"""Where alerts are acted on: started, joined, told, or ignored; each with the sentence that the sender is answered.
+"""The desk where alerts are started, joined, told, or ignored; each with the sentence that answers the sender.
 
 Alerts that mean the same are taken together: while one batch is with Temporal the next one gathers, so that a storm costs
 a few calls, and every answer is given by somebody who looked after the alert had come.
@@ -29,7 +29,7 @@ from starter.webhooks.temporal import Seen, Temporal
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
-"""For the policies in force; a data plane that is slower than that leaves the looking to the run."""
+"""The timeout of reading the policies in force; a slower data plane leaves the looking to the run."""
 
 ROUNDS = 3
 """How often a run that ends just as it is told makes us look again."""
@@ -86,7 +86,7 @@ class Desk:
         self._working: dict[Same, asyncio.Task[Answer]] = {}
 
     async def handle(self, sender: str, alerts: Sequence[Alert]) -> list[Answer]:
-        """One answer an alert, in order."""
+        """Handle alerts; → one answer each, in order."""
         return list(await asyncio.gather(*(self._one(sender, alert) for alert in alerts)))
 
     async def finish(self) -> None:
@@ -105,7 +105,7 @@ class Desk:
         return answer
 
     def _kept(self, alert: Alert) -> timedelta:
-        """For how long the same alert is the same delivery, and no reminder that it still fires."""
+        """How long the same alert is the same delivery, and no reminder that it still fires."""
         settings = self._config.webhooks
         return settings.replay_window if alert.sent_at is None else settings.max_age
 
@@ -152,7 +152,7 @@ class Desk:
             return None
 
     async def _tell(self, decision: Decision, members: Sequence[tuple[str, Alert]]) -> Answer | None:
-        """Where runs that should be told are open: they are, and that is all."""
+        """Tell the open runs that should be told, and no more; None if there are none."""
         seen = await asyncio.gather(*(self._temporal.find(run) for run in decision.tells))
         there = [run.workflow_id for run in seen if run and run.open and run.provider in ("", decision.about)]
         reached = [run for run in there if await self._notes.leave(run, _remarks(members))]
@@ -229,7 +229,7 @@ def _again(before: Answer) -> Answer:
 
 
 def _beside(answer: Answer) -> Answer:
-    """For an alert that came together with the one that started the run."""
+    """The answer to an alert that came together with the one that started the run."""
     return replace(answer, did=Did.JOINED, said=f"Joined, as one of several that came together. {answer.said}")
 
 

@@ -1,4 +1,4 @@
-"""Who knocks: senders by their own proofs, operators by token or by a trusted proxy's word; and how often they may."""
+"""The guard of the doors: senders prove themselves, operators by token or a trusted proxy; and how often they may."""
 
 import hmac
 from collections.abc import Callable, Mapping
@@ -46,13 +46,13 @@ class Guard:
         return person
 
     def allow(self, person: Person, act: Act) -> None:
-        """Refused: 403 where somebody recognised may not do that, 503 where they ask too often."""
+        """Raise Refused: 403 if somebody recognised may not do that, 503 if they ask too often."""
         self.pace(person.name)
         if (why := person.why_not(act)) is not None:
             raise Refused(403, f"{why[0].upper()}{why[1:]}")
 
     def sender(self, name: str, sender: Sender, request: Request, body: bytes) -> str:
-        """→ the operator whose token proves it, "" where the sender's own secret does. SNS proves itself elsewhere."""
+        """Check a delivery → the operator whose token proves it, "" if the sender's secret does. SNS proves itself elsewhere."""
         why = self._why_not(sender, request.headers, body)
         operator = "" if why is None else self._starter(sender, request)
         if why is not None and not operator:
@@ -69,13 +69,13 @@ class Guard:
         return unknown(sentence)
 
     def pace(self, name: str) -> None:
-        """503 past the rate: Alertmanager and Datadog send again after 5xx only."""
+        """Refuse with 503 past the rate: Alertmanager and Datadog send again after 5xx only."""
         wait = self._rate.take(name)
         if wait:
             raise later(503, f"{name} sends more than is taken (webhooks.requests_per_second); send it again.", wait)
 
     def kept(self, name: str) -> tuple[Person, str] | None:
-        """Somebody who has proved a token before, with its hash as it is known now; None where there is none any more."""
+        """A person who has proved a token before, with its hash as it is known now; None if there is none any more."""
         if name == HOLDER:
             holder = Person(name=HOLDER, roles=frozenset({Role.OVERRIDE}))
             return (holder, hashed(self._api_token)) if self._api_token else None
@@ -92,14 +92,14 @@ class Guard:
         return self.by_proxy(request) if token is None else self.by_token(token)
 
     def by_proxy(self, request: Request) -> Person | None:
-        """Whom the trusted proxy names; None where it names nobody that we know, or is not the one who says so."""
+        """The person that the trusted proxy names; None if it names nobody that we know, or another says so."""
         header = self._config.access.proxy_header
         named = request.headers.get(header) if header else None
         peer = request.client.host if request.client else None
         return by_proxy(named, peer, self._config.access) if named else None
 
     def by_token(self, token: str) -> Person | None:
-        """Whose token this is."""
+        """The person whose token this is."""
         if self._api_token and hmac.compare_digest(token.encode(), self._api_token.encode()):
             return Person(name=HOLDER, roles=frozenset({Role.OVERRIDE}))
         return by_token(token, self._config.access)

@@ -11,7 +11,7 @@ REMEMBERED = 20_000
 """Alerts; the least recently seen goes first."""
 
 ADDRESSES = 10_000
-"""Of whom it is known how often they knocked."""
+"""The most addresses of which it is known how often they knocked."""
 
 
 class Answered:
@@ -38,7 +38,7 @@ class _Bucket:
 
 
 class Rate:
-    """So many a second from each, and so many at once."""
+    """A rate: so many a second from each, and so many at once."""
 
     def __init__(self, per_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second

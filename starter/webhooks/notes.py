@@ -14,7 +14,7 @@ from starter.webhooks.temporal import Temporal
 log = structlog.get_logger(__name__)
 
 LISTED = 5
-"""Of many remarks, those that are repeated word for word."""
+"""The most remarks, of many, that are repeated word for word."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Notes:
         self._stopping = asyncio.Event()
 
     async def leave(self, workflow_id: str, notes: Sequence[Note]) -> bool:
-        """False where the run is no longer open. Those that are gathered are handed over as well as it goes."""
+        """Leave notes; → False if the run is no longer open. Those that are gathered are handed over as well as it goes."""
         line = self._lines.get(workflow_id)
         if line is None:
             line = self._lines[workflow_id] = _Line(asyncio.create_task(self._hand_over(workflow_id, notes)))
@@ -78,7 +78,7 @@ class Notes:
 
 
 def together(notes: Sequence[Note]) -> Note:
-    """Many remarks as one, in the name of whoever made them."""
+    """Put many remarks into one, in the name of whoever made them."""
     if len(notes) == 1:
         return notes[0]
     texts = list(dict.fromkeys(note.text for note in notes))

@@ -89,7 +89,7 @@ class Driver:
         return Said(accepted=True, said="Aborting: what was found is put back")
 
     async def still_asked(self, asked: Asked) -> list[str] | None:
-        """Who has agreed so far, while that approval is still open; None where it is not."""
+        """The people who have agreed so far, while that approval is still open; None if it is not."""
         handle = self._temporal.client.get_workflow_handle(asked.run)
         try:
             status = await self._temporal.bounded(handle.query("status"))
@@ -134,7 +134,7 @@ class RunsDoor:
         return found
 
     async def look(self, request: Request) -> Response:
-        """Where a run is, and what has happened in it."""
+        """Answer where a run is, and what has happened in it."""
         self._guard.permit(request, Act.LOOK)
         run = request.path_params["run"]
         handle = self._temporal.client.get_workflow_handle(run)
@@ -145,7 +145,7 @@ class RunsDoor:
         return JSONResponse(status)
 
     async def act(self, request: Request) -> Response:
-        """One order, or a note."""
+        """Take one order, or a note."""
         name = request.path_params["verb"]
         act = next((act for act in Act if act.value == name and name in (*SHAPES, Act.NOTE)), None)
         if act is None:
@@ -185,5 +185,5 @@ def order_of(verb: str, given: Mapping[str, Any], person: Person, door: str, key
 
 
 def _short(id_: str) -> str:
-    """Temporal bounds the length of an update's id."""
+    """Shorten an id: Temporal bounds the length of an update's id."""
     return hashlib.sha256(id_.encode()).hexdigest() if id_ else ""

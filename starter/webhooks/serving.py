@@ -37,7 +37,7 @@ log = structlog.get_logger("webhooks")
 def run_serve(
     settings: Settings, *, config: Path | None, state: Path | None, host: str, port: int, ready_file: Path | None
 ) -> int:
-    """Until SIGINT or SIGTERM → 0."""
+    """Run the webhook server until SIGINT or SIGTERM → 0."""
     configure(settings.log_format or "console", settings.log_level)
     path = named(settings, config)
     loaded = load(path).config
@@ -109,7 +109,7 @@ def _readiness(settings: Settings, config: Path, home: Path) -> Callable[[], She
 
 
 def _tell_closed_doors(config: Config, settings: Settings) -> None:
-    """Senders that will be refused: better read at the start than found out at night."""
+    """Log which senders will be refused: better read at the start than found out at night."""
     for name, sender in config.webhooks.senders.items():
         if sender.how == "sns" and not sender.topic_arns:
             log.info("sender is refused: it names no topic", sender=name, key="topic_arns")

@@ -152,7 +152,7 @@ class SlackDoor:
             await self._replies.replace(press.channel, press.message, press.text, said, press.asked)
 
     async def _say(self, press: Press, said: str) -> None:
-        """To whoever pressed, and nobody else."""
+        """Tell whoever pressed, and nobody else."""
         log.info("slack", user=press.user, run=press.asked.run, verb=press.verb.value, said=said)
         if self._replies is not None:
             await self._replies.whisper(press.channel, press.user, press.thread, said)

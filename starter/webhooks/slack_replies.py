@@ -15,7 +15,7 @@ from failover.messages import Asked, escaped, settled
 log = structlog.get_logger("webhooks")
 
 ATTEMPTS = 3
-"""After Slack's own Retry-After each."""
+"""The most retries, after Slack's own Retry-After each."""
 
 
 class SlackReplies:

@@ -24,7 +24,7 @@ from failover.senders import Sender
 FETCH_TIMEOUT = timedelta(seconds=5)
 
 MOST_BYTES = 64 * 1024
-"""Of a certificate, or of the answer to a confirmation."""
+"""The most bytes of a certificate, or of the answer to a confirmation."""
 
 KEPT = timedelta(hours=24)
 
@@ -35,7 +35,7 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 
 async def fetch(url: str) -> bytes:
-    """By HTTPS, without following redirects: the host was checked, the next one would not be."""
+    """Fetch by HTTPS, without following redirects: the host was checked, the next one would not be."""
     try:
         async with (
             httpx.AsyncClient(timeout=FETCH_TIMEOUT.total_seconds(), follow_redirects=False) as http,
@@ -69,7 +69,7 @@ class Sns:
         self._keys: TTLCache[str, RSAPublicKey] = TTLCache(maxsize=32, ttl=KEPT.total_seconds())
 
     async def believe(self, sender: Sender, body: bytes, max_age: timedelta, now: datetime) -> Believed | str:
-        """RequestError where it is no envelope, Unavailable where Amazon cannot be asked for the certificate."""
+        """Check an envelope; RequestError if it is none, Unavailable if Amazon cannot be asked for the certificate."""
         message, given = envelope(body)
         why = _why_not(message, sender, max_age, now)
         if why is not None:
@@ -114,7 +114,7 @@ def _public_key(pem: bytes, now: datetime) -> RSAPublicKey | None:
 
 
 def _why_not(message: SnsMessage, sender: Sender, max_age: timedelta, now: datetime) -> str | None:
-    """Whatever can be said before anybody else is asked."""
+    """The reason against a message that can be told before anybody else is asked; None if there is none."""
     if not sender.topic_arns:
         return "no topic is named for this sender (topic_arns)"
     if message.TopicArn not in sender.topic_arns:

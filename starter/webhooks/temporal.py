@@ -108,7 +108,7 @@ class Temporal:
 
 
 async def _memo(found: WorkflowExecutionDescription) -> Mapping[str, Any]:
-    """Nothing where the key is gone by which it was encrypted: then the run's attributes speak alone."""
+    """The memo of a run; empty if the key that encrypted it is gone: then the run's attributes speak alone."""
     try:
         return await found.memo()
     except ApplicationError:

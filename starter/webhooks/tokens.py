@@ -10,7 +10,7 @@ from failover.errors import RequestError
 from failover.roles import Access, Role, hashed
 
 PREFIX = "fo_"
-"""So that scanners for leaked secrets, and people, know one when they see it."""
+"""The prefix by which scanners for leaked secrets, and people, know one when they see it."""
 
 
 def run_token(name: str, roles: Sequence[str]) -> int:
