@@ -7,7 +7,6 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 FAILOVER_CACHE ?= $(CURDIR)/.cache
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 export FAILOVER_CACHE
 export UV_CACHE_DIR ?= $(FAILOVER_CACHE)/uv
@@ -23,7 +22,7 @@ demo: setup servers ## One real incident, end to end, in under a minute (ARGS="-
 	@$(BIN)/failoverctl demo $(ARGS)
 
 test: setup test-servers ## Every test (ARGS="tests/failover -k policy")
-	@$(BIN)/pytest $(or $(ARGS),$(SIDE_BY_SIDE))
+	@$(BIN)/pytest $(ARGS)
 
 check: setup ## Format, lint, types, arrows between the layers
 	@$(BIN)/ruff format --check .

@@ -34,15 +34,6 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 
 
-LONG = ("runbook", "crashes", "drills", "e2e", "seeing", "workflows", "rehearsal")
-"""Folders whose tests wait for real things, the longest first."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They come first, so that no process begins the longest file when the others are done."""
-    items.sort(key=lambda item: next((LONG.index(part) for part in item.path.parts if part in LONG), len(LONG)))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave at once: the SDK's Rust core can abort in interpreter finalisation, and the exit code must be pytest's own."""

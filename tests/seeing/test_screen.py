@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import signal
 import sys
 import termios
 from collections.abc import AsyncIterator, Callable
@@ -163,11 +164,13 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self.silent = False
 
     def read(self) -> None:
         try:
             got = os.read(self.process.fd, 65536)
-        except OSError:  # The program has ended.
+        except OSError:  # The program has ended, and all that it said was read.
+            self.silent = True
             return
         self.raw += got
         self._stream.feed(got)
@@ -186,14 +189,20 @@ class Terminal:
                 while not good(self.lines):
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            pytest.fail("\n".join(self.lines))
+            self.process.kill(signal.SIGABRT)  # It says where it stands.
+            await self._over()
+            pytest.fail("\n".join([*self.lines, self.raw[-4000:].decode(errors="replace")]))
         return self.lines
 
     async def ended(self) -> int:
-        async with asyncio.timeout(PATIENCE):
-            while self.process.isalive():
-                await asyncio.sleep(0.05)
+        """Wait for its end, and for its last words → exit code."""
+        await self._over()
         return int(self.process.exitstatus)
+
+    async def _over(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while self.process.isalive() or not self.silent:
+                await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -201,7 +210,9 @@ async def terminal(scraped: Scraped, **environ: str) -> AsyncIterator[Terminal]:
     state = scraped.stack.addresses.state
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAILOVER_", "NO_COLOR", "COL"))}
     argv = [sys.executable, "-m", "starter", "status", "--state", state, "--dashboard", "failover", "--refresh", "1"]
-    shown = Terminal(argv, kept | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)} | environ)
+    shown = Terminal(
+        argv, kept | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"} | environ
+    )
     loop = asyncio.get_running_loop()
     loop.add_reader(shown.process.fd, shown.read)
     try:

@@ -338,7 +338,7 @@ async def test_a_day_in_vain_and_a_run_that_vanished(
             task_queue=task_queue,
             result_type=CommunicationsState,
         )
-        state = await asyncio.wait_for(handle.result(), 60)
+        state = await asyncio.wait_for(handle.result(), 110)
     assert [one.news.stage for one in mail.deliveries] == [Stage.OPENED, Stage.CLOSED]
     assert "did not say how it ended" in mail.deliveries[1].news.text and mail.deliveries[1].news.needs_person
     by_name = {one.name: one for one in state.channels}
