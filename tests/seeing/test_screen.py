@@ -1,11 +1,13 @@
 """The live status on a real terminal of 80 × 24: nothing wraps, the answer comes first, and the terminal is left as it was."""
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
 import sys
 import termios
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -156,31 +158,35 @@ def test_a_hold_and_errors_of_users_are_said() -> None:
 
 
 class Terminal:
-    """A pty with a program on it, and what its screen shows."""
+    """A pty with a program on it, and what its screen shows. `over`: the program has ended, and all that it said was read.
+
+    A thread reads: whatever becomes of the tests' event loop, a program is never held up by a pty that is full.
+    """
 
     def __init__(self, argv: list[str], environ: dict[str, str], rows: int = 24, columns: int = 80) -> None:
         self.process = ptyprocess.PtyProcess.spawn(argv, env=environ, dimensions=(rows, columns))
         self.before = termios.tcgetattr(self.process.fd)
         self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
-        self.raw = b""
-        self.silent = False
+        self.raw, self.over = b"", False
+        self._stream, self._drawing = pyte.ByteStream(self.screen), threading.Lock()
+        threading.Thread(target=self._read, daemon=True).start()
 
-    def read(self) -> None:
-        try:
-            got = os.read(self.process.fd, 65536)
-        except OSError:  # The program has ended, and all that it said was read.
-            self.silent = True
-            return
-        self.raw += got
-        self._stream.feed(got)
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while got := os.read(self.process.fd, 65536):
+                with self._drawing:
+                    self.raw += got
+                    self._stream.feed(got)
+        self.over = True
 
     @property
     def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.screen.display]
+        with self._drawing:
+            return [line.rstrip() for line in self.screen.display]
 
     def resize(self, rows: int, columns: int) -> None:
-        self.screen.resize(rows, columns)
+        with self._drawing:
+            self.screen.resize(rows, columns)
         self.process.setwinsize(rows, columns)
 
     async def until(self, good: Callable[[list[str]], bool]) -> list[str]:
@@ -190,18 +196,18 @@ class Terminal:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             self.process.kill(signal.SIGABRT)  # It says where it stands.
-            await self._over()
+            await self._end()
             pytest.fail("\n".join([*self.lines, self.raw[-4000:].decode(errors="replace")]))
         return self.lines
 
     async def ended(self) -> int:
         """Wait for its end, and for its last words → exit code."""
-        await self._over()
+        await self._end()
         return int(self.process.exitstatus)
 
-    async def _over(self) -> None:
+    async def _end(self) -> None:
         async with asyncio.timeout(PATIENCE):
-            while self.process.isalive() or not self.silent:
+            while self.process.isalive() or not self.over:
                 await asyncio.sleep(0.05)
 
 
@@ -213,13 +219,14 @@ async def terminal(scraped: Scraped, **environ: str) -> AsyncIterator[Terminal]:
     shown = Terminal(
         argv, kept | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"} | environ
     )
-    loop = asyncio.get_running_loop()
-    loop.add_reader(shown.process.fd, shown.read)
     try:
         yield shown
     finally:
-        loop.remove_reader(shown.process.fd)
-        shown.process.close(force=True)
+        shown.process.terminate(force=True)
+        async with asyncio.timeout(PATIENCE):
+            while not shown.over:  # A descriptor that is closed while somebody reads it may be another's by then.
+                await asyncio.sleep(0.05)
+        shown.process.close()
 
 
 def fits(lines: list[str]) -> bool:
