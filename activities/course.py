@@ -46,4 +46,4 @@ class CourseOfUse:
         found = await asyncio.gather(
             *(one(since, until) for since, until in cuts(order.since, order.until, most=SLICES))
         )
-        return [each for each in found if each is not None and (each.requests or each.providers)]
+        return [each for each in found if each is not None and (each.requests or each.pending or each.providers)]

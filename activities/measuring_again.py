@@ -31,7 +31,7 @@ class Remeasurer:
             if record.impact is None or record.impact.settled:
                 return
             impact = await self._impact(record)
-            if impact is not None:
+            if impact is not None and not _is_less(impact, record.impact):
                 course = await asyncio.gather(*(self._read(one, record) for one in record.course))
                 again = MeasuredAgain(at=datetime.now(UTC), impact=impact, course=course)
                 await asyncio.to_thread(self._evidence.measured_again, folder, again)
@@ -57,4 +57,10 @@ class Remeasurer:
         if not one.pending or not await self._restoration.is_remembered(one.since):
             return one
         telemetry = await self._plane.observe(since=one.since, until=one.until)
-        return one if telemetry is None else slice_of(telemetry, one.since, one.until, record.concerns)
+        anew = one if telemetry is None else slice_of(telemetry, one.since, one.until, record.concerns)
+        return one if _is_less(anew, one) else anew
+
+
+def _is_less(anew: Impact | Slice, known: Impact | Slice) -> bool:
+    """Whether a data plane that began anew since counts less: what has ended once stays ended, and somebody was there."""
+    return anew.requests < known.requests or not (anew.requests or anew.pending)

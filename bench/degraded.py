@@ -24,6 +24,7 @@ from pathlib import Path
 from failover.failure import FailureKind
 from gateway.process import run
 from providers.memory import MemoryClient
+from starter.configuration import load
 config = load(Path(sys.argv[1])).config
 clients = {key: MemoryClient(key) for key in config.providers}
 

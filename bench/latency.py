@@ -20,6 +20,7 @@ import asyncio, sys
 from pathlib import Path
 from gateway.process import run
 from providers.memory import MemoryClient
+from starter.configuration import load
 config = load(Path(sys.argv[1])).config
 clients = {key: MemoryClient(key) for key in config.providers}
 asyncio.run(run(config, clients, host="127.0.0.1", port=0, state=Path(sys.argv[2]), token="t",

@@ -110,6 +110,7 @@ class RunEnded:
     that needs a person left, where it is known."""
 
     workflow_id: str
+    run_id: str
     outcome: str
     closed_at: datetime
     routes: Sequence[str] = ()
@@ -212,10 +213,16 @@ def _left_behind(run: RunEnded, policies: Sequence[TrafficPolicy]) -> RunEnded |
     """The run with what it left to do; None where that is nothing."""
     if run.outcome == NEEDS_HUMAN:
         return run if _stands(run, policies) else None
-    route = next((one.route for one in policies if run.workflow_id in (one.changed_by.workflow_id, one.claim)), None)
+    route = next((one.route for one in policies if _is_its(one, run)), None)
     if route is None or run.outcome not in BROKEN_OFF:
         return None
     return replace(run, said=f"route {route} stands as it left it", command=f"failoverctl restore {route}")
+
+
+def _is_its(policy: TrafficPolicy, run: RunEnded) -> bool:
+    """Whether the run wrote the policy, or holds the route; another run of the same id may have written it long ago."""
+    by = policy.changed_by
+    return policy.claim == run.workflow_id or (by.workflow_id, by.run_id) == (run.workflow_id, run.run_id)
 
 
 def _stands(run: RunEnded, policies: Sequence[TrafficPolicy]) -> bool:
@@ -227,7 +234,7 @@ def _tried(told: _Told) -> Answer | None:
     """Trouble that a run has tried to end, and told how a person does."""
     routes = {one.route for one in told.troubles if _alone(told, one)}
     spoke = [run for run in told.left if run.outcome == NEEDS_HUMAN and run.command]
-    return next((_left_by(run) for run in spoke if routes and (not run.routes or routes & {*run.routes})), None)
+    return next((_left_by(run) for run in spoke if routes & {*run.routes}), None)
 
 
 def _unattended(told: _Told) -> Answer | None:

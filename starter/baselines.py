@@ -26,7 +26,7 @@ def run_record(
     if json:
         as_json("baseline", baseline)
         return 0
-    print(f"{_told(baseline)}, from now on the baseline of {provider}.")
+    print(f"{_told(baseline)}, from now on the baseline of {provider} for workers whose state is in {context.home}.")
     return 0
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from temporalio.exceptions import ApplicationError
+
 from failover.answer import Answer, Known, RunEnded, answer
 from failover.automation import Hold
 from failover.errors import FailoverError, Unavailable
@@ -97,5 +99,7 @@ async def _known(who: str, question: Question[T]) -> T | FailoverError:
             return await question()
     except FailoverError as error:
         return error
+    except ApplicationError as error:  # Of Temporal's converter, where a key is missing.
+        return Unavailable(f"What {who} tells cannot be read here: {error.message}")
     except TimeoutError:
         return Unavailable(f"{who} gave no answer within {PATIENCE:g} s.")

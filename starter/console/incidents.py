@@ -1,4 +1,7 @@
-"""Closed runs, as their evidence tells them: the records that were wanted lately are kept, since they do not change."""
+"""Closed runs, as their evidence tells them: the records that were wanted lately are kept, since they do not change.
+
+But for what is still to be measured: requests that had not ended when the run did.
+"""
 
 import asyncio
 from datetime import datetime
@@ -70,9 +73,10 @@ class Incidents:
         return record
 
     def _record(self, folder: str) -> RunRecord | None:
-        assert self._load is not None
+        assert self._load is not None and self._store is not None
         try:
-            return self._load(folder)
+            record = self._load(folder)
+            return record if record.impact is None or record.impact.settled else self._store.load(folder)
         except (FailoverError, OSError, ValidationError) as error:
             log.warning("a record cannot be read", folder=folder, error=type(error).__name__)
             return None

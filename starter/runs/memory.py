@@ -72,7 +72,7 @@ class RunMemory:
         """The runs that ended lately, dry runs left out, newest first."""
         found = [run for run in await recent_runs(client, MOST_ENDED) if not run.workflow_id.startswith(DRY)]
         lefts = await asyncio.gather(*(self._last_words(client, run) for run in found))
-        self._left = {_id(run): left for run, left in zip(found, lefts, strict=True) if left is not None}
+        self._left = {_id(run): self._left[_id(run)] for run in found if _id(run) in self._left}
         return [_ended(run, run.closed_at, left) for run, left in zip(found, lefts, strict=True) if run.closed_at]
 
     async def _last_words(self, client: Client, run: Found) -> Closed | None:
@@ -82,7 +82,9 @@ class RunMemory:
         if _id(run) in self._left:
             return self._left[_id(run)]
         try:
-            return await closed(handle_of(client, run.workflow_id, run.run_id))
+            # Known from now on, also where another one takes so long that this look is given up.
+            self._left[_id(run)] = left = await closed(handle_of(client, run.workflow_id, run.run_id))
+            return left
         except (FailoverError, ApplicationError):
             # Encrypted with a key that is not here, or forgotten meanwhile: that a person is needed is known all the same.
             return None
@@ -106,6 +108,7 @@ def _open(run: Found, look: Look) -> OpenRun:
 def _ended(run: Found, at: datetime, left: Closed | None) -> RunEnded:
     return RunEnded(
         workflow_id=run.workflow_id,
+        run_id=run.run_id,
         outcome=run.outcome,
         closed_at=at,
         routes=run.routes,

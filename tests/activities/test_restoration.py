@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities.course import CourseOfUse, CourseOrder
 from activities.evidence import EvidenceStore
 from activities.measuring_again import Remeasurer
 from activities.probing import Prober
@@ -151,6 +152,29 @@ async def test_half_of_what_was_counted_settles_nothing(
         Remeasurer(Restoration(config, plane, Prober(config, {})), plane, store).settle, folder
     )
     assert loss(store.load(folder)).met is None
+
+
+async def test_a_data_plane_that_began_anew_takes_nothing_back(
+    make_parts: Callable[..., composition.Parts], plane: CountedPlane, tmp_path: Path
+) -> None:
+    """Counters that a restart has emptied are no reason to believe that nobody was lost."""
+    plane.users(T0, *[RequestOutcome.FAILED] * 20)
+    plane.begin(T0 + SECOND, 30)
+    config, store = make_parts().config, EvidenceStore(tmp_path)
+    restoration = Restoration(config, plane, Prober(config, {}))
+    store.keep(record(impact=await felt(make_parts, plane, T0)))
+    [folder] = store.list()
+    before, plane.counters = store.load(folder), Counters()
+    await ActivityEnvironment().run(Remeasurer(restoration, plane, store).settle, folder)
+    assert store.load(folder) == before and before.impact is not None and before.impact.lost == 20
+
+
+async def test_the_course_keeps_the_time_in_which_nobody_was_answered_yet(plane: CountedPlane) -> None:
+    """All of them hang: none has ended, at no provider; it is the outage itself."""
+    plane.begin(T0 + SECOND, 30)
+    order = CourseOrder(routes=["chat"], since=T0, until=T0 + 5 * SECOND)
+    taken = await ActivityEnvironment().run(CourseOfUse(plane).taken, order)
+    assert sum(one.pending for one in taken) == 30
 
 
 def loss(record: RunRecord) -> Kpi:

@@ -51,14 +51,14 @@ def policy(
         revision=Revision(epoch="e", number=1),
         distribution=shares or {"bedrock": 7000, "google": 3000},
         mode=mode,
-        changed_by=ChangedBy(actor="a", workflow_id=by),
+        changed_by=ChangedBy(actor="a", workflow_id=by, run_id="1" if by else ""),
         changed_at=NOW - changed * MINUTE,
         reason="r",
     )
 
 
 def ended(outcome: str, minutes_ago: float = 5, **changes: Any) -> RunEnded:
-    usual: dict[str, Any] = {"workflow_id": "failover/x", "routes": ["chat"]}
+    usual: dict[str, Any] = {"workflow_id": "failover/x", "run_id": "1", "routes": ["chat"]}
     return RunEnded(outcome=outcome, closed_at=NOW - minutes_ago * MINUTE, **(usual | changes))
 
 
@@ -145,6 +145,15 @@ NO_CHECK = "No health check completes (the last one ended 5m ago)"
             "canary/chat ended as TERMINATED at 02:55:00 UTC: route chat stands as it left it.",
             "failoverctl restore chat",
         ),
+        # An earlier run of the same id wrote it: this one ended before it wrote anything.
+        (
+            known(ended=[ended("FAILED", run_id="2")], policies=[policy(by="failover/x")]),
+            Case.WELL,
+            "service is normal",
+            "",
+        ),
+        # What is about nobody knows which route is no answer to a trouble that is known.
+        (known(ended=[replace(TRIED, routes=[])], verdicts=DOWN), Case.TROUBLE, "no run", "--from bedrock"),
         # That one has not tried to end the trouble: to start it again may well.
         (
             known(ended=[ended("TERMINATED")], policies=[policy(by="failover/x")], verdicts=DOWN),
