@@ -71,7 +71,7 @@ async def test_an_incident_is_shown_its_case_opened_and_all_of_it_reported(desk:
     assert "AWS Support: no case yet" in shown.out
     assert "failoverctl communications approve failover/bedrock" in shown.out
     nothing = await desk.ctl("communications", "approve", "failover/google", "--yes")
-    assert nothing.code == 4 and "no support case waits" in nothing.out
+    assert nothing.code == 4 and "no support case waits" in nothing.err
     approved = await desk.ctl("communications", "approve", "--actor", "anna", "--yes")
     assert approved.code == 0 and "Approved: aws-support" in approved.out, approved.err
     async with asyncio.timeout(30):
