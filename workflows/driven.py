@@ -1,7 +1,7 @@
 """What people can do with a procedure while it goes: approve, reject, abort, pause and the like; its own loop acts on it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -69,6 +69,8 @@ class Driven(Visible):
     forward: asyncio.Task[Ended] | None = None
     """What goes on by itself; an abort stops it."""
     _orders_seen = 0
+    _early: Sequence[tuple[Verb, Order]] = ()
+    """Orders that came before the procedure began: with the first task of a run that goes on for another."""
 
     approve = _update(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
     approve_by_signal = by_signal(Verb.APPROVE, "Agree to the step that waits (actor, step, digest)")
@@ -151,6 +153,16 @@ class Driven(Visible):
         if isinstance(order, str):
             self.note_dropped(verb.value, order)
             return Answer(accepted=False, said=f"Malformed input: {order}.")
+        if self.forward is None:
+            self._early = [*self._early, (verb, order)]
+        return self._given(verb, order)
+
+    def take_again(self) -> None:
+        """Take the orders that came before this run knew what the run before it left: nobody else holds them."""
+        for verb, order in self._early:
+            self._given(verb, order)
+
+    def _given(self, verb: Verb, order: Order) -> Answer:
         answer = self.driving.answered(verb, order)
         if answer is not None:
             return answer

@@ -92,6 +92,7 @@ class MultiProviderEmergency(Driven):
         self.journal.writes = carried.writes
         self.herald = Herald(carried.subject, carried.thread, carried.outward)
         self.journal.routes = [route.route for route in carried.state.brief.routes]
+        self.take_again()
 
     def _declared(self) -> str:
         by = self.request.requested_by

@@ -390,3 +390,4 @@ class Ramp(Asking):
         self.journal.provider = self.provider
         self.herald = Herald(carried.subject, carried.thread, carried.outward)
         self.journal.note("Continued as a new run: the history had grown long.")
+        self.take_again()

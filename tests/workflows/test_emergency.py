@@ -173,6 +173,24 @@ async def test_abort_switches_degraded_service_off(start: Start, plane: MemoryPl
     )
 
 
+async def test_an_abort_after_an_emergency_went_on_as_a_new_run_switches_it_off(
+    start: Start, plane: MemoryPlane, parts: composition.Parts, temporal_client: Client
+) -> None:
+    """What the run before it wrote is its own."""
+    break_all(parts)
+    run = await start()
+    await until(run, "Still degraded after")
+    later, first = temporal_client.get_workflow_handle(run.id, result_type=RunResult), (await run.describe()).run_id
+    async with asyncio.timeout(60):
+        while (await later.describe()).run_id == first:
+            notes = ({"by": "carol", "text": f"note {number}."} for number in range(50))
+            await asyncio.gather(*(later.signal("note", note) for note in notes))
+    assert (await order(later, "abort")).accepted
+    result = await ended(later)
+    assert (result.outcome, plane.policy("chat").mode) == (Outcome.ABORTED, Mode.NORMAL), result.reason
+    assert "switched off" in result.reason
+
+
 async def test_abort_with_hold_leaves_it_on(start: Start, plane: MemoryPlane, parts: composition.Parts) -> None:
     break_all(parts)
     run = await start()

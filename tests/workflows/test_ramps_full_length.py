@@ -1,6 +1,5 @@
 """Every ramp at the runbook's real durations, on a server whose clock leaps: policy after every step, clocks, outcome."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -177,28 +176,6 @@ async def test_an_emergency_outlives_its_data_plane(start: Start, plane: MemoryP
     assert plane.policy("chat").mode is Mode.NORMAL
     told = [entry.text for entry in record(parts).timeline]
     assert any("the routes could not be read" in text and "It is tried again." in text for text in told), told
-
-
-async def test_an_abort_after_an_emergency_went_on_as_a_new_run_switches_it_off(
-    start: Start, plane: MemoryPlane, parts: composition.Parts
-) -> None:
-    """What the run before it wrote is its own."""
-    clients = [client for client in parts.clients.values() if isinstance(client, MemoryClient)]
-    for client in clients:
-        client.fail_with = FailureKind.SERVER_ERROR
-    run = await start("MultiProviderEmergency", route=None)
-    later = run._client.get_workflow_handle(run.id)
-    orders = []
-
-    def happen() -> None:
-        if clients[0].calls == 400:
-            orders.append(asyncio.create_task(later.signal("abort", {"actor": "alice"})))
-
-    clients[0].on_call = happen
-    result = await run.result()
-    assert (result.outcome, plane.policy("chat").mode) == (Outcome.ABORTED, Mode.NORMAL), result.reason
-    assert "switched off" in result.reason
-    assert run.first_execution_run_id != (await later.describe()).run_id
 
 
 class BreakingPlane(MemoryPlane):

@@ -1,20 +1,28 @@
 """One writer per route: claims, what happens when somebody else changes a route, and runs that end in other ways."""
 
 import asyncio
+from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+from temporalio import workflow
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.worker import Worker
 
+from failover.driving import Driving, Verb
 from failover.failure import FailureKind
-from failover.incident import Outcome
+from failover.incident import Moments, Outcome
 from failover.policy import Change, ChangedBy
 from failover.requests import RunResult
 from starter import worker_parts as composition
 from tests.workflows.conftest import FOUND, Ramps, Run, ended, order, outcome_of, said, until, until_details
 from traffic.memory import MemoryPlane
+from workflows.canary_failover import CanaryFailover
 from workflows.journal import OUTCOME, PROCEDURE, PROVIDER, ROUTES
+from workflows.ramp_state import Carried
 
 MOVED = {"bedrock": 0, "google": 9000, "meta": 1000}
 
@@ -199,6 +207,47 @@ async def test_a_run_that_waits_long_continues_as_new_with_all_it_knows(ramps: R
     assert (await order(now, "resume")).accepted
     assert (await order(now, "abort")).accepted
     assert await outcome_of(now) is Outcome.ABORTED
+    assert (ramp_plane.distribution("chat"), ramp_plane.policy("chat").claim) == (FOUND, None)
+
+
+@workflow.defn(name="WentOnElsewhere", sandboxed=False)
+class WentOnElsewhere:
+    """Goes on as a canary on another task queue: its orders can come before its first task is done."""
+
+    @workflow.run
+    async def run(self, request: dict[str, Any], task_queue: str) -> None:
+        workflow.continue_as_new(args=[request], workflow=CanaryFailover.run, task_queue=task_queue)
+
+
+async def test_abort_always_ends_also_where_it_comes_before_the_first_task_of_a_run_that_goes_on(
+    temporal_client: Client, ramp_parts: composition.Parts, ramp_plane: MemoryPlane, task_queue: str
+) -> None:
+    """The run before it left what was ordered until then; what was ordered since nobody else holds."""
+    left = Carried(
+        state=None,
+        recovery=None,
+        driving=Driving(verbs=(Verb.ABORT,)),
+        moments=Moments(decided=datetime.now(UTC)),
+        timeline=[],
+        notes=[],
+        phase="observe",
+        subject="",
+        thread=None,
+    )
+    request = {"route": "chat", "source_provider": "bedrock", "target_provider": "google", "initial_seconds": 60}
+    request["carried"] = TypeAdapter(Carried).dump_python(left, mode="json")
+    async with Worker(temporal_client, task_queue=f"{task_queue}-first", workflows=[WentOnElsewhere]):
+        await temporal_client.start_workflow(
+            "WentOnElsewhere", args=[request, task_queue], id=task_queue, task_queue=f"{task_queue}-first"
+        )
+        run = temporal_client.get_workflow_handle(task_queue, result_type=RunResult)
+        async with asyncio.timeout(20):
+            while (await run.describe()).workflow_type != "CanaryFailover":
+                await asyncio.sleep(0.05)
+        await run.signal("abort", {"actor": "alice"})
+    async with composition.build_worker(temporal_client, ramp_parts, task_queue=task_queue):
+        assert await outcome_of(run) is Outcome.ABORTED
+        assert any(text.startswith("alice, abort") for text in await said(run))
     assert (ramp_plane.distribution("chat"), ramp_plane.policy("chat").claim) == (FOUND, None)
 
 
