@@ -30,27 +30,17 @@ from failover.config.analysis import Analysis as Settings
 from failover.errors import RequestError, Unavailable
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, Probe, Verdict
-from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.incident import Moments
 from failover.replay import DetectorSample
 from failover.triggers import Response as Reply
 from gateway.process import listening
 from providers.status_page import StatusPages
 from starter.configuration import demo_config, load
+from tests.records import run_record
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-RECORD = RunRecord(
-    procedure="ImmediateFailover",
-    workflow_id="failover/bedrock",
-    run_id="run-1",
-    trigger=Trigger.AUTOMATIC,
-    requested_by="health-check",
-    request_reason="",
-    provider="bedrock",
-    verdict=None,
-    outcome=Outcome.COMPLETED,
-    reason="",
-    command=None,
-    moments=Moments(first_bad=T0, decided=T0 + timedelta(seconds=5), closed=T0 + timedelta(seconds=20)),
+RECORD = run_record(
+    reason="", moments=Moments(first_bad=T0, decided=T0 + timedelta(seconds=5), closed=T0 + timedelta(seconds=20))
 )
 
 

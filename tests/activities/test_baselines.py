@@ -14,8 +14,9 @@ from activities.evidence import Evidence, EvidenceStore
 from failover.config.baselines import Baselines
 from failover.errors import Unavailable
 from failover.health import Condition, Verdict
-from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.incident import Moments, RunRecord
 from starter import worker_parts as composition
+from tests.records import run_record
 from traffic.memory import MemoryPlane
 
 MakeParts = Callable[..., composition.Parts]
@@ -109,21 +110,7 @@ def test_a_baseline_that_cannot_be_read_counts_as_missing(tmp_path: Path) -> Non
 
 
 def run_of(began: datetime) -> RunRecord:
-    return RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
-        run_id="run-1",
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
-        outcome=Outcome.COMPLETED,
-        reason="Done.",
-        command=None,
-        moments=Moments(first_bad=began, decided=began + timedelta(seconds=10)),
-        concerns=["chat"],
-    )
+    return run_record(moments=Moments(first_bad=began, decided=began + timedelta(seconds=10)), concerns=["chat"])
 
 
 async def test_what_was_normal_is_kept_with_a_run(found: Recorder) -> None:

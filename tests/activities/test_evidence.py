@@ -15,11 +15,12 @@ from activities.archive import CopiedArchive, DirectoryArchive
 from activities.evidence import RECORD, EvidenceStore, folder_of
 from failover.config.evidence import Evidence
 from failover.errors import RequestError, Unavailable
-from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.incident import Moments, RunRecord
 from failover.ports import Archive
 from providers.s3 import S3Archive
 from starter.configuration import demo_config, load
 from starter.parts import evidence_store
+from tests.records import run_record
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CREDENTIALS = ("test", "test")
@@ -29,18 +30,9 @@ BUCKET = "evidence"
 def record(
     run_id: str = "12345678-aaaa", workflow_id: str = "failover/bedrock", after: timedelta = timedelta(0)
 ) -> RunRecord:
-    return RunRecord(
-        procedure="ImmediateFailover",
+    return run_record(
         workflow_id=workflow_id,
         run_id=run_id,
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
-        outcome=Outcome.COMPLETED,
-        reason="Done.",
-        command=None,
         moments=Moments(decided=T0 + after, closed=T0 + after + timedelta(seconds=9)),
     )
 

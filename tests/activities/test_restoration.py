@@ -15,11 +15,12 @@ from activities.measuring_again import Remeasurer
 from activities.probing import Prober
 from activities.restoration import ImpactOrder, Restoration
 from failover.course import slice_of
-from failover.incident import Impact, Moments, Outcome, RouteShift, RunRecord, Trigger
+from failover.incident import Impact, Moments, RouteShift, RunRecord
 from failover.kpis import Kpi, measure
 from failover.telemetry import Telemetry
 from gateway.counters import Counters, RequestOutcome
 from starter import worker_parts as composition
+from tests.records import run_record
 from traffic.memory import MemoryPlane
 
 T0 = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
@@ -192,18 +193,7 @@ def record(**changes: Any) -> RunRecord:
     shift = RouteShift(
         route="chat", before={"bedrock": 10_000}, after={"google": 10_000}, target="google", revision="2"
     )
-    return RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
-        run_id="run-1",
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
-        outcome=Outcome.COMPLETED,
-        reason="Done.",
-        command=None,
+    return run_record(
         moments=moments,
         routes=[shift],
         concerns=["chat"],

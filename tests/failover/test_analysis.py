@@ -19,6 +19,7 @@ from failover.health import Condition, Probe, Verdict
 from failover.incident import Moments, Outcome, RouteShift, RunRecord, Trigger
 from failover.replay import Counted, DetectorSample
 from failover.telemetry import ProviderWindow
+from tests.records import run_record
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 """The first bad sample."""
@@ -93,18 +94,11 @@ def record(kind: FailureKind | None = FailureKind.SERVER_ERROR, **changes: Any) 
         first_bad_at=T0,
     )
     first_bad = T0 if kind else None
-    base = RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
-        run_id="run-1",
+    base = run_record(
         trigger=Trigger.AUTOMATIC if kind else Trigger.MANUAL,
         requested_by="health-check" if kind else "anna",
         request_reason="maintenance",
-        provider="bedrock",
         verdict=verdict if kind else None,
-        outcome=Outcome.COMPLETED,
-        reason="Done.",
-        command=None,
         moments=Moments(
             first_bad=first_bad,
             unhealthy=at(3) if kind else None,

@@ -7,22 +7,15 @@ import pytest
 
 from failover.analysis.case import Logs, Span
 from failover.analysis.logs import HIDDEN, correlated, hide
-from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.incident import Moments, Trigger
+from tests.records import run_record
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SPAN = Span(since=T0 - timedelta(minutes=15), onset=T0, until=T0 + timedelta(minutes=1))
-RECORD = RunRecord(
-    procedure="ImmediateFailover",
-    workflow_id="failover/bedrock",
-    run_id="run-1",
+RECORD = run_record(
     trigger=Trigger.MANUAL,
     requested_by="anna",
-    request_reason="",
-    provider="bedrock",
-    verdict=None,
-    outcome=Outcome.COMPLETED,
     reason="",
-    command=None,
     moments=Moments(decided=T0),
 )
 

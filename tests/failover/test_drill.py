@@ -30,6 +30,7 @@ from failover.incident import Impact, Moments, Outcome, RunRecord, Trigger
 from failover.policy import Change, ChangedBy, Revision, RouteRecord, TrafficPolicy, apply
 from failover.requests import ImmediateFailoverRequest
 from failover.telemetry import ProviderWindow, RouteWindow, Telemetry
+from tests.records import run_record
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)  # a Friday
 FOUND = {"a": 7000, "b": 3000}
@@ -206,18 +207,14 @@ def test_whose_the_route_is(claim: str | None, author: str, interrupted: bool) -
 
 def record(**moments: float) -> RunRecord:
     at = {name: NOW + timedelta(seconds=seconds) for name, seconds in moments.items()}
-    return RunRecord(
+    return run_record(
         procedure="FailoverDrill",
         workflow_id="drill/x",
         run_id="r",
         trigger=Trigger.MANUAL,
         requested_by="anna",
-        request_reason="",
         provider="a",
-        verdict=None,
-        outcome=Outcome.COMPLETED,
         reason="",
-        command=None,
         moments=Moments(**{"decided": NOW, **at}),
         impact=Impact(requests=1000, failed=0, lost=0, baseline_p95=None, after_p95=None),
         is_drill=True,

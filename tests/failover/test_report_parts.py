@@ -42,6 +42,7 @@ from failover.reports.phases import phases
 from failover.reports.plan import taken
 from failover.reports.rates import success_rates
 from failover.telemetry import ProviderWindow
+from tests.records import run_record
 
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
@@ -81,18 +82,7 @@ def each(
 
 def failover(**changes: Any) -> RunRecord:
     """An immediate failover: well until 0, bad until 5, moved at 5, good from 8, closed at 9."""
-    base = RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
-        run_id="run-1",
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
-        outcome=Outcome.COMPLETED,
-        reason="Done.",
-        command=None,
+    base = run_record(
         moments=Moments(
             first_bad=at(0),
             unhealthy=at(3),

@@ -10,10 +10,11 @@ import pytest
 from activities.evidence import EvidenceStore
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, Verdict
-from failover.incident import Impact, Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry, Trigger
+from failover.incident import Impact, Moments, Outcome, RouteShift, RunRecord, Sample, TimelineEntry
 from failover.kpis import clocks, measure
 from failover.reports.incident import incident
 from failover.reports.markdown import markdown as rendered
+from tests.records import run_record
 
 
 def markdown(of: RunRecord) -> str:
@@ -32,18 +33,10 @@ def record(**changes: Any) -> RunRecord:
     verdict = Verdict(
         provider="bedrock", condition=Condition.UNAVAILABLE, reason="three probes failed", at=at(10), cause=cause
     )
-    base = RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
+    base = run_record(
         run_id="0123456789",
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
         verdict=verdict,
-        outcome=Outcome.COMPLETED,
         reason="All is well.",
-        command=None,
         moments=Moments(
             first_bad=T0,
             unhealthy=at(10),

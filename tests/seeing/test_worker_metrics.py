@@ -24,6 +24,7 @@ from starter.configuration import demo_config, load
 from starter.embedded.temporal_server import start_dev_server
 from starter.worker_health import Readiness, create_app
 from starter.worker_metrics import CountedNotifier, WorkerMetrics
+from tests.records import run_record
 from tests.seeing.conftest import ROOT, Scraped
 
 CONFIG = load(demo_config()).config
@@ -57,18 +58,10 @@ def record(outcome: Outcome, seconds: float) -> RunRecord:
         verified=NOW + timedelta(seconds=2 + seconds),
         closed=NOW + timedelta(seconds=60),
     )
-    return RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
+    return run_record(
         run_id="r",
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
         outcome=outcome,
         reason="r",
-        command=None,
         moments=moments,
     )
 

@@ -7,23 +7,20 @@ from pathlib import Path
 import pytest
 
 from activities.evidence import EvidenceStore
-from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.incident import Moments, Outcome, Trigger
 from starter.cli import run
+from tests.records import run_record
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
-PASSED = RunRecord(
+PASSED = run_record(
     procedure="FailoverDrill",
     workflow_id="drill/practice",
-    run_id="run-1",
     trigger=Trigger.MANUAL,
     requested_by="anna",
-    request_reason="",
     provider="meta",
-    verdict=None,
     outcome=Outcome.PASSED,
     reason="Noticed, moved, proved and put back.",
-    command=None,
     moments=Moments(decided=NOW, closed=NOW),
     is_drill=True,
 )

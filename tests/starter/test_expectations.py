@@ -8,10 +8,11 @@ import pytest
 
 from failover.failure import Failure, FailureKind
 from failover.health import Condition, Verdict
-from failover.incident import Impact, Moments, Outcome, RunRecord, Trigger
+from failover.incident import Impact, Moments, Outcome, RunRecord
 from simulator.faults import FaultKind
 from starter.demo.conclusion import excused
 from starter.demo.expectations import BLIP, CONVINCING_TRIES, Expectation, Seen, expected, judge, known
+from tests.records import run_record
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -24,18 +25,11 @@ def verdict(condition: Condition, kind: FailureKind | None = None, reason: str =
 
 
 def record(found: Verdict, outcome: Outcome = Outcome.COMPLETED) -> RunRecord:
-    return RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
+    return run_record(
         run_id="r",
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
         verdict=found,
         outcome=outcome,
         reason="done",
-        command=None,
         moments=Moments(decided=NOW),
     )
 

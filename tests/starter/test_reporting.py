@@ -12,27 +12,19 @@ from pydantic import TypeAdapter
 from activities.evidence import EvidenceStore, folder_of
 from failover.baselines import PerformanceBaseline
 from failover.errors import BadInput
-from failover.incident import Moments, Outcome, RouteShift, RunRecord, Slice, Trigger
+from failover.incident import Moments, Outcome, RouteShift, RunRecord, Slice
 from starter.cli import run_app
 from starter.parts import EVIDENCE
+from tests.records import run_record
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def record(run_id: str, age: timedelta, **changes: object) -> RunRecord:
     decided = NOW - age
-    base = RunRecord(
-        procedure="ImmediateFailover",
-        workflow_id="failover/bedrock",
+    base = run_record(
         run_id=run_id,
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
-        outcome=Outcome.COMPLETED,
         reason=f"This is {run_id}.",
-        command=None,
         moments=Moments(decided=decided, in_force=decided, restored=decided, closed=decided + timedelta(seconds=9)),
         routes=[
             RouteShift(

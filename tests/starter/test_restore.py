@@ -10,6 +10,7 @@ import pytest
 from failover.distribution import Distribution, render
 from failover.incident import Moments, Outcome, RouteShift, RunRecord, Trigger
 from failover.policy import Change, ChangedBy, Mode
+from tests.records import run_record
 from tests.starter.conftest import Desk
 
 pytestmark = pytest.mark.timeout(180)
@@ -21,18 +22,14 @@ def record(
     workflow_id: str, outcome: Outcome, before: Distribution, after: Distribution, closed: datetime
 ) -> RunRecord:
     shift = RouteShift(route="chat", before=dict(before), after=dict(after), target=None, revision="x.1")
-    return RunRecord(
+    return run_record(
         procedure="CanaryFailover",
         workflow_id=workflow_id,
         run_id="r1",
         trigger=Trigger.MANUAL,
         requested_by="anna",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
         outcome=outcome,
         reason="because",
-        command=None,
         moments=Moments(decided=closed - timedelta(minutes=1), closed=closed),
         routes=[shift],
     )

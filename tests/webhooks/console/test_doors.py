@@ -7,12 +7,13 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
-from failover.incident import Moments, Outcome, RunRecord, Trigger
+from failover.incident import Moments, Outcome, RunRecord
 from failover.policy import Change, ChangedBy
 from failover.roles import hashed
 from starter.console.readiness import Remark, Sheet, Target
 from starter.console.sessions import COOKIE, Sessions, Signer
 from starter.webhooks.guard import Guard
+from tests.records import run_record
 from tests.webhooks.conftest import API_TOKEN, MakeServer, Server
 from tests.webhooks.console.conftest import OPERATORS, Scene, logged_in, proof_of, showing
 
@@ -250,18 +251,12 @@ async def test_incidents_are_told_and_names_lead_nowhere_else(scene: Scene) -> N
 def closed(number: int, minutes: int, outcome: Outcome, procedure: str = "ImmediateFailover") -> RunRecord:
     """A run that was decided so many minutes ago."""
     at = datetime.now(UTC) - timedelta(minutes=minutes)
-    return RunRecord(
+    return run_record(
         procedure=procedure,
         workflow_id=f"run/{number}",
         run_id=f"run-{number:04}",
-        trigger=Trigger.AUTOMATIC,
-        requested_by="health-check",
-        request_reason="",
-        provider="bedrock",
-        verdict=None,
         outcome=outcome,
         reason="As it was.",
-        command=None,
         moments=Moments(decided=at, in_force=at, closed=at),
         is_drill=procedure == "FailoverDrill",
     )
